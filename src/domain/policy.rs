@@ -1,0 +1,225 @@
+//! Policy: which rule a document falls under and what it decides. One pure function, [`Policy::decide`], is the only place
+//! where lifetimes, limits, scans and recipients come from; its [`Decision`] is stored with the document and a later policy
+//! does not change it (contract, Policy). The TOML text is read in `config::policy_text`.
+
+use std::time::Duration;
+
+use super::clock::Timestamp;
+use super::verdict::Engine;
+
+/// What a policy text says: the rules in order, and what holds where a rule is silent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Policy {
+    /// `[default]`, whole.
+    pub default: Decision,
+    /// `[[rule]]`, in order; the first that matches decides.
+    pub rules: Vec<Rule>,
+}
+
+/// One `[[rule]]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rule {
+    /// `name`, unique.
+    pub name: String,
+    /// `when`.
+    pub when: Condition,
+    /// What the rule decides: `[default]` with the rule's own keys over it, `rule` set to its name.
+    pub decision: Decision,
+}
+
+/// `when`: any value within a key, all keys together, an empty key is no condition.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Condition {
+    /// Codings of `DocumentReference.type`.
+    pub kind: Vec<CodeTest>,
+    /// Codings of `DocumentReference.category`.
+    pub category: Vec<CodeTest>,
+    /// Codings of `DocumentReference.securityLabel`.
+    pub security_label: Vec<CodeTest>,
+    /// Codings of `DocumentReference.context.practiceSetting`.
+    pub department: Vec<CodeTest>,
+    /// Ids of clients that deliver.
+    pub client: Vec<String>,
+}
+
+/// `system|code`; `code` alone (any system), `system|` (any code of it), `|code` (no system).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CodeTest {
+    /// `None`: any system. `Some("")`: no system.
+    pub system: Option<String>,
+    /// `None`: any code.
+    pub code: Option<String>,
+}
+
+/// A coding of a document, as policy sees it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub struct Coding {
+    /// `system`, if any.
+    pub system: Option<String>,
+    /// `code`, if any.
+    pub code: Option<String>,
+}
+
+/// What a policy may look at when it decides about a document.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Facts {
+    /// `DocumentReference.type`.
+    pub kind: Vec<Coding>,
+    /// `DocumentReference.category`.
+    pub category: Vec<Coding>,
+    /// `DocumentReference.securityLabel`.
+    pub security_label: Vec<Coding>,
+    /// `DocumentReference.context.practiceSetting`.
+    pub department: Vec<Coding>,
+    /// The delivering client's id.
+    pub client: String,
+}
+
+/// Where the retention window starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RetainFrom {
+    /// When it became ready.
+    Ready,
+    /// When it was created.
+    Created,
+    /// At the first complete delivery.
+    FirstDelivery,
+    /// At the last complete access.
+    LastAccess,
+}
+
+/// When a document counts as delivered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DeliveredWhen {
+    /// At the first complete download by anyone but its source.
+    First,
+    /// When every named recipient has a complete download.
+    All,
+}
+
+/// What links of a document may be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LinkTerms {
+    /// Default lifetime.
+    pub lifetime: Duration,
+    /// Most that `$issue-link` may ask for.
+    pub max_lifetime: Duration,
+    /// How long a transfer that began in time may run.
+    pub max_transfer: Duration,
+}
+
+/// What the policy decided about one document.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decision {
+    /// Name of the rule, `default` where none matched.
+    pub rule: String,
+    /// Named blob store.
+    pub store: String,
+    /// Engines that must all say clean.
+    pub scan: Vec<Engine>,
+    /// Files wait while no antivirus engine is configured.
+    pub require_antivirus: bool,
+    /// Media types that are accepted, lower case, without parameters.
+    pub accept: Vec<String>,
+    /// Largest file in bytes.
+    pub max_size: u64,
+    /// Created without bytes: purged after this.
+    pub upload_within: Duration,
+    /// No verdict: quarantined after this.
+    pub scan_within: Duration,
+    /// How long a quarantined file is kept.
+    pub quarantine_keep: Duration,
+    /// From `retain_from` until expired.
+    pub retain: Duration,
+    /// Start of the window.
+    pub retain_from: RetainFrom,
+    /// From expired or revoked until purged.
+    pub purge_after: Duration,
+    /// When it counts as delivered.
+    pub delivered_when: DeliveredWhen,
+    /// Clients that are named as recipients.
+    pub recipients: Vec<String>,
+    /// Links.
+    pub link: LinkTerms,
+}
+
+impl Policy {
+    /// The decision for a document: the first rule whose every condition holds, else the default.
+    pub fn decide(&self, facts: &Facts) -> &Decision {
+        self.rules.iter().find(|rule| rule.when.holds(facts)).map_or(&self.default, |rule| &rule.decision)
+    }
+
+    /// The largest file that any rule takes: what an upload may have before its document, and so its rule, is known.
+    pub fn largest_size(&self) -> u64 {
+        self.rules.iter().map(|rule| rule.decision.max_size).fold(self.default.max_size, u64::max)
+    }
+}
+
+impl Condition {
+    /// Whether every key that names something finds one of its values among the facts.
+    pub fn holds(&self, facts: &Facts) -> bool {
+        any_of(&self.kind, &facts.kind)
+            && any_of(&self.category, &facts.category)
+            && any_of(&self.security_label, &facts.security_label)
+            && any_of(&self.department, &facts.department)
+            && (self.client.is_empty() || self.client.contains(&facts.client))
+    }
+}
+
+fn any_of(tests: &[CodeTest], codings: &[Coding]) -> bool {
+    tests.is_empty() || tests.iter().any(|test| codings.iter().any(|coding| test.matches(coding)))
+}
+
+impl CodeTest {
+    /// Reads `system|code` and its shorter forms; `None` for the empty text and for `|`.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (system, code) = match text.split_once('|') {
+            None => (None, text),
+            Some((system, code)) => (Some(system.to_owned()), code),
+        };
+        let code = (!code.is_empty()).then(|| code.to_owned());
+        let names_something = code.is_some() || system.as_deref().is_some_and(|system| !system.is_empty());
+        names_something.then_some(Self { system, code })
+    }
+
+    /// Whether a coding passes; codes and systems compare exactly (FHIR R4 search, token).
+    pub fn matches(&self, coding: &Coding) -> bool {
+        let system = match self.system.as_deref() {
+            None => true,
+            Some("") => coding.system.is_none(),
+            Some(system) => coding.system.as_deref() == Some(system),
+        };
+        system && self.code.as_ref().is_none_or(|code| coding.code.as_ref() == Some(code))
+    }
+}
+
+impl Decision {
+    /// When the window of a document ends, given what has happened to it so far; `None` while its start has not come.
+    pub fn due(
+        &self,
+        created: Timestamp,
+        ready: Timestamp,
+        first_delivery: Option<Timestamp>,
+        last_access: Option<Timestamp>,
+    ) -> Option<Timestamp> {
+        let start = match self.retain_from {
+            RetainFrom::Ready => ready,
+            RetainFrom::Created => created,
+            RetainFrom::FirstDelivery => first_delivery?,
+            // Before the first access the window runs from ready: a file that nobody opens must not stay for ever.
+            RetainFrom::LastAccess => last_access.unwrap_or(ready),
+        };
+        Some(start.plus(self.retain))
+    }
+
+    /// Whether the engines asked for include what `require-antivirus` waits for.
+    pub fn waits_for_antivirus(&self, configured: &[Engine]) -> bool {
+        self.require_antivirus && !configured.iter().any(|engine| engine.is_antivirus())
+    }
+
+    /// Whether a media type, without its parameters and in any case, is accepted.
+    pub fn accepts(&self, media_type: &str) -> bool {
+        let essence = media_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+        self.accept.contains(&essence)
+    }
+}

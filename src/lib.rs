@@ -1,0 +1,3 @@
+//! Daylily: a FHIR R4 facade for temporary document delivery.
+
+pub mod domain;
