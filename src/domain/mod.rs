@@ -2,7 +2,13 @@
 //! alone. Time, ids and chance come in as arguments ([`clock`]).
 
 pub mod clock;
+pub mod epoch;
 pub mod id;
+pub mod lifecycle;
+pub mod link;
 pub mod policy;
+pub mod principal;
+pub mod query;
 pub mod refusal;
+pub mod resource;
 pub mod verdict;

@@ -1,0 +1,334 @@
+//! Signed links: a capability for one file, one purpose and one span of time, as the text after `/d/`. Minting and verifying
+//! are pure and cost one MAC; nothing is stored. Revocation compares the epoch that a link carries with the newest one of what
+//! it names ([`super::epoch`]). A link carries no patient data: a file id, times and the store's number of its reader.
+//!
+//! Layout, big-endian, 63 bytes, base64url without padding (84 characters, one spelling):
+//!
+//! ```text
+//! version 1 | key id 4 | purpose 1 | file 16 | expires 5 (seconds) | epoch 4 | reader 4 | person 4 | nonce 8 | tag 16
+//! ```
+//!
+//! The tag is HMAC-SHA-256 over all before it, cut to 16 bytes (RFC 2104 §5: not below half the digest).
+
+use std::fmt;
+use std::time::Duration;
+
+use aws_lc_rs::{digest, hmac};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+use super::clock::Timestamp;
+use super::id::{FileId, LinkId};
+use super::principal::ClientNumber;
+
+const VERSION: u8 = 1;
+const BODY: usize = 47;
+const TAG: usize = 16;
+/// No policy may give more; a link that claims more is not ours (threat A106).
+const MAX_AHEAD: Duration = Duration::from_secs(400 * 86_400);
+
+/// What a link is for. Only downloads are served in this version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// `GET /d/{token}`
+    Download,
+}
+
+impl Purpose {
+    fn byte(self) -> u8 {
+        match self {
+            Self::Download => 1,
+        }
+    }
+}
+
+/// Everything that a link says. Two links with equal claims and key have equal text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Claims {
+    /// The file, which is one version of one content entry.
+    pub file: FileId,
+    /// What it is for.
+    pub purpose: Purpose,
+    /// Last moment, in whole seconds.
+    pub expires: Timestamp,
+    /// The newest revocation that concerned the file, its document, patient or reader when the link was made.
+    pub epoch: u32,
+    /// The client that it was given to.
+    pub reader: ClientNumber,
+    /// 0 for links offered in reads and searches; random for those of `$issue-link`, so that each is one of its own.
+    pub nonce: u64,
+}
+
+/// The text of a link. Its `Debug` shows nothing: whoever holds it may open the file.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Token(String);
+
+impl Token {
+    /// The text that goes behind `/d/`.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The link's id, safe to log.
+    pub fn id(&self) -> LinkId {
+        link_id(self.0.as_bytes())
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Token(…)")
+    }
+}
+
+fn link_id(text: &[u8]) -> LinkId {
+    LinkId::of_digest(digest::digest(&digest::SHA256, text).as_ref())
+}
+
+/// A key that links are signed with.
+#[derive(Clone)]
+pub struct LinkKey {
+    id: [u8; 4],
+    key: hmac::Key,
+}
+
+impl LinkKey {
+    /// From 32 secret bytes; the id is taken from their digest.
+    pub fn new(secret: &[u8; 32]) -> Self {
+        let named = digest::digest(&digest::SHA256, &[b"daylily-link-key-id".as_slice(), secret].concat());
+        let mut id = [0; 4];
+        id.iter_mut().zip(named.as_ref()).for_each(|(to, from)| *to = *from);
+        Self { id, key: hmac::Key::new(hmac::HMAC_SHA256, secret) }
+    }
+}
+
+impl fmt::Debug for LinkKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "LinkKey({})", hex::encode(self.id))
+    }
+}
+
+/// The keys that links are accepted under: the first signs, the others are of before the last rotations and are kept until
+/// the last link that they signed is over.
+#[derive(Debug, Clone)]
+pub struct LinkKeys {
+    current: LinkKey,
+    previous: Vec<LinkKey>,
+}
+
+impl LinkKeys {
+    /// `current` signs.
+    pub fn new(current: LinkKey, previous: Vec<LinkKey>) -> Self {
+        Self { current, previous }
+    }
+
+    /// Signs.
+    pub fn mint(&self, claims: &Claims) -> Token {
+        let mut bytes = [0; BODY + TAG];
+        let (body, tag) = bytes.split_at_mut(BODY);
+        encode(claims, self.current.id, body);
+        let signed = hmac::sign(&self.current.key, body);
+        tag.iter_mut().zip(signed.as_ref()).for_each(|(to, from)| *to = *from);
+        Token(URL_SAFE_NO_PAD.encode(bytes))
+    }
+
+    /// Verifies shape, key and tag, then time. `now` is never earlier than the highest time seen.
+    ///
+    /// # Errors
+    /// [`LinkError::Invalid`] for whatever is not ours, all alike; [`LinkError::Expired`] for what is ours and over.
+    pub fn verify(&self, text: &str, purpose: Purpose, now: Timestamp) -> Result<VerifiedLink, LinkError> {
+        let bytes = decode_text(text).ok_or(LinkError::Invalid)?;
+        let (body, tag) = bytes.split_at_checked(BODY).ok_or(LinkError::Invalid)?;
+        let (claims, key_id) = decode(body).ok_or(LinkError::Invalid)?;
+        let key = std::iter::once(&self.current).chain(&self.previous).find(|key| key.id == key_id);
+        // An unknown key costs the same MAC, so that time does not tell it from a wrong tag.
+        let expected = hmac::sign(&key.unwrap_or(&self.current).key, body);
+        let cut = expected.as_ref().get(..TAG).ok_or(LinkError::Invalid)?;
+        let same = aws_lc_rs::constant_time::verify_slices_are_equal(cut, tag).is_ok();
+        if key.is_none() || !same || claims.purpose != purpose || claims.expires > now.plus(MAX_AHEAD) {
+            return Err(LinkError::Invalid);
+        }
+        let link = VerifiedLink { claims, id: link_id(text.as_bytes()) };
+        if now > claims.expires { Err(LinkError::Expired(link)) } else { Ok(link) }
+    }
+}
+
+/// A link whose text is authentic and whose time is not over. Made by [`LinkKeys::verify`] only.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VerifiedLink {
+    claims: Claims,
+    id: LinkId,
+}
+
+impl VerifiedLink {
+    /// What it says.
+    pub fn claims(&self) -> &Claims {
+        &self.claims
+    }
+
+    /// Its id.
+    pub fn id(&self) -> &LinkId {
+        &self.id
+    }
+}
+
+/// Why a link does not open.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LinkError {
+    /// Altered, cut, of an unknown key, of another purpose, never issued: nobody is told which.
+    Invalid,
+    /// Authentic, and over. Only its holder learns that.
+    Expired(VerifiedLink),
+}
+
+/// The file that a text of this server's form names, without trusting it: for links that come back inside a resource, current
+/// or long expired (contract, Links). Whoever uses it must check the writer's right to that file.
+pub fn named_file(text: &str) -> Option<FileId> {
+    let bytes = decode_text(text)?;
+    decode(bytes.get(..BODY)?).map(|(claims, _)| claims.file)
+}
+
+/// The span of time of a link offered at `now`: within one step of a third of the lifetime (the steps of a file begin at an
+/// offset of its own) the end is the same, and at least two thirds of the lifetime are left.
+pub fn offered_until(file: FileId, lifetime: Duration, now: Timestamp) -> Timestamp {
+    let lifetime = i64::try_from(lifetime.as_secs()).unwrap_or(i64::MAX).clamp(3, 400 * 86_400);
+    let step = lifetime / 3;
+    let spread = file.as_bytes().iter().take(8).fold(0i64, |sum, byte| (sum << 7) ^ i64::from(*byte)) & i64::MAX;
+    let offset = spread % step;
+    let start = (now.seconds() - offset).div_euclid(step) * step + offset;
+    Timestamp::from_millis((start + lifetime) * 1000)
+}
+
+fn encode(claims: &Claims, key_id: [u8; 4], body: &mut [u8]) {
+    let expires = u64::try_from(claims.expires.seconds()).unwrap_or(0).to_be_bytes();
+    let fields: [&[u8]; 8] = [
+        &[VERSION],
+        &key_id,
+        &[claims.purpose.byte()],
+        claims.file.as_bytes(),
+        expires.get(3..).unwrap_or_default(),
+        &claims.epoch.to_be_bytes(),
+        &claims.reader.0.to_be_bytes(),
+        &[0, 0, 0, 0],
+    ];
+    let nonce = claims.nonce.to_be_bytes();
+    let bytes = fields.into_iter().flatten().chain(&nonce);
+    body.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
+}
+
+fn decode_text(text: &str) -> Option<Vec<u8>> {
+    // The engine refuses padding and set trailing bits, so each value has one text (threat A104).
+    (text.len() == 84).then(|| URL_SAFE_NO_PAD.decode(text).ok()).flatten().filter(|bytes| bytes.len() == BODY + TAG)
+}
+
+fn decode(body: &[u8]) -> Option<(Claims, [u8; 4])> {
+    let (version, rest) = body.split_first()?;
+    let (key_id, rest) = rest.split_first_chunk::<4>()?;
+    let (purpose, rest) = rest.split_first()?;
+    let (file, rest) = rest.split_first_chunk::<16>()?;
+    let (expires, rest) = rest.split_first_chunk::<5>()?;
+    let (epoch, rest) = rest.split_first_chunk::<4>()?;
+    let (reader, rest) = rest.split_first_chunk::<4>()?;
+    let (person, rest) = rest.split_first_chunk::<4>()?;
+    let (nonce, rest) = rest.split_first_chunk::<8>()?;
+    if *version != VERSION || *purpose != Purpose::Download.byte() || *person != [0; 4] || !rest.is_empty() {
+        return None;
+    }
+    let seconds = expires.iter().fold(0i64, |sum, byte| (sum << 8) | i64::from(*byte));
+    let claims = Claims {
+        file: FileId::from_bytes(*file),
+        purpose: Purpose::Download,
+        expires: Timestamp::from_millis(seconds.checked_mul(1000)?),
+        epoch: u32::from_be_bytes(*epoch),
+        reader: ClientNumber(u32::from_be_bytes(*reader)),
+        nonce: u64::from_be_bytes(*nonce),
+    };
+    Some((claims, *key_id))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn claims() -> Claims {
+        Claims {
+            file: FileId::from_bytes([9; 16]),
+            purpose: Purpose::Download,
+            expires: Timestamp::from_millis(1_800_000_000_000),
+            epoch: 3,
+            reader: ClientNumber(5),
+            nonce: 0,
+        }
+    }
+
+    fn keys(secret: u8) -> LinkKeys {
+        LinkKeys::new(LinkKey::new(&[secret; 32]), vec![])
+    }
+
+    const NOW: Timestamp = Timestamp::from_millis(1_799_999_000_000);
+
+    #[test]
+    fn a_link_says_what_was_signed_and_ends_with_its_last_second() {
+        let token = keys(1).mint(&claims());
+        let link = keys(1).verify(token.as_str(), Purpose::Download, NOW).unwrap();
+        assert_eq!((link.claims(), link.id()), (&claims(), &token.id()));
+        let last = claims().expires;
+        assert!(keys(1).verify(token.as_str(), Purpose::Download, last).is_ok());
+        let over = keys(1).verify(token.as_str(), Purpose::Download, last.plus(Duration::from_secs(1)));
+        assert!(matches!(over, Err(LinkError::Expired(_))));
+        assert_eq!(named_file(token.as_str()), Some(claims().file));
+    }
+
+    #[test]
+    fn a109_links_of_the_previous_key_hold_until_it_is_retired() {
+        let token = keys(1).mint(&claims());
+        let rotated = LinkKeys::new(LinkKey::new(&[2; 32]), vec![LinkKey::new(&[1; 32])]);
+        assert!(rotated.verify(token.as_str(), Purpose::Download, NOW).is_ok());
+        assert_eq!(keys(2).verify(token.as_str(), Purpose::Download, NOW), Err(LinkError::Invalid));
+    }
+
+    #[test]
+    fn a099_every_single_bit_flip_is_refused() {
+        let token = keys(1).mint(&claims());
+        let bytes = URL_SAFE_NO_PAD.decode(token.as_str()).unwrap();
+        for bit in 0..bytes.len() * 8 {
+            let mut altered = bytes.clone();
+            altered[bit / 8] ^= 1 << (bit % 8);
+            let text = URL_SAFE_NO_PAD.encode(&altered);
+            assert_eq!(keys(1).verify(&text, Purpose::Download, NOW), Err(LinkError::Invalid), "bit {bit}");
+        }
+    }
+
+    #[test]
+    fn a100_a_cut_tag_is_refused() {
+        let token = keys(1).mint(&claims());
+        for length in 0..token.as_str().len() {
+            let cut = token.as_str().get(..length).unwrap();
+            assert_eq!(keys(1).verify(cut, Purpose::Download, NOW), Err(LinkError::Invalid), "{length}");
+        }
+        assert_eq!(keys(1).verify(&format!("{}A", token.as_str()), Purpose::Download, NOW), Err(LinkError::Invalid));
+    }
+
+    proptest! {
+        #[test]
+        fn a104_a_text_that_is_accepted_is_the_one_spelling(text in "[A-Za-z0-9_-]{84}") {
+            prop_assert_eq!(keys(1).verify(&text, Purpose::Download, NOW), Err(LinkError::Invalid));
+            if let Some(bytes) = decode_text(&text) {
+                prop_assert_eq!(URL_SAFE_NO_PAD.encode(bytes), text);
+            }
+        }
+
+        #[test]
+        fn two_thirds_are_left_and_the_end_moves_once_a_step(id in any::<[u8; 16]>(), lifetime in 30u64..86_400, at in 0i64..4_000_000_000) {
+            let (file, span) = (FileId::from_bytes(id), Duration::from_secs(lifetime));
+            let now = Timestamp::from_millis(at * 1000);
+            let until = offered_until(file, span, now);
+            let left = until.since(now).as_secs();
+            prop_assert!(left <= lifetime && left * 3 >= lifetime * 2, "{left} of {lifetime}");
+            let next = offered_until(file, span, now.plus(Duration::from_secs(1)));
+            let step = lifetime / 3;
+            prop_assert!(next == until || next == until.plus(Duration::from_secs(step)));
+        }
+    }
+}
