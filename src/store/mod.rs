@@ -14,6 +14,10 @@
 //!
 //! `tests/it/store_contract.rs` holds an implementation to this.
 
+mod records;
+
+pub use records::*;
+
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -21,11 +25,10 @@ use async_trait::async_trait;
 use crate::domain::clock::Timestamp;
 use crate::domain::epoch::{Epochs, Scope};
 use crate::domain::id::{ClientId, FileId, ResourceId};
-use crate::domain::lifecycle::{State, Transition};
-use crate::domain::policy::Decision;
-use crate::domain::principal::{AccessScope, AttachmentUrl, ClientNumber, Reach};
-use crate::domain::query::{Position, Query};
-use crate::domain::resource::{Body, DocumentNumber, FileFacts, Index, Kind, NewFile, Step, Stored, Target};
+use crate::domain::lifecycle::Transition;
+use crate::domain::principal::{AccessScope, ClientNumber};
+use crate::domain::query::Query;
+use crate::domain::resource::{DocumentNumber, FileFacts, Kind, Step, Stored, Target};
 
 /// Why a call failed. Outcomes that a caller can act on are variants; the rest carries its cause for the log only.
 #[derive(Debug, thiserror::Error)]
@@ -61,285 +64,6 @@ pub enum StoreError {
     /// The database failed in the commit itself: whether it holds will be known at the next start.
     #[error("commit without an answer")]
     Unknown(#[source] Box<dyn std::error::Error + Send + Sync>),
-}
-
-/// An audit entry ready to be appended: what the writer needs to build its leaf (`domain::audit`) and nothing that it could
-/// read. The writer gives it number and time.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SealedEntry {
-    /// Code of the action, of the closed list.
-    pub action: &'static str,
-    /// `ok`, `denied`, `error`, `attempted`.
-    pub outcome: &'static str,
-    /// Commitment to the cells.
-    pub commitment: [u8; 32],
-    /// The sealed cells.
-    pub cells: Vec<u8>,
-    /// References of the patients that it is about (`Patient/1`), for the look-up by patient.
-    pub patients: Vec<String>,
-}
-
-/// A client as registered.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Client {
-    /// The store's number; ignored in [`Store::add_client`].
-    pub number: ClientNumber,
-    /// Its id.
-    pub id: ClientId,
-    /// Name for people.
-    pub name: Option<String>,
-    /// Scopes that it may ask for, as registered, separated by spaces.
-    pub scope: String,
-    /// What it sees.
-    pub reach: Reach,
-    /// How it wants urls.
-    pub attachment_url: AttachmentUrl,
-    /// Networks that it may call from, as CIDRs; empty: any.
-    pub allow_ip: Vec<String>,
-    /// Where its keys come from.
-    pub keys: ClientKeys,
-    /// Disabled clients get no token, and those that they hold are refused.
-    pub disabled: bool,
-    /// Rises with each change; tokens carry it, so that a change ends those given before.
-    pub generation: u32,
-    /// When it was registered.
-    pub created: Timestamp,
-}
-
-/// Where a client's public keys come from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ClientKeys {
-    /// The set itself (JSON, public members only).
-    Inline(String),
-    /// An address to fetch it from.
-    Uri(String),
-}
-
-/// A secret of the server, sealed by the vault.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SealedKey {
-    /// What it is for (`link`, `token`, `audit-checkpoint`, `audit-cells`, `cursor`).
-    pub purpose: String,
-    /// Rises with each rotation of the purpose.
-    pub number: u32,
-    /// Sealed bytes.
-    pub sealed: Vec<u8>,
-    /// Since when it signs.
-    pub created: Timestamp,
-    /// When it stops to be accepted; `None`: it is the current one.
-    pub retires: Option<Timestamp>,
-}
-
-/// The active policy.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ActivePolicy {
-    /// Its text.
-    pub text: String,
-    /// SHA-256 of the text.
-    pub digest: [u8; 32],
-    /// Who applied it (`os:…`, `server`).
-    pub actor: String,
-    /// Why.
-    pub reason: String,
-    /// When.
-    pub at: Timestamp,
-}
-
-/// Asks that a write be answered the same when it is sent again.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Idempotency {
-    /// The client's key.
-    pub key: String,
-    /// Digest of method, path and body.
-    pub request: [u8; 32],
-    /// Until when it is remembered.
-    pub until: Timestamp,
-}
-
-/// What an earlier request with an idempotency key made.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Earlier {
-    /// Digest of the request that used it.
-    pub request: [u8; 32],
-    /// What it made.
-    pub kind: Kind,
-    /// Its id.
-    pub id: ResourceId,
-    /// The version that it made.
-    pub version: u32,
-}
-
-/// A DocumentReference to be created.
-#[derive(Debug, Clone)]
-pub struct NewDocument {
-    /// Its id.
-    pub id: ResourceId,
-    /// The delivering client.
-    pub owner: ClientNumber,
-    /// Its text.
-    pub body: Body,
-    /// What it is found by.
-    pub index: Index,
-    /// What policy decided.
-    pub decision: Arc<Decision>,
-    /// Clients that it names as recipients, known or not.
-    pub recipients: Vec<ClientId>,
-    /// Files that come with it.
-    pub files: Vec<NewFile>,
-    /// Binaries of the owner that no document claims yet, with the content entry that names each.
-    pub claims: Vec<(FileId, u16, Option<String>)>,
-    /// When it is purged if no bytes come (no file), or quarantined if no verdict comes.
-    pub due: Option<Timestamp>,
-    /// Remember the answer.
-    pub idempotency: Option<Idempotency>,
-    /// When it was accepted.
-    pub at: Timestamp,
-}
-
-/// A Binary without a document.
-#[derive(Debug, Clone)]
-pub struct NewBinary {
-    /// The uploading client.
-    pub owner: ClientNumber,
-    /// Its file; the file id is the Binary's id.
-    pub file: NewFile,
-    /// The resource without `data`.
-    pub body: Body,
-    /// When it is purged if no document claims it.
-    pub due: Timestamp,
-    /// Remember the answer.
-    pub idempotency: Option<Idempotency>,
-    /// When it was accepted.
-    pub at: Timestamp,
-}
-
-/// A context resource to be created or replaced.
-#[derive(Debug, Clone)]
-pub struct NewContext {
-    /// Its type.
-    pub kind: Kind,
-    /// Its id.
-    pub id: ResourceId,
-    /// The client that sends it.
-    pub owner: ClientNumber,
-    /// Its text.
-    pub body: Body,
-    /// What it is found by.
-    pub index: Index,
-    /// Refuse if it exists (`POST` with a fresh id), or replace (`PUT`).
-    pub replace: bool,
-    /// Version that `If-Match` asks for.
-    pub if_match: Option<u32>,
-    /// Remember the answer.
-    pub idempotency: Option<Idempotency>,
-    /// When it was accepted.
-    pub at: Timestamp,
-}
-
-/// What a write made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Written {
-    /// The version that it made.
-    pub version: u32,
-    /// The stamp of that version.
-    pub updated: Timestamp,
-    /// Whether the resource is new.
-    pub created: bool,
-}
-
-/// A page of a search.
-#[derive(Debug, Clone)]
-pub struct Page {
-    /// Rows in order.
-    pub rows: Vec<Stored>,
-    /// Where the next page begins; `None`: this is the last.
-    pub next: Option<Position>,
-    /// All matches within the scope.
-    pub total: u64,
-}
-
-/// A file to be looked at: job and document.
-#[derive(Debug, Clone)]
-pub struct ScanJob {
-    /// The document.
-    pub document: DocumentNumber,
-    /// Its id.
-    pub id: ResourceId,
-    /// Fencing token: a later claim has another, and results under an old one are refused.
-    pub fence: u64,
-    /// How often it was tried before.
-    pub attempts: u32,
-    /// When the document was created.
-    pub created: Timestamp,
-    /// The decision.
-    pub decision: Arc<Decision>,
-    /// Subject of the document, for the audit entry's lookup.
-    pub subject: Option<Target>,
-    /// Its files.
-    pub files: Vec<FileFacts>,
-}
-
-/// A document that is due for its next step.
-#[derive(Debug, Clone)]
-pub struct DueDocument {
-    /// The document.
-    pub number: DocumentNumber,
-    /// Its id.
-    pub id: ResourceId,
-    /// Where it stands.
-    pub state: State,
-    /// Whether it has any file.
-    pub has_files: bool,
-    /// The decision.
-    pub decision: Arc<Decision>,
-    /// Subject, for the audit entry's lookup.
-    pub subject: Option<Target>,
-    /// Files that are in the blob store or database.
-    pub files: Vec<FileId>,
-}
-
-/// A complete download.
-#[derive(Debug, Clone)]
-pub struct Receipt {
-    /// The document.
-    pub document: DocumentNumber,
-    /// Who received it.
-    pub reader: ClientNumber,
-    /// When.
-    pub at: Timestamp,
-}
-
-/// What the receipts of a document say so far.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Receipts {
-    /// Clients with a complete download, the source left out.
-    pub readers: Vec<ClientId>,
-    /// The first of them.
-    pub first: Option<Timestamp>,
-    /// The last access.
-    pub last: Option<Timestamp>,
-}
-
-/// A row of the audit log.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AuditRow {
-    /// Sequence number.
-    pub seq: u64,
-    /// Leaf body (`DAL1`).
-    pub body: Vec<u8>,
-    /// Leaf hash as stored.
-    pub hash: Vec<u8>,
-    /// Sealed cells.
-    pub cells: Vec<u8>,
-}
-
-/// The log's own state.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct AuditHead {
-    /// Entries.
-    pub size: u64,
-    /// Frontier as stored.
-    pub frontier: Vec<u8>,
 }
 
 /// What a store can do. See the module's documentation for what holds for every call.
@@ -550,19 +274,4 @@ pub trait Store: Send + Sync + std::fmt::Debug {
 
     /// Writes what is still queued, empties the log file, and refuses what comes after.
     async fn close(&self);
-}
-
-/// What a store says of itself.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Health {
-    /// Number of migrations applied.
-    pub schema: u32,
-    /// Documents that are not purged.
-    pub documents: u64,
-    /// Documents waiting for the safety check.
-    pub waiting: u64,
-    /// Bytes of the write-ahead log.
-    pub log_bytes: u64,
-    /// Kind and library version, with the options that matter (for `doctor`).
-    pub description: String,
 }

@@ -47,7 +47,7 @@ macro_rules! text_codes {
     ($(#[$meta:meta])* $name:ident { $($variant:ident = $text:literal,)* }) => {
         $(#[$meta])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-        pub enum $name { $(#[doc = $text] $variant,)* }
+        pub enum $name { $(#[doc = concat!("`", $text, "`")] $variant,)* }
 
         impl $name {
             /// The code as it stands on the wire.
@@ -240,24 +240,24 @@ impl Code {
 
 /// A request refused: at least one issue, the first of which decides status and `Daylily-Error`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refusal {
+pub struct Refusal(Box<Parts>);
+
+/// Boxed, so that a `Result` with a refusal in it stays small on the good path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Parts {
     first: Issue,
     others: Vec<Issue>,
     status: u16,
     retry_after: Option<u32>,
-    /// `scope` of `WWW-Authenticate` where a scope lacks (RFC 6750 §3).
     scope: Option<String>,
-    /// Methods for `Allow` where a method is not possible.
     allow: Option<&'static str>,
-    /// Whole length for `Content-Range: bytes */N` where a range cannot be served.
     length: Option<u64>,
 }
 
 impl Refusal {
     /// A refusal with one issue and the table's status.
     pub fn new(issue: Issue) -> Self {
-        let status = issue.code.entry().status;
-        Self { first: issue, others: Vec::new(), status, retry_after: None, scope: None, allow: None, length: None }
+        Self::with_others(issue, Vec::new())
     }
 
     /// A refusal of the bare code, for codes without placeholders.
@@ -276,86 +276,95 @@ impl Refusal {
             .min_by_key(|(at, issue)| (issue.code.entry().status, *at))
             .map(|(at, _)| at)?;
         let first = sorted.remove(main);
-        Some(Self { others: sorted, ..Self::new(first) })
+        Some(Self::with_others(first, sorted))
+    }
+
+    fn with_others(first: Issue, others: Vec<Issue>) -> Self {
+        let status = first.code.entry().status;
+        Self(Box::new(Parts { first, others, status, retry_after: None, scope: None, allow: None, length: None }))
+    }
+
+    fn fill_first(&mut self, name: &str, text: impl fmt::Display) {
+        self.0.first = self.0.first.clone().fill(name, text);
     }
 
     /// Another status than the table's first one, where the table names several (414 for a URL that is too long).
     #[must_use]
     pub fn with_status(mut self, status: u16) -> Self {
-        self.status = status;
+        self.0.status = status;
         self
     }
 
     /// Seconds for `Retry-After`; fills `{n}` too.
     #[must_use]
     pub fn retry_after(mut self, seconds: u32) -> Self {
-        self.retry_after = Some(seconds);
-        self.first = self.first.fill("n", seconds);
+        self.0.retry_after = Some(seconds);
+        self.fill_first("n", seconds);
         self
     }
 
-    /// The scope that lacks; fills `{scope}` too.
+    /// The scope that lacks, for `WWW-Authenticate` (RFC 6750 §3); fills `{scope}` too.
     #[must_use]
     pub fn with_scope(mut self, scope: &str) -> Self {
-        self.scope = Some(scope.to_owned());
-        self.first = self.first.fill("scope", scope);
+        self.0.scope = Some(scope.to_owned());
+        self.fill_first("scope", scope);
         self
     }
 
     /// Methods for the `Allow` header; fills `{methods}` too.
     #[must_use]
     pub fn with_allow(mut self, methods: &'static str) -> Self {
-        self.allow = Some(methods);
-        self.first = self.first.fill("methods", methods);
+        self.0.allow = Some(methods);
+        self.fill_first("methods", methods);
         self
     }
 
-    /// Whole length of what was asked for in ranges; fills `{size}` too.
+    /// Whole length of what was asked for in ranges, for `Content-Range: bytes */N`; fills `{size}` too.
     #[must_use]
     pub fn with_length(mut self, length: u64) -> Self {
-        self.length = Some(length);
-        self.first = self.first.fill("size", length);
+        self.0.length = Some(length);
+        self.fill_first("size", length);
         self
     }
 
     /// The code that decides.
     pub fn code(&self) -> Code {
-        self.first.code
+        self.0.first.code
     }
 
     /// HTTP status.
     pub fn status(&self) -> u16 {
-        self.status
+        self.0.status
     }
 
     /// The issue that decides.
     pub fn first(&self) -> &Issue {
-        &self.first
+        &self.0.first
     }
 
     /// Every issue, the deciding one first.
     pub fn issues(&self) -> impl Iterator<Item = &Issue> {
-        std::iter::once(&self.first).chain(&self.others)
+        std::iter::once(&self.0.first).chain(&self.0.others)
     }
 
     /// Seconds for `Retry-After`.
     pub fn retry_after_seconds(&self) -> Option<u32> {
-        self.retry_after
+        self.0.retry_after
     }
 
     /// The scope that lacks.
     pub fn scope(&self) -> Option<&str> {
-        self.scope.as_deref()
+        self.0.scope.as_deref()
     }
 
     /// Methods for `Allow`.
     pub fn allow(&self) -> Option<&'static str> {
-        self.allow
+        self.0.allow
     }
 
     /// Whole length for `Content-Range`.
     pub fn length(&self) -> Option<u64> {
-        self.length
+        self.0.length
     }
 }
 
