@@ -141,6 +141,20 @@ impl AccessScope {
     }
 }
 
+/// Whoever runs a command on this machine with the right to the data folder, by user id of the operating system.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Operator {
+    /// User id.
+    pub uid: u32,
+}
+
+impl Operator {
+    /// Operators act on every document; each act is recorded under their id.
+    pub fn scope(self) -> AccessScope {
+        AccessScope { client: ClientNumber(0), reach: Reach { all: true, custodians: Vec::new() } }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
