@@ -6,7 +6,7 @@ use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use aws_lc_rs::hkdf::{HKDF_SHA256, Prk};
 use aws_lc_rs::hmac;
 
-use super::detail::Object;
+use super::detail::{Detail, Object};
 use super::tree::{Hash, sha256};
 
 /// Most bytes of one group: a search page of 1 000 documents with their links stays far below.
@@ -285,6 +285,18 @@ impl<'a> Cells<'a> {
             Cell::Erased(_) => None,
             Cell::Sealed(salt, ciphertext) => Some((*salt, key.unseal(group, salt, ciphertext)?)),
             Cell::Open(salt, data) => Some((*salt, data.to_vec())),
+        }
+    }
+
+    /// The line of the new checkpoint key, if the entry has one: in clear, so that it is read without the cell key.
+    pub fn public_key_line(&self) -> Option<String> {
+        let object = self.cells.iter().find_map(|(group, cell)| match (group, cell) {
+            (Group::Key, Cell::Open(_, data)) => Object::parse(data),
+            _ => None,
+        })?;
+        match object.get("vkey") {
+            Some(Detail::Text(line)) => Some(line.clone()),
+            _ => None,
         }
     }
 
