@@ -86,6 +86,38 @@ fn every_byte_of_tree_and_checkpoints_is_watched_by_the_whole_check() {
 }
 
 #[test]
+fn the_whole_check_sees_a_change_of_any_row_tree_or_checkpoint() {
+    let log = Log::of(300, 64);
+    // Without opening cells the check is quick enough to be run whole for each byte.
+    let tree_only = || Trust { cell_key: None, ..trust() };
+    for byte in 0..log.frontier.len() {
+        let mut changed = log.clone();
+        changed.frontier[byte] ^= 0x81;
+        assert!(!changed.verify_with(tree_only(), &[]).valid, "tree {byte}");
+    }
+    for byte in 0..log.checkpoints[3].note.len() {
+        let mut changed = log.clone();
+        changed.checkpoints[3].note[byte] ^= 2;
+        assert!(!changed.verify_with(tree_only(), &[]).valid, "note {byte}");
+    }
+    let log = Log::of(60, 16);
+    for at in 0..60 {
+        for part in 0..4 {
+            let mut changed = log.clone();
+            let row = &mut changed.rows[at];
+            match part {
+                0 => row.body[at] ^= 1,
+                1 => row.hash[at % 32] ^= 1,
+                2 => row.cells[at] ^= 1,
+                _ => row.seq ^= 1 << at,
+            }
+            changed.rows.sort_by_key(|row| row.seq);
+            assert!(!changed.verify().valid, "row {at} {part}");
+        }
+    }
+}
+
+#[test]
 fn a_changed_text_is_told_from_a_changed_hash() {
     for every in [8, 1000] {
         let log = Log::of(30, every);
