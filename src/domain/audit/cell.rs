@@ -387,6 +387,24 @@ mod tests {
     }
 
     #[test]
+    fn cells_in_another_order_twice_or_of_another_kind_are_refused() {
+        let key = CellKey::new(&[9; 32]);
+        let of = |cells: &[PlainCell]| seal_all(cells, &key).unwrap();
+        let actor_twice = of(&[plain(Group::Actor, "{}"), plain(Group::Actor, "{}")]);
+        let descending = of(&[plain(Group::Tech, "{}"), plain(Group::Actor, "{}")]);
+        let mut sealed_key = of(&[plain(Group::Key, "0123456789abcdef")]);
+        sealed_key[2] = KIND_SEALED;
+        let mut open_actor = of(&[plain(Group::Actor, "{}")]);
+        open_actor[2] = KIND_OPEN;
+        let mut erased_key = vec![FORMAT, Group::Key.number(), KIND_ERASED];
+        erased_key.extend([0; 32]);
+        let trailing = [stored(), vec![1]].concat();
+        for wrong in [actor_twice, descending, sealed_key, open_actor, erased_key, trailing, vec![FORMAT], vec![]] {
+            assert_eq!(Cells::decode(&wrong), None);
+        }
+    }
+
+    #[test]
     fn the_cell_key_is_hkdf_of_the_log_key() {
         // RFC 5869 §2.3: OKM of 32 bytes = HMAC(PRK, info | 0x01), computed here with HMAC alone.
         let (master, salt) = ([9u8; 32], [3u8; 32]);

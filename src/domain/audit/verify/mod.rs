@@ -89,7 +89,7 @@ struct Pending {
 #[derive(Debug)]
 pub struct Verifier {
     trust: Trust,
-    learned: Vec<(u64, VerifyingKey)>,
+    learned: Vec<VerifyingKey>,
     pending: BTreeMap<u64, Vec<Pending>>,
     outside_given: usize,
     tracks: Tracks,
@@ -245,7 +245,7 @@ impl Verifier {
         let line = cells.public_key_line();
         let key = line.as_deref().and_then(VerifyingKey::parse);
         if let Some(key) = key.filter(|key| key.kind() == KeyKind::Log && key.name() == self.trust.origin) {
-            self.learned.push((leaf.seq, key));
+            self.learned.push(key);
         }
     }
 
@@ -357,14 +357,12 @@ impl Verifier {
             return;
         }
         (self.intact, self.flawed) = (size, false);
-        let known = &mut self.trust.keys;
-        self.learned.retain(|(seq, key)| {
-            let vouched = *seq < size;
-            if vouched && !known.contains(key) {
-                known.push(key.clone());
+        // Checkpoints are compared the moment their size is reached, so this one vouches for every key learned so far.
+        for key in self.learned.drain(..) {
+            if !self.trust.keys.contains(&key) {
+                self.trust.keys.push(key);
             }
-            !vouched
-        });
+        }
         let time = self.latest.map(|(time, _)| time);
         let fitting = Fitting { size, source: pending.source, note: pending.note, time };
         if pending.source != Source::Stored {
