@@ -1,3 +1,5 @@
 //! Daylily: a FHIR R4 facade for temporary document delivery.
 
+pub mod blob;
 pub mod domain;
+pub mod vault;
