@@ -1,4 +1,6 @@
 //! Daylily: a FHIR R4 facade for temporary document delivery.
 
+pub mod blob;
 pub mod domain;
 pub mod store;
+pub mod vault;
