@@ -1,3 +1,4 @@
 //! Daylily: a FHIR R4 facade for temporary document delivery.
 
+pub mod config;
 pub mod domain;
