@@ -1,6 +1,7 @@
 //! Daylily: a FHIR R4 facade for temporary document delivery.
 
 pub mod blob;
+pub mod config;
 pub mod domain;
 pub mod store;
 pub mod vault;
