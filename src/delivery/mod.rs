@@ -19,7 +19,7 @@ mod retention;
 mod scanning;
 mod search;
 
-pub use binaries::{BinaryForm, NewUpload, ReadBinary};
+pub use binaries::{BinaryForm, NewUpload, Upload};
 pub use caller::Caller;
 pub use context::PutContext;
 pub use documents::CreatedResource;

@@ -188,6 +188,8 @@ pub struct FileFacts {
     pub size: u64,
     /// SHA-256 of the bytes.
     pub sha256: [u8; 32],
+    /// SHA-1 of the bytes (FHIR `attachment.hash`).
+    pub sha1: [u8; 20],
     /// The wrapped key; `None` once destroyed.
     pub wrapped_key: Option<Vec<u8>>,
     /// Whether the sealed bytes are in the database.
