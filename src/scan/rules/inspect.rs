@@ -18,12 +18,12 @@ pub(super) enum Stop {
     /// Something was found.
     Found(Finding),
     /// A reader below failed: damage, an overdrawn account, or the storage; the engine tells which.
-    Broken(io::Error),
+    Broken,
 }
 
 impl From<io::Error> for Stop {
-    fn from(error: io::Error) -> Self {
-        Self::Broken(error)
+    fn from(_: io::Error) -> Self {
+        Self::Broken
     }
 }
 
@@ -45,6 +45,7 @@ pub(super) fn inspect(forward: &mut Forward<'_>, declared: Option<&str>) -> Outc
     if also_pdf && matches!(kind, Kind::Image(_) | Kind::Markup | Kind::Rtf | Kind::Compound) {
         return Err(Finding::TypeMismatch.into());
     }
+    let page = declared.is_some_and(is_page_type);
     let seen = match kind {
         Kind::Executable => return Err(Finding::Executable.into()),
         Kind::Sealed => return Err(Finding::Unreadable.into()),
@@ -57,8 +58,8 @@ pub(super) fn inspect(forward: &mut Forward<'_>, declared: Option<&str>) -> Outc
         Kind::Tar => tape::inspect(forward).map(|()| Seen::Tar)?,
         Kind::Gzip => gzip(forward).map(|()| Seen::Gzip)?,
         Kind::Compound => compound::inspect(forward).map(|()| Seen::Compound)?,
-        Kind::Markup => markup::inspect(forward)?,
-        Kind::Text if declared.is_some_and(is_markup_type) => markup::inspect(forward)?,
+        Kind::Markup => markup::inspect(forward, page)?,
+        Kind::Text if declared.is_some_and(is_markup_type) => markup::inspect(forward, page)?,
         Kind::Wide(high_first) => wide(forward, high_first, declared)?,
         Kind::Text => text(forward)?,
         Kind::Rtf => rtf(forward)?,
@@ -90,6 +91,10 @@ fn gzip(forward: &mut Forward<'_>) -> Outcome<()> {
     entry(1, &mut Forward::unpacking(account, &mut decoder)).map(drop)
 }
 
+fn is_page_type(declared: &str) -> bool {
+    matches!(declared, "text/html" | "application/xhtml+xml")
+}
+
 fn is_markup_type(declared: &str) -> bool {
     matches!(declared, "text/html" | "text/xml") || declared.ends_with("xml")
 }
@@ -99,10 +104,11 @@ fn wide(forward: &mut Forward<'_>, high_first: bool, declared: Option<&str>) -> 
     let account = forward.account;
     let mut narrow = Narrow::new(forward, high_first);
     let mut inside = Forward::plain(account, &mut narrow);
+    let page = declared.is_some_and(is_page_type);
     match kind::sniff(inside.peek(LOOK_AHEAD)?) {
         Kind::Executable => Err(Finding::Executable.into()),
-        Kind::Markup => markup::inspect(&mut inside),
-        Kind::Text if declared.is_some_and(is_markup_type) => markup::inspect(&mut inside),
+        Kind::Markup => markup::inspect(&mut inside, page),
+        Kind::Text if declared.is_some_and(is_markup_type) => markup::inspect(&mut inside, page),
         Kind::Text => text(&mut inside),
         _ => Ok(Seen::Other),
     }

@@ -23,9 +23,10 @@ struct Attribute {
     value: Vec<u8>,
 }
 
-/// Reads markup to its end.
-pub(super) fn inspect(forward: &mut Forward<'_>) -> Outcome<Seen> {
-    let mut reader = Reader { seen: None, declared: false, runs: 0, field: Vec::new(), in_field: false };
+/// Reads markup to its end. `page`: it is declared as HTML, whatever element comes first.
+pub(super) fn inspect(forward: &mut Forward<'_>, page: bool) -> Outcome<Seen> {
+    let mut reader =
+        Reader { seen: page.then_some(Seen::Html), declared: false, runs: 0, field: Vec::new(), in_field: false };
     while let Some(byte) = forward.next_byte()? {
         if byte == b'<' {
             reader.tag(forward)?;

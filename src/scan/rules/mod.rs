@@ -72,7 +72,7 @@ impl Scanner for RuleScanner {
             (None, Ok(seen)) => hides_zip(seen, &source).then_some(Finding::TypeMismatch),
             (None, Err(Stop::Found(finding))) => Some(finding),
             // The storage did not fail, so the damage is in the file.
-            (None, Err(Stop::Broken(_))) => Some(Finding::Unreadable),
+            (None, Err(Stop::Broken)) => Some(Finding::Unreadable),
         };
         let place = finding.map(|_| account.place.get().to_string()).unwrap_or_default();
         Ok(Verdict { engine: Engine::Rules, file: subject.file, sha256: source.sha256(), finding, place })

@@ -37,7 +37,7 @@ pub(super) fn inspect(forward: &mut Forward<'_>, facts: &Facts, number: u64) -> 
 /// Damage is common in pages and fonts, and viewers show what there is; it hides nothing there.
 fn tolerate(inside: &Forward<'_>, outcome: Outcome<()>, facts: &Facts) -> Outcome<()> {
     match outcome {
-        Err(Stop::Broken(_)) if inside.account.tripped.get().is_none() => {
+        Err(Stop::Broken) if inside.account.tripped.get().is_none() => {
             if facts.holds_objects() || facts.embedded {
                 Err(Finding::Unreadable.into())
             } else {
