@@ -20,8 +20,7 @@ pub struct Limits {
     pub ratio_floor: u64,
     /// Bytes that one object stream of a PDF may inflate to.
     pub object_stream: u64,
-    /// Elements nested within each other in markup are not limited (nothing is kept per element); one name, attribute
-    /// value or declaration may have this many bytes before the rest of it is not looked at and the file is unreadable.
+    /// Bytes of one document type declaration with its internal subset; a longer one makes the file unreadable.
     pub token: usize,
 }
 

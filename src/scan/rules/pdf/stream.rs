@@ -25,7 +25,7 @@ pub(super) fn inspect(forward: &mut Forward<'_>, facts: &Facts, number: u64) -> 
     let mut inside = Forward::plain(account, &mut data);
     let outcome = match (facts.filter, facts.flate, facts.other_filter) {
         (false, ..) => content(&mut inside, facts, number),
-        (true, 1, false) if !(facts.image && !facts.embedded) => inflate(&mut inside, facts, number),
+        (true, 1, false) if !facts.image || facts.embedded => inflate(&mut inside, facts, number),
         _ if facts.holds_objects() || facts.embedded => Err(Finding::Unreadable.into()),
         _ => Ok(()),
     };
