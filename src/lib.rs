@@ -3,5 +3,6 @@
 pub mod blob;
 pub mod config;
 pub mod domain;
+pub mod scan;
 pub mod store;
 pub mod vault;
