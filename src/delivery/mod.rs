@@ -66,6 +66,8 @@ pub struct Terms {
     pub disk_stop_percent: u8,
     /// Lease of a scan job; a worker that dies gives the job back after it.
     pub scan_lease: Duration,
+    /// How long one engine may look at one file.
+    pub scan_timeout: Duration,
 }
 
 /// The policy in force, parsed.
