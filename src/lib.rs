@@ -1,3 +1,4 @@
 //! Daylily: a FHIR R4 facade for temporary document delivery.
 
 pub mod domain;
+pub mod fhir;
