@@ -223,8 +223,10 @@ impl<'a> Reader<'a> {
             match step {
                 Step::Item(at) => out.push_str(&format!("[{at}]")),
                 Step::Name(from, to) => {
-                    let mut name = Reader { text: self.text, bytes: self.bytes, at: *from, path: Vec::new(), repeated: None };
-                    let written = name.string().unwrap_or_else(|_| Cow::Borrowed(self.text.get(*from..*to).unwrap_or_default()));
+                    let mut name =
+                        Reader { text: self.text, bytes: self.bytes, at: *from, path: Vec::new(), repeated: None };
+                    let written =
+                        name.string().unwrap_or_else(|_| Cow::Borrowed(self.text.get(*from..*to).unwrap_or_default()));
                     if !out.is_empty() {
                         out.push('.');
                     }

@@ -114,10 +114,7 @@ fn choice_name(name: &str, type_name: &str) -> String {
     name.chars().chain(first).chain(chars).collect()
 }
 
-fn kind_of(
-    text: &'static str,
-    by_name: &HashMap<&'static str, ShapeId, BuildHasherDefault<Fnv>>,
-) -> Option<Kind> {
+fn kind_of(text: &'static str, by_name: &HashMap<&'static str, ShapeId, BuildHasherDefault<Fnv>>) -> Option<Kind> {
     if let Some(primitive) = Primitive::parse(text) {
         return Some(Kind::Primitive(primitive));
     }

@@ -192,7 +192,11 @@ pub fn shapes() -> &'static [Shape] {
 /// without type.
 pub fn summary_elements(resource_type: ResourceType) -> impl Iterator<Item = &'static str> {
     let shape = shape_of(resource_type.as_str());
-    shape.into_iter().flat_map(|shape| shape.elements.iter()).filter(|element| element.summary).map(|element| element.name)
+    shape
+        .into_iter()
+        .flat_map(|shape| shape.elements.iter())
+        .filter(|element| element.summary)
+        .map(|element| element.name)
 }
 
 /// Is it an entity of HTML 4 or XML (without `&` and `;`)?

@@ -26,7 +26,8 @@ fn every_element_has_a_member_and_every_resource_a_known_name() {
 #[test]
 fn document_reference_is_as_r4_says() {
     let shape = shape_of("DocumentReference").unwrap();
-    let required: Vec<_> = shape.elements.iter().filter(|element| element.required).map(|element| element.name).collect();
+    let required: Vec<_> =
+        shape.elements.iter().filter(|element| element.required).map(|element| element.name).collect();
     assert_eq!(required, ["status", "content"]);
     let (subject, kind) = shape.member("subject").unwrap();
     assert!(!subject.many && subject.summary);

@@ -45,7 +45,9 @@ fn are_parameters(text: &str) -> bool {
                 value.split_at_checked(end).filter(|(value, _)| is_token(value)).map(|(_, after)| after)
             }
         };
-        let Some(after) = after.filter(|_| is_token(name)).map(|after| after.trim_start_matches(' ')) else { return false };
+        let Some(after) = after.filter(|_| is_token(name)).map(|after| after.trim_start_matches(' ')) else {
+            return false;
+        };
         match after.strip_prefix(';') {
             Some(next) => rest = next,
             None => return after.is_empty(),
@@ -68,8 +70,23 @@ fn after_quoted(text: &str) -> Option<&str> {
 
 /// Tags of RFC 5646 §2.2.8 that do not follow the grammar.
 const IRREGULAR: &[&str] = &[
-    "en-gb-oed", "i-ami", "i-bnn", "i-default", "i-enochian", "i-hak", "i-klingon", "i-lux", "i-mingo", "i-navajo", "i-pwn",
-    "i-tao", "i-tay", "i-tsu", "sgn-be-fr", "sgn-be-nl", "sgn-ch-de",
+    "en-gb-oed",
+    "i-ami",
+    "i-bnn",
+    "i-default",
+    "i-enochian",
+    "i-hak",
+    "i-klingon",
+    "i-lux",
+    "i-mingo",
+    "i-navajo",
+    "i-pwn",
+    "i-tao",
+    "i-tay",
+    "i-tsu",
+    "sgn-be-fr",
+    "sgn-be-nl",
+    "sgn-ch-de",
 ];
 
 /// A well-formed BCP 47 language tag (RFC 5646 §2.1); registration of its parts is not looked up.

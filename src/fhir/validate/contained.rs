@@ -105,9 +105,17 @@ fn contained_rules(object: &Object<'_>, report: &mut Report<'_>) {
     }
     let Some(meta) = object.object("meta") else { return };
     if meta.has("versionId") || meta.has("lastUpdated") {
-        report.breaks("dom-4", "a contained resource has no versionId and no lastUpdated", "Remove both from its `meta`.");
+        report.breaks(
+            "dom-4",
+            "a contained resource has no versionId and no lastUpdated",
+            "Remove both from its `meta`.",
+        );
     }
     if meta.has("security") {
-        report.breaks("dom-5", "a contained resource has no security label", "Put `meta.security` on the outer resource.");
+        report.breaks(
+            "dom-5",
+            "a contained resource has no security label",
+            "Put `meta.security` on the outer resource.",
+        );
     }
 }

@@ -5,17 +5,71 @@ use crate::fhir::tables::{Primitive, is_html_entity};
 use quick_xml::Reader;
 use quick_xml::events::{BytesRef, BytesStart, Event};
 
-const NAMESPACE: &[u8] = b"http://www.w3.org/1999/xhtml";
+const NAMESPACE: &str = "http://www.w3.org/1999/xhtml";
 
 /// Levels of elements in a narrative.
 const MAX_DEPTH: usize = 128;
 
 /// Elements of HTML 4 chapters 7 to 11 (but 9.4) and 15, with links and images (R4 narrative.html#rules).
 const ELEMENTS: &[&str] = &[
-    "a", "abbr", "acronym", "address", "area", "b", "bdo", "big", "blockquote", "br", "caption", "center", "cite", "code", "col",
-    "colgroup", "dd", "dfn", "div", "dl", "dt", "em", "font", "h1", "h2", "h3", "h4", "h5", "h6", "hr", "i", "img", "kbd", "li",
-    "map", "ol", "p", "pre", "q", "s", "samp", "small", "span", "strike", "strong", "sub", "sup", "table", "tbody", "td", "tfoot",
-    "th", "thead", "tr", "tt", "u", "ul", "var",
+    "a",
+    "abbr",
+    "acronym",
+    "address",
+    "area",
+    "b",
+    "bdo",
+    "big",
+    "blockquote",
+    "br",
+    "caption",
+    "center",
+    "cite",
+    "code",
+    "col",
+    "colgroup",
+    "dd",
+    "dfn",
+    "div",
+    "dl",
+    "dt",
+    "em",
+    "font",
+    "h1",
+    "h2",
+    "h3",
+    "h4",
+    "h5",
+    "h6",
+    "hr",
+    "i",
+    "img",
+    "kbd",
+    "li",
+    "map",
+    "ol",
+    "p",
+    "pre",
+    "q",
+    "s",
+    "samp",
+    "small",
+    "span",
+    "strike",
+    "strong",
+    "sub",
+    "sup",
+    "table",
+    "tbody",
+    "td",
+    "tfoot",
+    "th",
+    "thead",
+    "tr",
+    "tt",
+    "u",
+    "ul",
+    "var",
 ];
 
 /// Why a narrative is not taken.
@@ -65,14 +119,14 @@ fn examine(text: &str) -> Result<(), Fault> {
             }
             Event::Empty(tag) => forbidden |= seen.open(&tag)?,
             Event::End(_) => seen.depth = seen.depth.saturating_sub(1),
-            Event::Text(text) if text.iter().all(u8::is_ascii_whitespace) => {}
+            Event::Text(text) if text.bytes().all(|byte| byte.is_ascii_whitespace()) => {}
             Event::Comment(_) => {}
             Event::Eof => break,
             _ if outside => return Err(Fault::Malformed),
             Event::Text(_) => seen.content = true,
             Event::CData(_) => seen.content = true,
             Event::GeneralRef(name) => {
-                seen.content |= &*name != b"nbsp";
+                seen.content |= &*name != "nbsp";
                 if !is_reference(&name) {
                     return Err(Fault::Malformed);
                 }
@@ -95,18 +149,18 @@ impl Seen {
             return Err(Fault::Malformed);
         }
         let name = tag.name();
-        let name = std::str::from_utf8(name.as_ref()).map_err(|_| Fault::Malformed)?;
+        let name: &str = name.as_ref();
         self.content |= name == "img";
         let mut forbidden = !ELEMENTS.contains(&name);
         let mut namespace = self.depth > 0;
         for attribute in tag.attributes() {
             let attribute = attribute.map_err(|_| Fault::Malformed)?;
-            if attribute.value.contains(&b'<') {
+            if !is_attribute_text(&attribute.value) {
                 return Err(Fault::Malformed);
             }
             match attribute.key.as_ref() {
-                b"xmlns" if *attribute.value == *NAMESPACE => namespace = true,
-                b"xmlns" => return Err(Fault::Malformed),
+                "xmlns" if *attribute.value == *NAMESPACE => namespace = true,
+                "xmlns" => return Err(Fault::Malformed),
                 key => forbidden |= is_active(key, &attribute.value),
             }
         }
@@ -120,29 +174,40 @@ impl Seen {
     }
 }
 
+/// Attributes that may hold a link or a style.
+const LINKS: &[&str] = &["background", "cite", "href", "longdesc", "src", "style", "usemap", "xlink:href"];
+
 /// Event handlers and script links.
-fn is_active(key: &[u8], value: &[u8]) -> bool {
+fn is_active(key: &str, value: &str) -> bool {
     let key = key.to_ascii_lowercase();
-    if key.starts_with(b"on") {
+    if key.starts_with("on") {
         return true;
     }
-    if !matches!(key.as_slice(), b"href" | b"src" | b"style" | b"xlink:href" | b"background" | b"longdesc" | b"usemap" | b"cite") {
+    if !LINKS.contains(&key.as_str()) {
         return false;
     }
     // Control characters, white space and character references may hide a scheme from a reader, not from a browser.
-    let text = String::from_utf8_lossy(value);
-    let open = quick_xml::escape::unescape(&text).map_or_else(|_| text.to_string(), |open| open.into_owned());
+    let open = quick_xml::escape::unescape_with(value, |_| Some("?"));
+    let Ok(open) = open else { return true };
     let bare: String = open.chars().filter(|c| !c.is_whitespace() && !c.is_control()).collect();
     let bare = bare.to_ascii_lowercase();
     let scripted = ["javascript:", "vbscript:", "data:text/html"].iter().any(|scheme| bare.starts_with(scheme));
-    scripted || (key == b"style" && (bare.contains("expression(") || bare.contains("javascript:")))
+    scripted || (key == "style" && (bare.contains("expression(") || bare.contains("javascript:")))
+}
+
+/// No `<`, and every `&` begins a known reference (XML 1.0 §3.1).
+fn is_attribute_text(value: &str) -> bool {
+    let mut parts = value.split('&');
+    let plain = parts.next().is_some();
+    let reference = |part: &str| part.split_once(';').is_some_and(|(name, _)| is_reference(&BytesRef::new(name)));
+    plain && !value.contains('<') && parts.all(reference)
 }
 
 /// `&name;` of HTML or XML, or `&#n;` of a character that XML allows.
 fn is_reference(reference: &BytesRef<'_>) -> bool {
     if reference.is_char_ref() {
-        let allowed = |c: char| c >= ' ' && !matches!(c, '\u{fffe}' | '\u{ffff}') || matches!(c, '\t' | '\n' | '\r');
+        let allowed = |c: char| (c >= ' ' && !matches!(c, '\u{fffe}' | '\u{ffff}')) || matches!(c, '\t' | '\n' | '\r');
         return reference.resolve_char_ref().ok().flatten().is_some_and(allowed);
     }
-    std::str::from_utf8(reference).is_ok_and(is_html_entity)
+    is_html_entity(reference)
 }

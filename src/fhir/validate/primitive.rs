@@ -67,7 +67,8 @@ fn is_lexical(kind: Primitive, text: &str) -> bool {
 
 /// `[A-Za-z0-9\-\.]{1,64}`
 pub fn is_id(text: &str) -> bool {
-    (1..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.'))
+    (1..=64).contains(&text.len())
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.'))
 }
 
 /// An integer as R4 writes it (no `-0`, no fraction, no exponent), at least `least`, at most 2147483647.

@@ -73,7 +73,9 @@ pub(super) fn check<'v>(object: &'v Object<'v>, targets: &[&str], walk: &mut Wal
     if let (Some(target), Some(stated)) = (target, stated)
         && target != stated
     {
-        return walk.report.malformed("reference whose `type` is that of its target", "`\"type\": \"Patient\"` for `Patient/123`");
+        return walk
+            .report
+            .malformed("reference whose `type` is that of its target", "`\"type\": \"Patient\"` for `Patient/123`");
     }
     let fits = targets.is_empty() || target.or(stated).is_none_or(|name| targets.contains(&name));
     if !fits {

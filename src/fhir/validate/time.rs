@@ -40,7 +40,8 @@ impl Moment {
         if parts.next().is_some() {
             return None;
         }
-        let month = month.map_or(Some(None), |text| number(text, 2).filter(|month| (1..=12).contains(month)).map(Some))?;
+        let month =
+            month.map_or(Some(None), |text| number(text, 2).filter(|month| (1..=12).contains(month)).map(Some))?;
         let day = match (month, day) {
             (Some(month), Some(text)) => Some(number(text, 2).filter(|day| (1..=days_in(year, month)).contains(day))?),
             _ => None,
@@ -118,7 +119,8 @@ fn time_of_day(text: &str) -> Option<TimeOfDay> {
         Some(digits) if !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()) => digits,
         Some(_) => return None,
     };
-    let nanos = digits.bytes().chain(std::iter::repeat(b'0')).take(9).fold(0, |sum, byte| sum * 10 + u32::from(byte - b'0'));
+    let nanos =
+        digits.bytes().chain(std::iter::repeat(b'0')).take(9).fold(0, |sum, byte| sum * 10 + u32::from(byte - b'0'));
     Some(TimeOfDay { second: hour * 3600 + minute * 60 + second, nanos, digits: digits.len(), offset: 0 })
 }
 

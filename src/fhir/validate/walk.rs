@@ -87,7 +87,11 @@ impl<'v> Walk<'v> {
         }
         self.missing(shape, seen);
         if object.len() == 1 && object.has("id") && matches!(role, Role::Datatype | Role::LoneTwin) {
-            self.report.breaks("ele-1", "an element has a value or children, not only an id", "Add its value, or remove it.");
+            self.report.breaks(
+                "ele-1",
+                "an element has a value or children, not only an id",
+                "Add its value, or remove it.",
+            );
         }
         if shape.name == "Attachment" {
             attachment::check(object, &mut self.report);
@@ -173,7 +177,8 @@ impl<'v> Walk<'v> {
         }
         for (at, element) in shape.elements.iter().enumerate() {
             if missing & (1 << at) != 0 {
-                let meaning = if element.meaning.is_empty() { "see the definition in FHIR R4" } else { element.meaning };
+                let meaning =
+                    if element.meaning.is_empty() { "see the definition in FHIR R4" } else { element.meaning };
                 self.report.add_below(element.name, Code::ElementMissing, |issue| {
                     issue.fill("source", "FHIR R4").fill("meaning", meaning)
                 });

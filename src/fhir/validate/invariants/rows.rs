@@ -12,7 +12,8 @@ fn has(object: &Object<'_>, name: &str) -> bool {
 
 /// Is there a choice element of any type?
 fn has_choice(object: &Object<'_>, name: &str) -> bool {
-    let typed = |member: &str| member.strip_prefix(name).is_some_and(|kind| kind.starts_with(|c: char| c.is_ascii_uppercase()));
+    let typed =
+        |member: &str| member.strip_prefix(name).is_some_and(|kind| kind.starts_with(|c: char| c.is_ascii_uppercase()));
     object.iter().any(|(member, _)| typed(member.strip_prefix('_').unwrap_or(member)))
 }
 
@@ -35,7 +36,13 @@ fn sign(object: &Object<'_>, name: &str) -> Option<i8> {
     let text = object.get(name)?.number_text()?;
     let mantissa = text.split(['e', 'E']).next().unwrap_or_default();
     let zero = !mantissa.bytes().any(|byte| matches!(byte, b'1'..=b'9'));
-    Some(if zero { 0 } else if text.starts_with('-') { -1 } else { 1 })
+    Some(if zero {
+        0
+    } else if text.starts_with('-') {
+        -1
+    } else {
+        1
+    })
 }
 
 fn period_in_order(object: &Object<'_>) -> bool {
