@@ -146,6 +146,8 @@ pub enum CodeRule {
     Listed(Vec<&'static str>),
     /// Media types (BCP 13), checked by form.
     MediaType,
+    /// `xml`, `json`, `ttl` or a media type.
+    Format,
     /// Language tags (BCP 47), checked by form.
     Language,
     /// ISO 4217, checked by form.

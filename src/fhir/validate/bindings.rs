@@ -8,6 +8,7 @@ pub(super) fn check(codes: &Codes, text: &str, report: &mut Report<'_>) {
     let fits = match &codes.rule {
         CodeRule::Listed(list) => list.contains(&text),
         CodeRule::MediaType => is_media_type(text),
+        CodeRule::Format => matches!(text, "xml" | "json" | "ttl") || is_media_type(text),
         CodeRule::Language => is_language_tag(text),
         CodeRule::Currency => text.len() == 3 && text.bytes().all(|byte| byte.is_ascii_uppercase()),
     };
@@ -17,6 +18,7 @@ pub(super) fn check(codes: &Codes, text: &str, report: &mut Report<'_>) {
     let (allowed, near) = match &codes.rule {
         CodeRule::Listed(list) => (named(list, codes.name), nearest(text, list.iter().copied())),
         CodeRule::MediaType => ("the media types of BCP 13 (like `application/pdf`)".to_owned(), None),
+        CodeRule::Format => ("xml, json, ttl or a media type (like `application/fhir+json`)".to_owned(), None),
         CodeRule::Language => ("the language tags of BCP 47 (like `de-CH`)".to_owned(), None),
         CodeRule::Currency => ("the currency codes of ISO 4217 (like `EUR`)".to_owned(), None),
     };
