@@ -208,7 +208,7 @@ pub fn is_html_entity(name: &str) -> bool {
 
 /// FNV-1a: quick for short names. Only names of the tables are ever inserted, so nobody can make it collide.
 #[derive(Debug, Clone, Copy)]
-pub struct Fnv(u64);
+pub(crate) struct Fnv(u64);
 
 impl Default for Fnv {
     fn default() -> Self {
