@@ -6,3 +6,4 @@ pub mod domain;
 pub mod scan;
 pub mod store;
 pub mod vault;
+pub mod fhir;

@@ -3,3 +3,7 @@
 
 #[cfg(test)]
 mod blob_contract;
+//! What must hold from outside, in one binary.
+
+#[cfg(test)]
+mod fhir_examples;
