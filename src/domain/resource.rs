@@ -150,6 +150,9 @@ pub struct Index {
     pub category: Vec<Coding>,
     /// `date`.
     pub date: Option<Span>,
+    /// Every other reference of the resource (author, authenticator, related, …): what it refers to is visible to whoever
+    /// sees it.
+    pub references: Vec<Target>,
 }
 
 /// A file that goes with a document or a Binary, stored already but named by no committed row.
@@ -248,9 +251,11 @@ pub struct Stored {
     pub version: u32,
     /// When this version was made.
     pub updated: Timestamp,
-    /// Its text.
+    /// Its text; empty once it is purged.
     pub body: Body,
-    /// For a DocumentReference: what access depends on.
+    /// For a DocumentReference: the state that this version shows. It is that of `document` in the current version.
+    pub version_state: Option<State>,
+    /// For a DocumentReference, and a Binary that one claims: what access depends on now.
     pub document: Option<DocumentFacts>,
     /// For a DocumentReference: its files, by content entry.
     pub files: Vec<FileBrief>,
