@@ -3,7 +3,7 @@
 pub mod blob;
 pub mod config;
 pub mod domain;
+pub mod fhir;
 pub mod scan;
 pub mod store;
 pub mod vault;
-pub mod fhir;
