@@ -66,7 +66,11 @@ pub fn read<'a>(
     now: Timestamp,
 ) -> Result<Stated<'a>, Denied> {
     let Some(Compact { header, claims, signed, signature }) = jose::parse_compact(text) else {
-        return Err(refuse("form", "must be a signed JWT of three parts, each name in it once, at most 8 KiB", endpoints));
+        return Err(refuse(
+            "form",
+            "must be a signed JWT of three parts, each name in it once, at most 8 KiB",
+            endpoints,
+        ));
     };
     let fault = |claim, fault| refuse(claim, fault, endpoints);
     let algorithm = read_header(&header).map_err(|(claim, wrong)| fault(claim, wrong))?;

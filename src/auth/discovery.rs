@@ -131,7 +131,8 @@ mod tests {
         let json = serde_json::to_value(SmartConfiguration::of(&endpoints)).unwrap();
         assert_eq!(json["token_endpoint"], "https://docs.example/auth/token");
         // SHALL of the conformance page, and what asymmetric clients add to it.
-        for member in ["grant_types_supported", "capabilities", "code_challenge_methods_supported", "scopes_supported"] {
+        for member in ["grant_types_supported", "capabilities", "code_challenge_methods_supported", "scopes_supported"]
+        {
             assert!(json[member].as_array().is_some_and(|list| !list.is_empty()), "{member}");
         }
         assert_eq!(json["token_endpoint_auth_signing_alg_values_supported"], serde_json::json!(["RS384", "ES384"]));
@@ -143,8 +144,16 @@ mod tests {
     #[test]
     fn a027_an_audience_is_one_of_two_texts() {
         let endpoints = Endpoints::at("https://docs.example");
-        assert!(endpoints.is_audience("https://docs.example/auth/token") && endpoints.is_audience("https://docs.example"));
-        for wrong in ["https://docs.example/", "https://docs.example/fhir", "HTTPS://docs.example", "https://docs.example/auth/token/", ""] {
+        assert!(
+            endpoints.is_audience("https://docs.example/auth/token") && endpoints.is_audience("https://docs.example")
+        );
+        for wrong in [
+            "https://docs.example/",
+            "https://docs.example/fhir",
+            "HTTPS://docs.example",
+            "https://docs.example/auth/token/",
+            "",
+        ] {
             assert!(!endpoints.is_audience(wrong), "{wrong}");
         }
     }

@@ -109,8 +109,7 @@ impl KeySet {
         if entries.len() > MAX_KEYS {
             return Err(SetFault::TooManyKeys);
         }
-        let entries: Vec<_> =
-            entries.iter().map(Value::as_object).collect::<Option<_>>().ok_or(SetFault::Malformed)?;
+        let entries: Vec<_> = entries.iter().map(Value::as_object).collect::<Option<_>>().ok_or(SetFault::Malformed)?;
         if entries.iter().any(|entry| PRIVATE_MEMBERS.iter().any(|name| entry.contains_key(*name))) {
             return Err(SetFault::PrivateMember);
         }
@@ -166,9 +165,9 @@ impl Key {
     fn of(entry: &Map<String, Value>) -> Option<Self> {
         let kid = text(entry, "kid").filter(|kid| (1..=MAX_KID_BYTES).contains(&kid.len()))?;
         let signs = entry.get("use").is_none_or(|value| value == "sig")
-            && entry.get("key_ops").is_none_or(|ops| {
-                ops.as_array().is_some_and(|ops| ops.iter().any(|operation| operation == "verify"))
-            });
+            && entry
+                .get("key_ops")
+                .is_none_or(|ops| ops.as_array().is_some_and(|ops| ops.iter().any(|operation| operation == "verify")));
         let material = match text(entry, "kty")? {
             "RSA" => rsa(text(entry, "n")?, text(entry, "e")?)?,
             "EC" if text(entry, "crv") == Some("P-384") => p384(text(entry, "x")?, text(entry, "y")?)?,

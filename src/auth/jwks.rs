@@ -170,7 +170,8 @@ fn lock(known: &Mutex<Known>) -> std::sync::MutexGuard<'_, Known> {
 }
 
 fn read(fetched: Fetched) -> Result<(KeySet, Life), FetchFailed> {
-    let set = KeySet::parse(&fetched.body).map_err(|fault: SetFault| FetchFailed(format!("the key set {}", fault.as_str())))?;
+    let set = KeySet::parse(&fetched.body)
+        .map_err(|fault: SetFault| FetchFailed(format!("the key set {}", fault.as_str())))?;
     Ok((set, Life::of(fetched.cache_control.as_deref(), fetched.age)))
 }
 

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use governor::clock::Clock as RateClock;
+use governor::middleware::NoOpMiddleware;
 use governor::nanos::Nanos;
 use governor::state::keyed::HashMapStateStore;
 use governor::{Quota, RateLimiter};
@@ -38,7 +39,7 @@ impl RateClock for Monotonic {
 
 /// Counts token requests.
 pub struct TokenRate {
-    limiter: RateLimiter<[u8; 32], HashMapStateStore<[u8; 32]>, Monotonic>,
+    limiter: RateLimiter<[u8; 32], HashMapStateStore<[u8; 32]>, Monotonic, NoOpMiddleware<Nanos>>,
     clock: Monotonic,
 }
 

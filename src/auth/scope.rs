@@ -115,7 +115,8 @@ fn words(text: &str) -> Option<Vec<&str>> {
         return None;
     }
     let words: Vec<_> = text.split(' ').collect();
-    let well_formed = words.len() <= MAX_SCOPES && words.iter().all(|word| !word.is_empty() && word.bytes().all(allowed));
+    let well_formed =
+        words.len() <= MAX_SCOPES && words.iter().all(|word| !word.is_empty() && word.bytes().all(allowed));
     well_formed.then_some(words)
 }
 
@@ -260,7 +261,9 @@ mod tests {
     #[test]
     fn the_spelling_of_the_request_is_kept_where_it_is_covered() {
         let held = "system/*.cruds";
-        for scope in ["system/DocumentReference.read", "system/*.read", "system/*.*", "system/Binary.r system/Patient.write"] {
+        for scope in
+            ["system/DocumentReference.read", "system/*.read", "system/*.*", "system/Binary.r system/Patient.write"]
+        {
             assert_eq!(grant(held, scope).as_deref(), Some(scope));
         }
     }
@@ -280,7 +283,10 @@ mod tests {
         let held = "system/DocumentReference.rs system/Binary.r";
         assert_eq!(grant(held, "system/DocumentReference.cruds").as_deref(), Some("system/DocumentReference.rs"));
         assert_eq!(grant(held, "system/*.read").as_deref(), Some("system/DocumentReference.rs system/Binary.r"));
-        assert_eq!(grant("system/*.r system/Patient.s", "system/*.rs").as_deref(), Some("system/*.r system/Patient.rs"));
+        assert_eq!(
+            grant("system/*.r system/Patient.s", "system/*.rs").as_deref(),
+            Some("system/*.r system/Patient.rs")
+        );
         assert_eq!(grant(held, "system/Patient.rs"), None);
     }
 
@@ -295,10 +301,29 @@ mod tests {
     #[test]
     fn a023_tricks_of_spelling_grant_nothing() {
         for trick in [
-            "", " ", "system/*.*\t", "system/Document*.r", "system\u{2215}Patient.r", "system/Patient.dus", "system/Patient.rr",
-            "system/Patient.", "system/.r", "system/Patient.R", "SYSTEM/Patient.r", "system/patient.r", "system/Patient.r.s",
-            "system/Patient.*s", "system/**.r", "system//Patient.r", "system/Patient.r  system/Binary.r", "system/Patient.r\\",
-            "patient/*.*", "user/*.cruds", "patient/Patient.rs?a=b", "system/Patient.rs?gender=male", "system/Patient.r\n",
+            "",
+            " ",
+            "system/*.*\t",
+            "system/Document*.r",
+            "system\u{2215}Patient.r",
+            "system/Patient.dus",
+            "system/Patient.rr",
+            "system/Patient.",
+            "system/.r",
+            "system/Patient.R",
+            "SYSTEM/Patient.r",
+            "system/patient.r",
+            "system/Patient.r.s",
+            "system/Patient.*s",
+            "system/**.r",
+            "system//Patient.r",
+            "system/Patient.r  system/Binary.r",
+            "system/Patient.r\\",
+            "patient/*.*",
+            "user/*.cruds",
+            "patient/Patient.rs?a=b",
+            "system/Patient.rs?gender=male",
+            "system/Patient.r\n",
             "system/Patient.r user/Patient.r",
         ] {
             assert_eq!(grant("system/*.cruds", trick), None, "{trick:?}");
@@ -311,7 +336,10 @@ mod tests {
     #[test]
     fn a_refused_scope_is_invalid_scope() {
         let refused = Registered::parse("system/*.rs").unwrap().grant("user/*.rs").unwrap_err();
-        assert_eq!((refused.code(), refused.status(), refused.oauth().as_str()), (Code::ScopeUnsupported, 400, "invalid_scope"));
+        assert_eq!(
+            (refused.code(), refused.status(), refused.oauth().as_str()),
+            (Code::ScopeUnsupported, 400, "invalid_scope")
+        );
     }
 
     #[test]

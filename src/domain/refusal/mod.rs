@@ -282,7 +282,16 @@ impl Refusal {
 
     fn with_others(first: Issue, others: Vec<Issue>) -> Self {
         let status = first.code.entry().status;
-        Self(Box::new(Parts { first, others, status, retry_after: None, scope: None, allow: None, length: None, oauth: None }))
+        Self(Box::new(Parts {
+            first,
+            others,
+            status,
+            retry_after: None,
+            scope: None,
+            allow: None,
+            length: None,
+            oauth: None,
+        }))
     }
 
     fn fill_first(&mut self, name: &str, text: impl fmt::Display) {
