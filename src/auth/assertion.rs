@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 
 use super::discovery::Endpoints;
 use super::jose::{self, Compact};
-use super::jwk::{Algorithm, KeySet, MAX_KID_BYTES};
+use super::jwk::{Algorithm, Key, KeySet, MAX_KID_BYTES};
 use super::jwks::KeyCache;
 use super::{Clients, Denied};
 use crate::domain::clock::Timestamp;
@@ -182,7 +182,7 @@ pub async fn prove(stated: Stated<'_>, clients: &dyn Clients, keys: &KeyCache) -
     };
     let key = set.and_then(|set| set.find(&stated.kid, stated.algorithm).cloned().ok_or("kid unknown"));
     // Verified in any case, if only against nobody's key: who is not known must not be told apart by how long it takes.
-    let verified = key.clone().unwrap_or_else(|_| KeySet::of_nobody()).verify(stated.signed, stated.signature);
+    let verified = key.clone().unwrap_or_else(|_| Key::of_nobody()).verify(stated.signed, stated.signature);
     let client = client.ok_or_else(|| unproven("client unknown"))?;
     key.map_err(unproven)?;
     match (verified, client.disabled) {

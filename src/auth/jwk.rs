@@ -143,18 +143,6 @@ impl KeySet {
         self.skipped
     }
 
-    /// A set of one key that no client has: unknown clients are verified against it, so that they take as long as known ones.
-    pub fn of_nobody() -> Key {
-        Key {
-            kid: String::new(),
-            // The base point of P-384 (FIPS 186-4 D.1.2.4), whose private key is 1 and which no client registers.
-            material: Material::P384 {
-                x: "qofKIr6LBTeOscce8yCtdG4dO2KLp5uYWfdB4IJUKjhVAvJdv1UpbDpUXjhydgq3".to_owned(),
-                y: "NhfeSpYmLG9dnpi_kpLcKfj0Hb0omhR86doxE7XwuMAKYLHOHX6BnXpDHXyQ6g5f".to_owned(),
-            },
-        }
-    }
-
     /// The set as it is kept: usable keys, public members only.
     pub fn to_json(&self) -> String {
         json!({ "keys": self.keys.iter().map(Key::to_json).collect::<Vec<_>>() }).to_string()
@@ -162,6 +150,18 @@ impl KeySet {
 }
 
 impl Key {
+    /// A key that no client has: assertions of unknown clients are verified against it, so that they take as long as others.
+    pub fn of_nobody() -> Self {
+        Self {
+            kid: String::new(),
+            // The base point of P-384 (FIPS 186-4 D.1.2.4). Its private key is 1, so what verifies against it proves nothing.
+            material: Material::P384 {
+                x: "qofKIr6LBTeOscce8yCtdG4dO2KLp5uYWfdB4IJUKjhVAvJdv1UpbDpUXjhydgq3".to_owned(),
+                y: "NhfeSpYmLG9dnpi_kpLcKfj0Hb0omhR86doxE7XwuMAKYLHOHX6BnXpDHXyQ6g5f".to_owned(),
+            },
+        }
+    }
+
     fn of(entry: &Map<String, Value>) -> Option<Self> {
         let kid = text(entry, "kid").filter(|kid| (1..=MAX_KID_BYTES).contains(&kid.len()))?;
         let signs = entry.get("use").is_none_or(|value| value == "sig")
@@ -262,7 +262,7 @@ mod tests {
 
     /// P-384 generator (FIPS 186-4 D.1.2.4), a point that is on the curve.
     fn point() -> Value {
-        let Material::P384 { x, y } = KeySet::of_nobody().material else { panic!("an EC key") };
+        let Material::P384 { x, y } = Key::of_nobody().material else { panic!("an EC key") };
         json!({"kty": "EC", "crv": "P-384", "x": x, "y": y, "kid": "ec"})
     }
 
@@ -306,6 +306,28 @@ mod tests {
         for wrong in ["", "[]", "{}", r#"{"keys":{}}"#, r#"{"keys":[1]}"#, r#"{"keys":[],"keys":[]}"#] {
             assert_eq!(KeySet::parse(wrong.as_bytes()), Err(SetFault::Malformed), "{wrong}");
         }
+    }
+
+    /// RS384 by the other side of the cryptographic module, and the same signature as RS256.
+    #[test]
+    fn rs384_is_verified_and_no_other_algorithm_of_the_key() {
+        use aws_lc_rs::rand::SystemRandom;
+        use aws_lc_rs::rsa::{KeyPair, KeySize};
+        use aws_lc_rs::signature::{KeyPair as _, RSA_PKCS1_SHA256, RSA_PKCS1_SHA384, RSA_PSS_SHA384, RsaEncoding};
+        let pair = KeyPair::generate(KeySize::Rsa2048).unwrap();
+        let (n, e) = (pair.public_key().modulus(), pair.public_key().exponent());
+        let n = jose::encode(n.big_endian_without_leading_zero());
+        let e = jose::encode(e.big_endian_without_leading_zero());
+        let set = parse(&[json!({"kty": "RSA", "kid": "r", "n": n, "e": e})]).unwrap();
+        let key = set.find("r", Algorithm::Rs384).unwrap();
+        let sign = |encoding: &'static dyn RsaEncoding| {
+            let mut signature = vec![0; pair.public_modulus_len()];
+            pair.sign(encoding, &SystemRandom::new(), b"a.b", &mut signature).unwrap();
+            jose::encode(&signature)
+        };
+        assert!(key.verify("a.b", &sign(&RSA_PKCS1_SHA384)));
+        assert!(!key.verify("a.c", &sign(&RSA_PKCS1_SHA384)));
+        assert!(!key.verify("a.b", &sign(&RSA_PKCS1_SHA256)) && !key.verify("a.b", &sign(&RSA_PSS_SHA384)));
     }
 
     #[test]

@@ -72,6 +72,24 @@ impl<S: Store + ?Sized> Clients for S {
     }
 }
 
+/// A store behind its trait, which cannot be turned into this room's trait object by itself.
+#[async_trait]
+impl Clients for Arc<dyn Store> {
+    fn registered(&self, id: &ClientId) -> Option<Arc<Client>> {
+        self.as_ref().client(id)
+    }
+
+    async fn spend(
+        &self,
+        client: ClientNumber,
+        jti: [u8; 32],
+        until: Timestamp,
+        entry: SealedEntry,
+    ) -> Result<bool, StoreError> {
+        self.as_ref().spend_assertion(client, jti, until, entry).await
+    }
+}
+
 /// A refusal with the case behind it. The refusal is for the caller, who must not learn which case of a set it was; the case
 /// is for the log line and never leaves the server.
 #[derive(Debug, Clone, PartialEq, Eq)]
