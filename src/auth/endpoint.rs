@@ -18,6 +18,7 @@ use super::rate::TokenRate;
 use super::scope::{Granted, Registered};
 use super::token::{Issued, Tokens};
 use super::{Clients, Denied, network, store_failure};
+use crate::domain::audit::{Action, Entry, Outcome};
 use crate::domain::clock::Clock;
 use crate::domain::refusal::{Code, Refusal};
 use crate::store::{Client, SealedEntry};
@@ -51,9 +52,24 @@ pub enum GrantOutcome<'a> {
     Denied(Code),
 }
 
-/// Makes audit entries of token requests; implemented where the audit log's keys are.
+impl GrantRecord<'_> {
+    /// What the audit log says of it, still open: `token.grant` with scope, or `token.refuse` with the code. Assertion and token are named by
+    /// digest and id, neither of which opens anything.
+    pub fn to_entry(&self) -> Entry {
+        let entry = match self.outcome {
+            GrantOutcome::Granted { scope, token_id } => {
+                Entry::new(Action::TokenGrant, Outcome::Ok).scope(scope).with("token", token_id)
+            }
+            GrantOutcome::Denied(code) => Entry::new(Action::TokenRefuse, Outcome::Denied).code(code),
+        };
+        let assertion = hex::encode(self.assertion);
+        entry.client(&self.client.id).with("kid", self.kid).with("assertion", assertion).ip(self.peer)
+    }
+}
+
+/// Seals the audit entries of token requests ([`GrantRecord::to_entry`]); implemented where the audit log's keys are.
 pub trait GrantEntries: Send + Sync + std::fmt::Debug {
-    /// The entry of one request.
+    /// The sealed entry of one request.
     fn entry(&self, record: &GrantRecord<'_>) -> SealedEntry;
 }
 

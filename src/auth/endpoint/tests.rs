@@ -13,7 +13,10 @@ struct Entries;
 
 impl GrantEntries for Entries {
     fn entry(&self, record: &GrantRecord<'_>) -> SealedEntry {
-        let outcome = if matches!(record.outcome, GrantOutcome::Granted { .. }) { "ok" } else { "denied" };
+        let granted = matches!(record.outcome, GrantOutcome::Granted { .. });
+        let outcome = if granted { "ok" } else { "denied" };
+        let expected = if granted { "Entry(token.grant ok)" } else { "Entry(token.refuse denied)" };
+        assert_eq!(format!("{:?}", record.to_entry()), expected);
         SealedEntry {
             action: "token.grant",
             outcome,
