@@ -2,6 +2,7 @@
 //! alone. Time, ids and chance come in as arguments ([`clock`]).
 
 pub mod clock;
+pub mod cursor;
 pub mod epoch;
 pub mod id;
 pub mod lifecycle;
