@@ -53,7 +53,7 @@ impl Delivery {
         let resource = validate::read(body, Expectation::Create(kind.as_str()))?;
         match kind {
             Kind::DocumentReference => {
-                let submitted = Submitted::read(resource, &self.terms.base_url)?;
+                let submitted = Submitted::read(resource, &self.terms.base)?;
                 self.create_document(caller, &scope, submitted, idempotency).await
             }
             Kind::Binary => self.create_binary(caller, resource, idempotency).await,
@@ -275,7 +275,7 @@ impl Delivery {
     pub(super) async fn again(&self, earlier: Earlier, scope: &AccessScope) -> Result<CreatedResource, Refusal> {
         let found = self.store.read_version(earlier.kind, &earlier.id, earlier.version, scope).await.map_err(store_failure)?;
         let stored = found.ok_or_else(not_found)?;
-        let read = ReadResource { stored, urls: std::collections::HashMap::new() };
+        let read = ReadResource { stored, addresses: Vec::new() };
         Ok(CreatedResource { read, created: true, warnings: Vec::new() })
     }
 
@@ -283,8 +283,8 @@ impl Delivery {
     pub(super) async fn shown(&self, caller: &Caller, kind: Kind, id: &ResourceId, scope: &AccessScope) -> Result<ReadResource, Refusal> {
         let stored = self.store.read(kind, id, scope).await.map_err(store_failure)?.ok_or_else(not_found)?;
         let (epochs, keys) = (self.store.epochs(), self.link_keys());
-        let (urls, _) = self.offers(&caller.principal, &keys, &epochs).of(&stored);
-        Ok(ReadResource { stored, urls })
+        let (addresses, _) = self.offers(&caller.principal, &keys, &epochs).of(&stored);
+        Ok(ReadResource { stored, addresses })
     }
 }
 
