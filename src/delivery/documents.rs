@@ -15,6 +15,7 @@ use crate::domain::principal::{AccessScope, Interaction};
 use crate::domain::refusal::{Code, Issue, Refusal, Severity};
 use crate::domain::resource::{FileFacts, Kind, NewFile, Target};
 use crate::fhir::document::{Content, FileNote, Source, Submitted};
+use crate::fhir::tables::ResourceType;
 use crate::fhir::validate::{self, Expectation};
 use crate::store::{Earlier, Idempotency, NewDocument, StoreError};
 
@@ -50,7 +51,7 @@ impl Delivery {
             Remembered::Answered(earlier) => return self.again(earlier, &scope).await,
             Remembered::New(idempotency) => idempotency,
         };
-        let resource = validate::read(body, Expectation::Create(kind.as_str()))?;
+        let resource = validate::read(body, Expectation::Create(resource_type(kind)))?;
         match kind {
             Kind::DocumentReference => {
                 let submitted = Submitted::read(resource, &self.terms.base)?;
@@ -294,6 +295,19 @@ pub(super) enum Remembered {
     New(Option<Idempotency>),
     /// It was answered before.
     Answered(Earlier),
+}
+
+/// The FHIR type of a kind. Every kind is one.
+pub(super) fn resource_type(kind: Kind) -> ResourceType {
+    match kind {
+        Kind::DocumentReference => ResourceType::DocumentReference,
+        Kind::Binary => ResourceType::Binary,
+        Kind::Patient => ResourceType::Patient,
+        Kind::Practitioner => ResourceType::Practitioner,
+        Kind::PractitionerRole => ResourceType::PractitionerRole,
+        Kind::Organization => ResourceType::Organization,
+        Kind::Encounter => ResourceType::Encounter,
+    }
 }
 
 fn request_digest(kind: Kind, body: &[u8]) -> [u8; 32] {
