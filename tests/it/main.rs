@@ -1,0 +1,3 @@
+//! What must hold from outside, in one binary.
+
+mod fhir_examples;
