@@ -7,4 +7,8 @@ pub mod config;
 pub mod delivery;
 pub mod domain;
 pub mod fhir;
+pub mod notify;
+pub mod scan;
 pub mod store;
+pub mod vault;
+pub mod worker;
