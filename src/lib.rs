@@ -1,4 +1,9 @@
 //! Daylily: a FHIR R4 facade for temporary document delivery.
 
+pub mod blob;
+pub mod config;
 pub mod domain;
+pub mod fhir;
+pub mod scan;
 pub mod store;
+pub mod vault;

@@ -3,6 +3,8 @@
 
 pub mod audit;
 pub mod clock;
+pub mod content;
+pub mod coverage;
 pub mod epoch;
 pub mod id;
 pub mod lifecycle;

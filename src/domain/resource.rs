@@ -191,6 +191,8 @@ pub struct FileFacts {
     pub size: u64,
     /// SHA-256 of the bytes.
     pub sha256: [u8; 32],
+    /// SHA-1 of the bytes (FHIR `attachment.hash`).
+    pub sha1: [u8; 20],
     /// The wrapped key; `None` once destroyed.
     pub wrapped_key: Option<Vec<u8>>,
     /// Whether the sealed bytes are in the database.
@@ -290,6 +292,37 @@ pub struct Owner {
     pub id: ClientId,
     /// The store's number.
     pub number: ClientNumber,
+}
+
+/// What stands for an attachment's `url`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Shown {
+    /// A signed link or the handle.
+    Url(String),
+    /// `_url` with a `data-absent-reason`.
+    Absent(Absence),
+}
+
+/// Why an attachment has no url now (`http://terminology.hl7.org/CodeSystem/data-absent-reason`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Absence {
+    /// Not released yet.
+    TempUnknown,
+    /// Held back after the safety check.
+    Masked,
+    /// Its time or the right to it is over.
+    NotPermitted,
+}
+
+impl Absence {
+    /// The code.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::TempUnknown => "temp-unknown",
+            Self::Masked => "masked",
+            Self::NotPermitted => "not-permitted",
+        }
+    }
 }
 
 /// What is set in where a place in the text is due.

@@ -6,7 +6,7 @@ use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use aws_lc_rs::hkdf::{HKDF_SHA256, Prk};
 use aws_lc_rs::hmac;
 
-use super::detail::Object;
+use super::detail::{Detail, Object};
 use super::tree::{Hash, sha256};
 
 /// Most bytes of one group: a search page of 1 000 documents with their links stays far below.
@@ -288,6 +288,18 @@ impl<'a> Cells<'a> {
         }
     }
 
+    /// The line of the new checkpoint key, if the entry has one: in clear, so that it is read without the cell key.
+    pub fn public_key_line(&self) -> Option<String> {
+        let object = self.cells.iter().find_map(|(group, cell)| match (group, cell) {
+            (Group::Key, Cell::Open(_, data)) => Object::parse(data),
+            _ => None,
+        })?;
+        match object.get("vkey") {
+            Some(Detail::Text(line)) => Some(line.clone()),
+            _ => None,
+        }
+    }
+
     /// The commitment to all groups, from what they hold.
     ///
     /// # Errors
@@ -372,6 +384,24 @@ mod tests {
         assert!(after.has_erased() && after.open(Group::Key, &key).is_some(), "the key line stays");
         assert!(!shorter.windows(32).any(|window| window == [3; 32]), "the salt is gone");
         assert_eq!(cells.erase(&[Group::Tech], &CellKey::new(&[8; 32])), Err(Group::Tech));
+    }
+
+    #[test]
+    fn cells_in_another_order_twice_or_of_another_kind_are_refused() {
+        let key = CellKey::new(&[9; 32]);
+        let of = |cells: &[PlainCell]| seal_all(cells, &key).unwrap();
+        let actor_twice = of(&[plain(Group::Actor, "{}"), plain(Group::Actor, "{}")]);
+        let descending = of(&[plain(Group::Tech, "{}"), plain(Group::Actor, "{}")]);
+        let mut sealed_key = of(&[plain(Group::Key, "0123456789abcdef")]);
+        sealed_key[2] = KIND_SEALED;
+        let mut open_actor = of(&[plain(Group::Actor, "{}")]);
+        open_actor[2] = KIND_OPEN;
+        let mut erased_key = vec![FORMAT, Group::Key.number(), KIND_ERASED];
+        erased_key.extend([0; 32]);
+        let trailing = [stored(), vec![1]].concat();
+        for wrong in [actor_twice, descending, sealed_key, open_actor, erased_key, trailing, vec![FORMAT], vec![]] {
+            assert_eq!(Cells::decode(&wrong), None);
+        }
     }
 
     #[test]

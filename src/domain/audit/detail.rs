@@ -415,7 +415,9 @@ mod tests {
                 proptest::collection::vec(inner.clone(), 0..6).prop_map(Detail::List),
                 proptest::collection::vec((any::<String>(), inner), 0..6).prop_map(|members| {
                     let mut object = Object::default();
-                    members.into_iter().for_each(|(name, value)| drop(object.put(Cow::Owned(name), value)));
+                    for (name, value) in members {
+                        let _ = object.put(Cow::Owned(name), value);
+                    }
                     Detail::Object(object)
                 }),
             ]

@@ -71,7 +71,7 @@ impl Entry {
 
     /// `actor.sub`: the person or system that the token speaks for.
     #[must_use]
-    pub fn sub(mut self, sub: &str) -> Self {
+    pub fn on_behalf_of(mut self, sub: &str) -> Self {
         self.actor.set("sub", sub);
         self
     }

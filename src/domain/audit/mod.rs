@@ -15,6 +15,7 @@ pub mod leaf;
 pub mod note;
 pub mod proof;
 pub mod tree;
+pub mod verify;
 pub mod vkey;
 
 pub use action::{Action, Outcome};
@@ -24,3 +25,8 @@ pub use leaf::{Leaf, Prepared};
 pub use note::Checkpoint;
 pub use tree::{Frontier, Hash};
 pub use vkey::{SigningKey, VerifyingKey};
+
+#[cfg(test)]
+mod sample;
+#[cfg(test)]
+mod vectors;
