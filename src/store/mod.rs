@@ -12,7 +12,7 @@
 //!   call returns, so whoever revokes and then asks sees the revocation.
 //! - **Corrupt rows** are [`StoreError::Corrupt`], which names table, column and row.
 //!
-//! `tests/it/store_contract.rs` holds an implementation to this.
+//! `tests/it/store_contract/` holds an implementation to this.
 
 mod records;
 pub mod sqlite;

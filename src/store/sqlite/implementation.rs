@@ -13,7 +13,7 @@ use crate::domain::id::{ClientId, FileId, ResourceId};
 use crate::domain::lifecycle::Transition;
 use crate::domain::principal::{AccessScope, ClientNumber};
 use crate::domain::query::Query;
-use crate::domain::resource::{DocumentNumber, FileFacts, Kind, Step, Stored, Target};
+use crate::domain::resource::{DocumentNumber, FileFacts, Kind, PatientNumber, Step, Stored, Target};
 use crate::store::{
     ActivePolicy, AuditHead, AuditRow, Client, DueDocument, Earlier, Health, NewBinary, NewContext, NewDocument, Page,
     Receipt, Receipts, ScanJob, SealedEntry, SealedKey, Store, StoreError, Written,
@@ -179,9 +179,8 @@ impl Store for SqliteStore {
         self.writer.run(move |tx| server::revoke(tx, scope, at, &reason, entry)).await
     }
 
-    async fn documents_of_patient(&self, patient: &Target) -> Result<Vec<DocumentNumber>, StoreError> {
-        let patient = patient.0.clone();
-        self.long_read(move |conn| read::documents_of(conn, &patient)).await
+    async fn patient_number(&self, patient: &Target) -> Result<Option<PatientNumber>, StoreError> {
+        self.read(|reading| read::patient_number(reading.conn, &patient.0))
     }
 
     async fn add_receipt(&self, receipt: Receipt, entry: SealedEntry) -> Result<Receipts, StoreError> {

@@ -232,7 +232,7 @@ impl Reading<'_> {
     }
 
     fn files(&mut self, condition: Sql) -> Result<Vec<FileFacts>, StoreError> {
-        let mut query = sql("SELECT f.id, f.rid, f.content, f.media_type, f.size, f.sha256, f.key, ", []);
+        let mut query = sql("SELECT f.id, f.rid, f.content, f.media_type, f.size, f.sha256, f.sha1, f.key, ", []);
         query.push("f.inline IS NOT NULL, f.title, f.created, f.owner FROM file f WHERE ", []);
         query.append(condition);
         let rows: Vec<FileRow> = query.rows(self.conn)?;
@@ -240,7 +240,7 @@ impl Reading<'_> {
     }
 
     fn facts(&mut self, row: FileRow) -> Result<FileFacts, StoreError> {
-        let (id, rid, content, media_type, size, sha256, wrapped_key, inline, title, created, owner) = row;
+        let (id, rid, content, media_type, size, sha256, sha1, wrapped_key, inline, title, created, owner) = row;
         let name = hex::encode(&id);
         let place = at("file", &name);
         let document = match rid {
@@ -260,6 +260,7 @@ impl Reading<'_> {
             media_type,
             size: place.number("size", size)?,
             sha256: place.fixed("sha256", &sha256)?,
+            sha1: place.fixed("sha1", &sha1)?,
             wrapped_key,
             is_inline: inline == 1,
             title,
@@ -270,7 +271,8 @@ impl Reading<'_> {
     }
 }
 
-type FileRow = (Vec<u8>, Option<i64>, i64, String, i64, Vec<u8>, Option<Vec<u8>>, i64, Option<String>, i64, i64);
+type FileRow =
+    (Vec<u8>, Option<i64>, i64, String, i64, Vec<u8>, Vec<u8>, Option<Vec<u8>>, i64, Option<String>, i64, i64);
 
 /// Whether a scope covers a file: its document's, or, unclaimed, its owner's.
 pub(super) fn covers(conn: &mut SqliteConnection, file: FileId, scope: &AccessScope) -> Result<bool, StoreError> {
@@ -284,10 +286,9 @@ pub(super) fn covers(conn: &mut SqliteConnection, file: FileId, scope: &AccessSc
     Ok(query.one::<i64>(conn)? == Some(1))
 }
 
-/// Numbers of documents about a patient.
-pub(super) fn documents_of(conn: &mut SqliteConnection, patient: &str) -> Result<Vec<DocumentNumber>, StoreError> {
-    let query = "SELECT rid FROM doc INDEXED BY doc_patient \
-        WHERE patient = (SELECT number FROM target WHERE text = ?) ORDER BY rid";
-    let rows: Vec<(i64,)> = sql(query, [patient.into()]).rows(conn)?;
-    Ok(rows.into_iter().map(|(rid,)| DocumentNumber(rid)).collect())
+/// The number of a subject that documents have.
+pub(super) fn patient_number(conn: &mut SqliteConnection, patient: &str) -> Result<Option<PatientNumber>, StoreError> {
+    let query = "SELECT number FROM target WHERE text = ? \
+        AND EXISTS (SELECT 1 FROM doc INDEXED BY doc_patient WHERE patient = target.number)";
+    Ok(sql(query, [patient.into()]).one(conn)?.map(PatientNumber))
 }
