@@ -16,6 +16,8 @@ mod rows;
 mod search;
 mod server;
 mod statement;
+#[cfg(test)]
+mod tests;
 mod tx;
 mod visibility;
 mod writer;
