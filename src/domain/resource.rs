@@ -294,37 +294,6 @@ pub struct Owner {
     pub number: ClientNumber,
 }
 
-/// What stands for an attachment's `url`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Shown {
-    /// A signed link or the handle.
-    Url(String),
-    /// `_url` with a `data-absent-reason`.
-    Absent(Absence),
-}
-
-/// Why an attachment has no url now (`http://terminology.hl7.org/CodeSystem/data-absent-reason`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Absence {
-    /// Not released yet.
-    TempUnknown,
-    /// Held back after the safety check.
-    Masked,
-    /// Its time or the right to it is over.
-    NotPermitted,
-}
-
-impl Absence {
-    /// The code.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::TempUnknown => "temp-unknown",
-            Self::Masked => "masked",
-            Self::NotPermitted => "not-permitted",
-        }
-    }
-}
-
 /// What is set in where a place in the text is due.
 pub trait Fill {
     /// Appends what belongs at `kind` to `out` and says whether anything was appended.

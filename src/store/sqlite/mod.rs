@@ -30,7 +30,6 @@ use diesel::prelude::*;
 use tokio::sync::Semaphore;
 
 pub use open::{OpenError, Settings};
-pub use search::TOTAL_LIMIT;
 
 use self::checkpoint::Checkpointer;
 use self::memory::Memory;

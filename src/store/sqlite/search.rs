@@ -12,10 +12,8 @@ use crate::domain::policy::CodeTest;
 use crate::domain::principal::AccessScope;
 use crate::domain::query::{DateTest, Filter, Position, Prefix, Query, Sort, SortKey};
 use crate::domain::resource::{Kind, Stored, Target};
-use crate::store::{Page, StoreError};
+use crate::store::{Page, StoreError, TOTAL_LIMIT};
 
-/// Totals are exact up to here; one more stands for "more".
-pub const TOTAL_LIMIT: u64 = 10_000;
 /// Most rows of a page.
 const MAX_PAGE: usize = 1_000;
 /// Statements with more conditions are rare shapes and are not kept prepared.
