@@ -71,6 +71,28 @@ async fn after_a_commit_without_an_answer_nothing_more_is_written() {
 }
 
 #[tokio::test]
+async fn an_entry_of_a_job_that_fails_is_undone_with_it_inside_its_batch() {
+    let (store, _dir) = open();
+    let job = |number: usize| {
+        let store = &store;
+        store.writer.run(move |tx| {
+            let seq = tx.append(entry(number))?;
+            tx.effects.changes += 1;
+            if number % 2 == 1 { Err(StoreError::Changed) } else { Ok(seq) }
+        })
+    };
+    let results = futures_util::future::join_all((0..20).map(job)).await;
+    let numbers = results.into_iter().filter_map(Result::ok).collect::<Vec<_>>();
+    assert!(numbers.into_iter().eq(0..10));
+    let rows = store.audit_rows(0, 100).await.unwrap();
+    assert!(rows.iter().map(|row| row.cells.len()).eq((0..20).step_by(2)));
+    let hashes = rows.iter().map(|row| <[u8; 32]>::try_from(row.hash.as_slice()).unwrap());
+    let frontier: crate::domain::audit::Frontier = hashes.collect();
+    assert_eq!(store.audit_head().await.unwrap().frontier, frontier.encode());
+    assert_eq!(store.state_changes(), 10, "nor does it show in memory");
+}
+
+#[tokio::test]
 async fn a_failing_database_takes_its_whole_batch_and_no_more() {
     let (store, _dir) = open();
     let failing = store.writer.run(|tx| {
