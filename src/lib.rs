@@ -1,5 +1,11 @@
 //! Daylily: a FHIR R4 facade for temporary document delivery.
 
+pub mod auth;
+pub mod blob;
+pub mod config;
 pub mod domain;
 pub mod fhir;
+pub mod notify;
+pub mod scan;
 pub mod store;
+pub mod vault;

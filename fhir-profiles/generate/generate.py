@@ -26,8 +26,11 @@ RULES = {
     "all-languages": "language",
     "bcp13.txt": "mime",
     "currencies": "currency",
+    "formats": "format",
     "mimetypes": "mime",
 }
+# Elements whose short text allows more than their value set: CapabilityStatement.format (xml | json | ttl | mime type).
+FORMATS = {"CapabilityStatement.format": "formats"}
 # Open value sets of units of measure: no rule (they bind Quantity, whose own invariants apply).
 WITHOUT_RULE = {"all-time-units", "all-distance-units"}
 
@@ -93,6 +96,7 @@ class Codes:
                 self.sets[name] = list(dict.fromkeys(row["code"] for row in found["codes"]))
         for name, codes in KNOWN.items():
             self.sets.setdefault(name, codes.split())
+        self.sets.update((name, None) for name in FORMATS.values())
         self.used = {"resource-types"}
 
     def name_of(self, element):
@@ -104,7 +108,7 @@ class Codes:
         url = most[0] if most else binding.get("valueSet") if binding["strength"] == "required" else None
         if not url:
             return ""
-        name = short_name(url)
+        name = FORMATS.get(element["path"], short_name(url))
         if name in WITHOUT_RULE:
             return ""
         if name not in self.sets:

@@ -7,6 +7,14 @@ use std::time::Duration;
 use super::clock::Timestamp;
 use super::verdict::Engine;
 
+mod explain;
+mod record;
+#[cfg(test)]
+mod tests;
+
+pub use explain::{ConditionKey, Explanation, Held, Outcome, RuleReport};
+pub use record::{RECORD_VERSION, RecordError};
+
 /// What a policy text says: the rules in order, and what holds where a rule is silent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Policy {
@@ -97,6 +105,44 @@ pub enum DeliveredWhen {
     All,
 }
 
+impl RetainFrom {
+    /// Every start, in the order of the contract.
+    pub const ALL: [Self; 4] = [Self::Ready, Self::Created, Self::FirstDelivery, Self::LastAccess];
+
+    /// The word of a policy text and of a stored decision.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ready => "ready",
+            Self::Created => "created",
+            Self::FirstDelivery => "first-delivery",
+            Self::LastAccess => "last-access",
+        }
+    }
+
+    /// The start of a word.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|start| start.name() == name)
+    }
+}
+
+impl DeliveredWhen {
+    /// Every rule.
+    pub const ALL: [Self; 2] = [Self::First, Self::All];
+
+    /// The word of a policy text and of a stored decision.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::First => "first",
+            Self::All => "all",
+        }
+    }
+
+    /// The rule of a word.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|rule| rule.name() == name)
+    }
+}
+
 /// What links of a document may be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LinkTerms {
@@ -164,6 +210,21 @@ impl Condition {
             && any_of(&self.department, &facts.department)
             && (self.client.is_empty() || self.client.contains(&facts.client))
     }
+
+    /// Whether this condition holds wherever `other` does, so that a rule with `other` after one with this can never
+    /// decide. Sound, not complete: what it calls covered is covered; two rules that only together cover a third are not seen.
+    pub fn covers(&self, other: &Self) -> bool {
+        let codes = |mine: &[CodeTest], theirs: &[CodeTest]| {
+            let each = |test: &CodeTest| mine.iter().any(|wider| wider.covers(test));
+            mine.is_empty() || (!theirs.is_empty() && theirs.iter().all(each))
+        };
+        codes(&self.kind, &other.kind)
+            && codes(&self.category, &other.category)
+            && codes(&self.security_label, &other.security_label)
+            && codes(&self.department, &other.department)
+            && (self.client.is_empty()
+                || (!other.client.is_empty() && other.client.iter().all(|client| self.client.contains(client))))
+    }
 }
 
 fn any_of(tests: &[CodeTest], codings: &[Coding]) -> bool {
@@ -190,6 +251,17 @@ impl CodeTest {
             Some(system) => coding.system.as_deref() == Some(system),
         };
         system && self.code.as_ref().is_none_or(|code| coding.code.as_ref() == Some(code))
+    }
+
+    /// Whether every coding that passes `other` passes this too.
+    pub fn covers(&self, other: &Self) -> bool {
+        (self.system.is_none() || self.system == other.system) && (self.code.is_none() || self.code == other.code)
+    }
+
+    /// As a policy text writes it; [`CodeTest::parse`] reads it back.
+    pub fn to_text(&self) -> String {
+        let code = self.code.as_deref().unwrap_or_default();
+        self.system.as_ref().map_or_else(|| code.to_owned(), |system| format!("{system}|{code}"))
     }
 }
 

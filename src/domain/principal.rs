@@ -112,6 +112,12 @@ impl Principal {
         Err(Refusal::of(Code::ScopeInsufficient).with_scope(&scope))
     }
 
+    /// The access scope for what this client has just made itself, to show it what was made; a `c` scope alone does not let
+    /// it read (the answer is then minimal, which `http` decides).
+    pub fn own_scope(&self) -> AccessScope {
+        AccessScope { client: self.number, reach: Reach::default() }
+    }
+
     /// The access scope for the bytes of a document: `Binary.r`, or `DocumentReference.r` alone, because clients that
     /// follow `attachment.url` rarely ask for Binary scopes (docs/decisions).
     ///
@@ -138,6 +144,20 @@ impl AccessScope {
     /// What is visible beside them.
     pub fn reach(&self) -> &Reach {
         &self.reach
+    }
+}
+
+/// Whoever runs a command on this machine with the right to the data folder, by user id of the operating system.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Operator {
+    /// User id.
+    pub uid: u32,
+}
+
+impl Operator {
+    /// Operators act on every document; each act is recorded under their id.
+    pub fn scope(self) -> AccessScope {
+        AccessScope { client: ClientNumber(0), reach: Reach { all: true, custodians: Vec::new() } }
     }
 }
 

@@ -11,6 +11,7 @@ pub mod bundle;
 pub mod context;
 pub mod document;
 pub mod json;
+pub mod operations;
 pub mod outcome;
 pub mod render;
 pub mod search;

@@ -15,6 +15,7 @@
 //! `tests/it/store_contract.rs` holds an implementation to this.
 
 mod records;
+pub mod sqlite;
 
 pub use records::*;
 
@@ -28,7 +29,7 @@ use crate::domain::id::{ClientId, FileId, ResourceId};
 use crate::domain::lifecycle::Transition;
 use crate::domain::principal::{AccessScope, ClientNumber};
 use crate::domain::query::Query;
-use crate::domain::resource::{DocumentNumber, FileFacts, Kind, Step, Stored, Target};
+use crate::domain::resource::{DocumentNumber, FileFacts, Kind, PatientNumber, Step, Stored, Target};
 
 /// Why a call failed. Outcomes that a caller can act on are variants; the rest carries its cause for the log only.
 #[derive(Debug, thiserror::Error)]
@@ -197,8 +198,8 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     /// Cuts access: durable and in [`Store::epochs`] when it returns. Answers its number.
     async fn revoke(&self, scope: Scope, at: Timestamp, reason: &str, entry: SealedEntry) -> Result<u32, StoreError>;
 
-    /// Numbers of documents about a patient.
-    async fn documents_of_patient(&self, patient: &Target) -> Result<Vec<DocumentNumber>, StoreError>;
+    /// The number of a subject that documents have; `None` when none has.
+    async fn patient_number(&self, patient: &Target) -> Result<Option<PatientNumber>, StoreError>;
 
     /// Records a complete download. Answers what is known of the document's receipts now, this one included.
     async fn add_receipt(&self, receipt: Receipt, entry: SealedEntry) -> Result<Receipts, StoreError>;

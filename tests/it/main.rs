@@ -1,3 +1,7 @@
-//! What must hold from outside, in one binary.
+//! What must hold from outside, in one test binary: every module is a journey, a resource, or a contract that each
+//! implementation of a trait is held to.
 
+#[cfg(test)]
+mod blob_contract;
+#[cfg(test)]
 mod fhir_examples;

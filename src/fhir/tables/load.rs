@@ -38,6 +38,7 @@ fn code_set(row: &'static str) -> Option<Codes> {
     let rule = match (how, what) {
         ("codes", codes) => CodeRule::Listed(parts(codes, ' ')),
         (_, "mime") => CodeRule::MediaType,
+        (_, "format") => CodeRule::Format,
         (_, "language") => CodeRule::Language,
         (_, "currency") => CodeRule::Currency,
         _ => return None,

@@ -146,6 +146,8 @@ pub enum CodeRule {
     Listed(Vec<&'static str>),
     /// Media types (BCP 13), checked by form.
     MediaType,
+    /// `xml`, `json`, `ttl` or a media type.
+    Format,
     /// Language tags (BCP 47), checked by form.
     Language,
     /// ISO 4217, checked by form.
@@ -206,7 +208,7 @@ pub fn is_html_entity(name: &str) -> bool {
 
 /// FNV-1a: quick for short names. Only names of the tables are ever inserted, so nobody can make it collide.
 #[derive(Debug, Clone, Copy)]
-pub struct Fnv(u64);
+pub(crate) struct Fnv(u64);
 
 impl Default for Fnv {
     fn default() -> Self {

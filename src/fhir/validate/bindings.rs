@@ -8,19 +8,28 @@ pub(super) fn check(codes: &Codes, text: &str, report: &mut Report<'_>) {
     let fits = match &codes.rule {
         CodeRule::Listed(list) => list.contains(&text),
         CodeRule::MediaType => is_media_type(text),
+        CodeRule::Format => matches!(text, "xml" | "json" | "ttl") || is_media_type(text),
         CodeRule::Language => is_language_tag(text),
         CodeRule::Currency => text.len() == 3 && text.bytes().all(|byte| byte.is_ascii_uppercase()),
     };
     if fits {
         return;
     }
-    let (allowed, near) = match &codes.rule {
+    report.add(Code::CodeNotAllowed, |issue| {
+        let (allowed, near) = allowed(codes, text);
+        issue.fill("codes", allowed).fill("nearest", Nearest(near))
+    });
+}
+
+/// What would be allowed, and the code that is nearest to `text`.
+fn allowed<'c>(codes: &'c Codes, text: &str) -> (String, Option<&'c str>) {
+    match &codes.rule {
         CodeRule::Listed(list) => (named(list, codes.name), nearest(text, list.iter().copied())),
         CodeRule::MediaType => ("the media types of BCP 13 (like `application/pdf`)".to_owned(), None),
+        CodeRule::Format => ("xml, json, ttl or a media type (like `application/fhir+json`)".to_owned(), None),
         CodeRule::Language => ("the language tags of BCP 47 (like `de-CH`)".to_owned(), None),
         CodeRule::Currency => ("the currency codes of ISO 4217 (like `EUR`)".to_owned(), None),
-    };
-    report.add(Code::CodeNotAllowed, |issue| issue.fill("codes", allowed).fill("nearest", Nearest(near)));
+    }
 }
 
 /// `type/subtype` with parameters, well formed (RFC 9110 §8.3.1, white space around `;`).

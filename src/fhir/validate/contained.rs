@@ -2,10 +2,12 @@
 
 use super::report::Report;
 use crate::fhir::json::Object;
+use std::collections::HashMap;
 
 /// A contained resource.
 struct Contained<'v> {
-    id: Option<&'v str>,
+    /// Another one before it has the same id.
+    repeated: bool,
     resource_type: Option<&'v str>,
     /// Something refers to it, or it refers to its container.
     used: bool,
@@ -14,6 +16,8 @@ struct Contained<'v> {
 /// A resource that is no contained one, and what it contains.
 struct Root<'v> {
     contained: Vec<Contained<'v>>,
+    /// The first contained resource of each id.
+    by_id: HashMap<&'v str, usize>,
     /// The contained resource that the walk is in.
     inside: Option<usize>,
 }
@@ -32,8 +36,7 @@ impl<'v> Roots<'v> {
                 false
             }
             _ => {
-                let held = object.items("contained").iter().map(|item| contained_of(item.as_object())).collect();
-                self.0.push(Root { contained: held, inside: None });
+                self.0.push(Root::of(object));
                 true
             }
         }
@@ -50,11 +53,9 @@ impl<'v> Roots<'v> {
     pub(super) fn leave(&mut self, report: &mut Report<'v>) {
         let Some(root) = self.0.pop() else { return };
         for (at, one) in root.contained.iter().enumerate() {
-            let before = root.contained.iter().take(at);
-            let twice = one.id.is_some() && before.filter(|other| other.id == one.id).count() > 0;
             report.enter("contained");
             report.enter_item(at);
-            if twice {
+            if one.repeated {
                 report.breaks("contained", "contained resources have different ids", "Give each an id of its own.");
             } else if !one.used {
                 report.breaks(
@@ -85,18 +86,22 @@ impl<'v> Roots<'v> {
             }
             return Some(None);
         }
-        let mut found = None;
-        for one in root.contained.iter_mut().filter(|one| one.id == Some(id)) {
-            one.used = true;
-            found = Some(one.resource_type);
-        }
-        found
+        let one = root.contained.get_mut(*root.by_id.get(id)?)?;
+        one.used = true;
+        Some(one.resource_type)
     }
 }
 
-fn contained_of<'v>(object: Option<&'v Object<'v>>) -> Contained<'v> {
-    let text = |name| object.and_then(|object| object.text(name));
-    Contained { id: text("id"), resource_type: text("resourceType"), used: false }
+impl<'v> Root<'v> {
+    fn of(object: &'v Object<'v>) -> Self {
+        let (mut contained, mut by_id) = (Vec::new(), HashMap::new());
+        for (at, item) in object.items("contained").iter().enumerate() {
+            let text = |name| item.as_object().and_then(|item| item.text(name));
+            let repeated = text("id").is_some_and(|id| *by_id.entry(id).or_insert(at) != at);
+            contained.push(Contained { repeated, resource_type: text("resourceType"), used: false });
+        }
+        Self { contained, by_id, inside: None }
+    }
 }
 
 fn contained_rules(object: &Object<'_>, report: &mut Report<'_>) {

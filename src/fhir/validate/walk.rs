@@ -141,8 +141,10 @@ impl<'v> Walk<'v> {
             self.opaque(value);
             return self.report.leave();
         }
-        let near = Nearest(nearest(name, shape.member_names()));
-        self.report.add_below(name, Code::ElementUnknown, |issue| issue.fill("type", shape.name).fill("nearest", near));
+        self.report.add_below(name, Code::ElementUnknown, |issue| {
+            let near = Nearest(nearest(name, shape.member_names()));
+            issue.fill("type", shape.name).fill("nearest", near)
+        });
     }
 
     /// A value of which nothing is known: no null, nothing empty (R4 json.html).

@@ -1,0 +1,235 @@
+//! Operators' acts: clients, policy, revocation. Commands call these, through the running server or, with none running, on the
+//! folder itself. What a flag means is decided in `cli`; what is allowed and recorded, here.
+
+use super::alive::GivenLink;
+use super::failure::store_failure;
+use super::{Delivery, PolicyInForce};
+use crate::domain::audit::{Action, Entry, Outcome};
+use crate::domain::clock::Timestamp;
+use crate::domain::epoch::{Scope, Subject};
+use crate::domain::id::{ClientId, LinkId, ResourceId};
+use crate::domain::lifecycle::Actor;
+use crate::domain::policy::Policy;
+use crate::domain::principal::Operator;
+use crate::domain::refusal::{Code, Issue, Refusal};
+use crate::domain::resource::{DocumentFacts, Kind, Target};
+use crate::store::{ActivePolicy, Client, StoreError};
+
+/// What a revocation is aimed at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Aim {
+    /// One link, by its id.
+    Link(LinkId),
+    /// All links of a document.
+    Document(ResourceId),
+    /// All links of a client.
+    Client(ClientId),
+    /// All links of files about a patient.
+    Patient(Target),
+    /// All links.
+    All,
+}
+
+/// What a revocation did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Revoked {
+    /// Its number.
+    pub number: u32,
+    /// Links that were given, alive, and ended.
+    pub links: u64,
+    /// Running downloads that were cut.
+    pub cut: u64,
+    /// Clients that held them, by id.
+    pub clients: Vec<String>,
+}
+
+/// A new policy, parsed by `config`.
+#[derive(Debug)]
+pub struct NewPolicy {
+    /// Its text.
+    pub text: String,
+    /// SHA-256 of the text.
+    pub digest: [u8; 32],
+    /// The same, parsed.
+    pub policy: Policy,
+    /// Why.
+    pub reason: String,
+}
+
+impl Delivery {
+    /// Registers a client; `auth::client_registration` has checked what it says.
+    ///
+    /// # Errors
+    /// `identifier-duplicate` when the id is taken.
+    pub async fn add_client(&self, operator: Operator, client: Client) -> Result<(), Refusal> {
+        let entry = by(operator, Action::ClientAdd).with("registered", client.id.as_str()).scope(&client.scope);
+        let sealed = self.recorder.seal(&entry)?;
+        match self.store.add_client(client, sealed).await {
+            Ok(_) => Ok(()),
+            Err(StoreError::AlreadyExists) => Err(Issue::new(Code::IdentifierDuplicate).fill("path", "--id").into()),
+            Err(error) => Err(store_failure(error)),
+        }
+    }
+
+    /// Replaces a client's keys, or switches it off or on. Tokens given before end; so do its links when it is switched off.
+    ///
+    /// # Errors
+    /// `resource-not-found`.
+    pub async fn change_client(&self, operator: Operator, client: Client, action: Action) -> Result<(), Refusal> {
+        let entry = by(operator, action).with("registered", client.id.as_str());
+        let (number, disabled) = (client.number, client.disabled);
+        if disabled {
+            let sealed = self.recorder.seal(&by(operator, Action::LinkRevoke).with("registered", client.id.as_str()))?;
+            let revoked = self.store.revoke(Scope::Client(number), self.clock.now(), "client disabled", sealed).await;
+            revoked.map_err(store_failure)?;
+        }
+        let sealed = self.recorder.seal(&entry)?;
+        match self.store.update_client(client, sealed).await {
+            Ok(()) => Ok(()),
+            Err(StoreError::Changed) => Err(Refusal::of(Code::ResourceNotFound)),
+            Err(error) => Err(store_failure(error)),
+        }
+    }
+
+    /// Makes a policy the active one. Documents keep what was decided for them.
+    ///
+    /// # Errors
+    /// Failures of the store.
+    pub async fn apply_policy(&self, actor: &Actor, new: NewPolicy) -> Result<String, Refusal> {
+        let short_digest = hex::encode(new.digest.get(..3).unwrap_or_default());
+        let entry = Entry::new(Action::PolicyApply, Outcome::Ok);
+        let entry = match actor {
+            Actor::OsUser(uid) => entry.os_user(*uid),
+            Actor::Client(_) | Actor::Server => entry.server(),
+        };
+        let entry = entry.reason(&new.reason).with("digest", hex::encode(new.digest));
+        let sealed = self.recorder.seal(&entry)?;
+        let row = ActivePolicy {
+            text: new.text,
+            digest: new.digest,
+            actor: actor.to_string(),
+            reason: new.reason,
+            at: self.clock.now(),
+        };
+        self.store.apply_policy(row, sealed).await.map_err(store_failure)?;
+        self.set_policy(PolicyInForce { policy: new.policy, short_digest: short_digest.clone() });
+        Ok(short_digest)
+    }
+
+    /// Cuts access at once and then says whom it touched. With `state`, a document aimed at moves to `revoked`.
+    ///
+    /// # Errors
+    /// `resource-not-found` for a document or client that is not there; `state-refused`.
+    pub async fn revoke(&self, operator: Operator, aim: &Aim, reason: &str, state: bool) -> Result<Revoked, Refusal> {
+        let (scope, document) = self.aimed_at(operator, aim).await?;
+        let entry = aim_entry(by(operator, Action::LinkRevoke), aim).reason(reason);
+        let now = self.clock.now();
+        let cut = self.transfers.count(|subject| is_covered(&scope, subject));
+        let Some(scope) = scope else {
+            self.recorder.record(&entry).await?;
+            return Ok(Revoked { number: 0, links: 0, cut: 0, clients: Vec::new() });
+        };
+        let sealed = self.recorder.seal(&entry)?;
+        let number = self.store.revoke(scope.clone(), now, reason, sealed).await.map_err(store_failure)?;
+        if let (true, Some(document)) = (state, &document) {
+            self.revoke_document(document, &Actor::OsUser(operator.uid), reason, &entry).await?;
+        }
+        let touched = self.touched(&scope, now).await?;
+        let mut clients: Vec<String> = touched.iter().map(|link| link.client.clone()).collect();
+        clients.sort_unstable();
+        clients.dedup();
+        Ok(Revoked { number, links: count(touched.len()), cut: count(cut), clients })
+    }
+
+    /// What a revocation would touch, without doing it.
+    ///
+    /// # Errors
+    /// As [`Delivery::revoke`].
+    pub async fn revoke_preview(&self, operator: Operator, aim: &Aim) -> Result<Revoked, Refusal> {
+        let (scope, _) = self.aimed_at(operator, aim).await?;
+        let cut = self.transfers.count(|subject| is_covered(&scope, subject));
+        let touched = match &scope {
+            Some(scope) => self.touched(scope, self.clock.now()).await?,
+            None => Vec::new(),
+        };
+        let mut clients: Vec<String> = touched.iter().map(|link| link.client.clone()).collect();
+        clients.sort_unstable();
+        clients.dedup();
+        Ok(Revoked { number: 0, links: count(touched.len()), cut: count(cut), clients })
+    }
+
+    async fn aimed_at(&self, operator: Operator, aim: &Aim) -> Result<(Option<Scope>, Option<DocumentFacts>), Refusal> {
+        let missing = || Refusal::of(Code::ResourceNotFound);
+        match aim {
+            Aim::All => Ok((Some(Scope::All), None)),
+            Aim::Link(id) => Ok((Some(Scope::Link(id.clone())), None)),
+            Aim::Client(id) => {
+                let client = self.store.client(id).ok_or_else(missing)?;
+                Ok((Some(Scope::Client(client.number)), None))
+            }
+            Aim::Document(id) => {
+                let found = self.store.read(Kind::DocumentReference, id, &operator.scope()).await;
+                let document = found.map_err(store_failure)?.and_then(|stored| stored.document).ok_or_else(missing)?;
+                Ok((Some(Scope::Document(document.number)), Some(document)))
+            }
+            Aim::Patient(target) => {
+                let patient = self.store.patient_number(target).await.map_err(store_failure)?;
+                Ok((patient.map(Scope::Patient), None))
+            }
+        }
+    }
+
+    async fn touched(&self, scope: &Scope, now: Timestamp) -> Result<Vec<GivenLink>, Refusal> {
+        let mut given = std::collections::BTreeSet::new();
+        self.look_back(now, &mut |link| {
+            given.insert(link);
+        })
+        .await?;
+        let mut touched = Vec::new();
+        for link in given {
+            let facts = self.store.file(link.file).await.map_err(store_failure)?;
+            let document = facts.as_ref().and_then(|facts| facts.document.as_ref());
+            let covered = match scope {
+                Scope::All => true,
+                Scope::Link(id) => *id == link.id,
+                Scope::Client(number) => {
+                    ClientId::parse(&link.client).and_then(|id| self.store.client(&id)).is_some_and(|c| c.number == *number)
+                }
+                Scope::Document(number) => document.is_some_and(|document| document.number == *number),
+                Scope::Patient(number) => document.is_some_and(|document| document.patient == Some(*number)),
+            };
+            if covered {
+                touched.push(link);
+            }
+        }
+        Ok(touched)
+    }
+}
+
+fn is_covered(scope: &Option<Scope>, subject: &Subject) -> bool {
+    match scope {
+        None | Some(Scope::Link(_)) => false,
+        Some(Scope::All) => true,
+        Some(Scope::Client(number)) => subject.reader == *number,
+        Some(Scope::Document(number)) => subject.document == *number,
+        Some(Scope::Patient(number)) => subject.patient == Some(*number),
+    }
+}
+
+fn by(operator: Operator, action: Action) -> Entry {
+    Entry::new(action, Outcome::Ok).os_user(operator.uid)
+}
+
+fn aim_entry(entry: Entry, aim: &Aim) -> Entry {
+    match aim {
+        Aim::All => entry.with("aim", "all"),
+        Aim::Link(id) => entry.link(id),
+        Aim::Client(id) => entry.with("registered", id.as_str()),
+        Aim::Document(id) => entry.resource("DocumentReference", id, 0),
+        Aim::Patient(target) => entry.patient(&target.0),
+    }
+}
+
+fn count(length: usize) -> u64 {
+    u64::try_from(length).unwrap_or(u64::MAX)
+}

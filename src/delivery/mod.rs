@@ -1,0 +1,176 @@
+//! The use cases: what this product does, one file per journey step that decides something or touches two collaborators.
+//! A use case takes a [`Caller`] and parsed input, asks `domain` for the decision, `store` and `blob` for the effect, and
+//! returns domain values or a [`Refusal`]. No HTTP, no SQL, no file system here, and no decision about access but through
+//! [`crate::domain::principal::AccessScope`] and [`crate::domain::lifecycle::State`].
+
+pub mod administration;
+mod alive;
+mod binaries;
+mod caller;
+mod context;
+mod documents;
+mod download;
+mod failure;
+mod lifecycle;
+mod links;
+mod offers;
+mod recorder;
+mod retention;
+mod scanning;
+mod search;
+
+pub use binaries::{BinaryForm, NewUpload, Upload};
+pub use caller::Caller;
+pub use context::PutContext;
+pub use documents::CreatedResource;
+pub use download::{Download, Opened, Transfer};
+pub use failure::{blob_failure, store_failure};
+pub use lifecycle::Lifecycle;
+pub use links::{IssueLink, IssuedLink, RevokeLinks};
+pub use offers::ReadResource;
+pub use recorder::Recorder;
+pub use retention::Swept;
+pub use scanning::Scanned;
+pub use search::{SearchRequest, Searched};
+
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use crate::blob::Blobs;
+use crate::domain::clock::{Clock, Entropy, Timestamp};
+use crate::domain::cursor::CursorKey;
+use crate::domain::link::LinkKeys;
+use crate::domain::policy::Policy;
+use crate::domain::verdict::Engine;
+use crate::fhir::base::Base;
+use crate::scan::Scanner;
+use crate::store::Store;
+
+/// What the use cases go by, taken from the settings once.
+#[derive(Debug, Clone)]
+pub struct Terms {
+    /// Where this server is. Generated URLs use this and nothing of a request.
+    pub base: Base,
+    /// Whether references that dangle are refused.
+    pub strict_references: bool,
+    /// Engines that are configured.
+    pub engines: Vec<Engine>,
+    /// How long a Binary waits for a document that claims it.
+    pub unclaimed: Duration,
+    /// How long an idempotency key is remembered.
+    pub idempotency: Duration,
+    /// Largest file that is shown as a Binary resource, in bytes.
+    pub fhir_form_most: u64,
+    /// Longest `wait` of `$lifecycle`.
+    pub wait_most: Duration,
+    /// Uploads stop when this many hundredths of the disk are used.
+    pub disk_stop_percent: u8,
+    /// Lease of a scan job; a worker that dies gives the job back after it.
+    pub scan_lease: Duration,
+    /// How long one engine may look at one file.
+    pub scan_timeout: Duration,
+}
+
+/// The policy in force, parsed.
+#[derive(Debug)]
+pub struct PolicyInForce {
+    /// The rules.
+    pub policy: Policy,
+    /// First six hexadecimal digits of the digest, for people.
+    pub short_digest: String,
+}
+
+/// The use cases with the parts that they need. One per server; cheap to share.
+#[derive(Debug)]
+pub struct Delivery {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) blobs: Arc<dyn Blobs>,
+    pub(crate) scanners: Vec<Arc<dyn Scanner>>,
+    pub(crate) recorder: Recorder,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) entropy: Arc<dyn Entropy>,
+    pub(crate) terms: Terms,
+    pub(crate) cursors: CursorKey,
+    policy: RwLock<Arc<PolicyInForce>>,
+    link_keys: RwLock<Arc<LinkKeys>>,
+    transfers: download::Transfers,
+}
+
+/// What [`Delivery`] is made of.
+#[derive(Debug)]
+pub struct Parts {
+    /// Rows.
+    pub store: Arc<dyn Store>,
+    /// Bytes.
+    pub blobs: Arc<dyn Blobs>,
+    /// Engines.
+    pub scanners: Vec<Arc<dyn Scanner>>,
+    /// Makes audit entries durable.
+    pub recorder: Recorder,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Chance.
+    pub entropy: Arc<dyn Entropy>,
+    /// Settings.
+    pub terms: Terms,
+    /// Seals page cursors.
+    pub cursors: CursorKey,
+    /// The policy in force.
+    pub policy: PolicyInForce,
+    /// Signs links.
+    pub link_keys: LinkKeys,
+}
+
+impl Delivery {
+    /// Puts the parts together.
+    pub fn new(parts: Parts) -> Self {
+        Self {
+            store: parts.store,
+            blobs: parts.blobs,
+            scanners: parts.scanners,
+            recorder: parts.recorder,
+            clock: parts.clock,
+            entropy: parts.entropy,
+            terms: parts.terms,
+            cursors: parts.cursors,
+            policy: RwLock::new(Arc::new(parts.policy)),
+            link_keys: RwLock::new(Arc::new(parts.link_keys)),
+            transfers: download::Transfers::default(),
+        }
+    }
+
+    /// The policy in force.
+    pub fn policy(&self) -> Arc<PolicyInForce> {
+        Arc::clone(&self.policy.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Makes another policy the one in force; the store has recorded it already.
+    pub(crate) fn set_policy(&self, policy: PolicyInForce) {
+        *self.policy.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(policy);
+    }
+
+    /// The keys that links are signed and accepted with.
+    pub fn link_keys(&self) -> Arc<LinkKeys> {
+        Arc::clone(&self.link_keys.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Takes other link keys, after a rotation.
+    pub fn set_link_keys(&self, keys: LinkKeys) {
+        *self.link_keys.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(keys);
+    }
+
+    /// Now, by the wall clock.
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// The terms.
+    pub fn terms(&self) -> &Terms {
+        &self.terms
+    }
+
+    /// The store, for what needs no decision (health, counts).
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.store
+    }
+}

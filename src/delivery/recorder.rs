@@ -1,0 +1,65 @@
+//! Audit entries on their way to the log: sealed here, appended by the store in the same commit as what they record.
+
+use std::sync::Arc;
+
+use super::failure::audit_failure;
+use crate::domain::audit::{CellKey, Entry, Prepared};
+use crate::domain::clock::Entropy;
+use crate::domain::refusal::{Code, Refusal};
+use crate::store::{SealedEntry, Store};
+
+/// Seals entries under the log's cell key.
+#[derive(Debug, Clone)]
+pub struct Recorder {
+    cells: Arc<CellKey>,
+    entropy: Arc<dyn Entropy>,
+    store: Arc<dyn Store>,
+}
+
+impl Recorder {
+    /// A recorder to a store's log.
+    pub fn new(cells: CellKey, entropy: Arc<dyn Entropy>, store: Arc<dyn Store>) -> Self {
+        Self { cells: Arc::new(cells), entropy, store }
+    }
+
+    /// An entry ready for the store: committed to, its cells sealed.
+    ///
+    /// # Errors
+    /// `audit-unavailable` when it cannot be sealed; then what it records must not happen.
+    pub fn seal(&self, entry: &Entry) -> Result<SealedEntry, Refusal> {
+        let unavailable = || Refusal::of(Code::AuditUnavailable).retry_after(2);
+        let prepared = Prepared::new(entry, self.entropy.as_ref()).map_err(|_| unavailable())?;
+        let cells = prepared.seal(&self.cells).ok_or_else(unavailable)?;
+        Ok(SealedEntry {
+            action: prepared.action().code(),
+            outcome: prepared.outcome().code(),
+            commitment: *prepared.commitment(),
+            cells,
+            patients: entry.patients().to_vec(),
+        })
+    }
+
+    /// Makes an entry durable by itself, for what changes nothing: nothing of the answer may leave before this returns.
+    ///
+    /// # Errors
+    /// `audit-unavailable`.
+    pub async fn record(&self, entry: &Entry) -> Result<u64, Refusal> {
+        let sealed = self.seal(entry)?;
+        self.store.record(sealed).await.map_err(audit_failure)
+    }
+
+    /// The key that opens cells, for export.
+    pub fn cell_key(&self) -> &CellKey {
+        &self.cells
+    }
+}
+
+impl super::Delivery {
+    /// Makes an entry of the server's own durable (start, stop, heartbeat, counted refusals).
+    ///
+    /// # Errors
+    /// `audit-unavailable`.
+    pub async fn record(&self, entry: &Entry) -> Result<(), Refusal> {
+        self.recorder.record(entry).await.map(|_| ())
+    }
+}

@@ -1,0 +1,209 @@
+//! What happens by itself when time is over: expiry, destruction, and putting bytes and rows in order after a crash. Keys are
+//! destroyed first, so a half-done purge is already unreadable.
+
+use super::failure::{blob_failure, store_failure};
+use super::offers::about_subject;
+use super::Delivery;
+use crate::domain::audit::{Action, Entry, Outcome};
+use crate::domain::id::FileId;
+use crate::domain::lifecycle::{self, Actor, Stamp, State};
+use crate::domain::policy::{DeliveredWhen, RetainFrom};
+use crate::domain::refusal::Refusal;
+use crate::domain::resource::FileFacts;
+use crate::store::{DueDocument, Receipt, Receipts, StoreError};
+
+/// Documents that one round takes at most, so that a large batch never holds the writer for long.
+const ROUND: usize = 100;
+
+/// Files that the sweep at start compares at once.
+const SWEEP_PAGE: usize = 1_000;
+
+/// What one round or sweep did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Swept {
+    /// Documents moved to `expired`.
+    pub expired: u64,
+    /// Documents moved to `quarantined` because no verdict came.
+    pub held_back: u64,
+    /// Documents and unclaimed Binaries destroyed.
+    pub purged: u64,
+    /// Bytes without a row that were removed.
+    pub orphans: u64,
+    /// Rows whose bytes are not there (alarm: content is lost or the folder was changed by hand).
+    pub missing: u64,
+}
+
+impl Delivery {
+    /// One round: what is due now takes its next step.
+    ///
+    /// # Errors
+    /// Failures of the parts; what was done stays done, the rest is due again.
+    pub async fn retain_round(&self) -> Result<Swept, Refusal> {
+        let mut swept = Swept::default();
+        let due = self.store.due_documents(self.clock.now(), ROUND).await.map_err(store_failure)?;
+        for document in due {
+            match document.state {
+                State::Ready | State::Delivered => {
+                    self.expire(&document).await?;
+                    swept.expired += 1;
+                }
+                State::Created if document.has_files => {
+                    self.hold_back_unscanned(&document).await?;
+                    swept.held_back += 1;
+                }
+                _ => {
+                    self.purge(&document).await?;
+                    swept.purged += 1;
+                }
+            }
+        }
+        swept.purged += self.purge_unclaimed().await?;
+        Ok(swept)
+    }
+
+    async fn expire(&self, document: &DueDocument) -> Result<(), Refusal> {
+        let at = self.clock.now();
+        let stamp = Stamp { at, actor: Actor::Server, due: Some(at.plus(document.decision.purge_after)) };
+        let Ok(transition) = lifecycle::expire(document.state, &document.decision.rule, stamp) else {
+            return Ok(());
+        };
+        self.step(document, transition).await
+    }
+
+    async fn hold_back_unscanned(&self, document: &DueDocument) -> Result<(), Refusal> {
+        let at = self.clock.now();
+        let stamp = Stamp { at, actor: Actor::Server, due: Some(at.plus(document.decision.quarantine_keep)) };
+        let Ok(transition) = lifecycle::quarantine_unscanned(document.state, stamp) else {
+            return Ok(());
+        };
+        self.step(document, transition).await
+    }
+
+    async fn step(&self, document: &DueDocument, transition: lifecycle::Transition) -> Result<(), Refusal> {
+        let entry = self.recorder.seal(&entry_of(document, Action::LifecycleTransition, &transition))?;
+        match self.store.transition(document.number, vec![transition], vec![entry]).await {
+            // Somebody revoked it meanwhile: what is due then is written there.
+            Ok(_) | Err(StoreError::Changed) => Ok(()),
+            Err(error) => Err(store_failure(error)),
+        }
+    }
+
+    /// Key first, then bytes: after the store's commit nothing can be opened any more, whatever happens to the rest.
+    async fn purge(&self, document: &DueDocument) -> Result<(), Refusal> {
+        let stamp = Stamp { at: self.clock.now(), actor: Actor::Server, due: None };
+        let Ok(transition) = lifecycle::purge(document.state, &document.decision.rule, stamp) else {
+            return Ok(());
+        };
+        let entry = self.recorder.seal(&entry_of(document, Action::DocumentPurge, &transition))?;
+        match self.store.purge(document.number, transition, entry).await {
+            Ok(files) => self.delete_bytes(&files).await,
+            Err(StoreError::Changed) => Ok(()),
+            Err(error) => Err(store_failure(error)),
+        }
+    }
+
+    async fn purge_unclaimed(&self) -> Result<u64, Refusal> {
+        let entry = Entry::new(Action::DocumentPurge, Outcome::Ok).server().reason("unclaimed");
+        let sealed = self.recorder.seal(&entry)?;
+        let files = self.store.purge_unclaimed(self.clock.now(), ROUND, sealed).await.map_err(store_failure)?;
+        self.delete_bytes(&files).await?;
+        Ok(u64::try_from(files.len()).unwrap_or(u64::MAX))
+    }
+
+    async fn delete_bytes(&self, files: &[FileId]) -> Result<(), Refusal> {
+        for file in files {
+            self.blobs.delete(*file).await.map_err(blob_failure)?;
+        }
+        Ok(())
+    }
+
+    /// Puts bytes and rows in order after a crash: removes what attempts left unfinished and bytes that no row names (their
+    /// create was never acknowledged), and counts rows whose bytes are not there. Runs before the server listens.
+    ///
+    /// # Errors
+    /// Failures of the parts.
+    pub async fn reconcile(&self) -> Result<Swept, Refusal> {
+        let mut swept = Swept { orphans: self.blobs.sweep().await.map_err(blob_failure)?, ..Swept::default() };
+        let mut after = None;
+        loop {
+            let files = self.blobs.list(after, SWEEP_PAGE).await.map_err(blob_failure)?;
+            let known = self.store.known_files(&files).await.map_err(store_failure)?;
+            for (file, _) in files.iter().zip(known).filter(|(_, known)| !known) {
+                self.blobs.delete(*file).await.map_err(blob_failure)?;
+                swept.orphans += 1;
+            }
+            after = files.last().copied();
+            if files.len() < SWEEP_PAGE {
+                break;
+            }
+        }
+        swept.missing = self.missing_bytes().await?;
+        Ok(swept)
+    }
+
+    async fn missing_bytes(&self) -> Result<u64, Refusal> {
+        let (mut missing, mut after) = (0, None);
+        loop {
+            let rows = self.store.files_in_blobs(after, SWEEP_PAGE).await.map_err(store_failure)?;
+            let Some(last) = rows.last().copied() else {
+                return Ok(missing);
+            };
+            let there = self.blobs.list(after, SWEEP_PAGE).await.map_err(blob_failure)?;
+            let end = if there.len() < SWEEP_PAGE { last } else { there.last().copied().unwrap_or(last).min(last) };
+            for file in rows.iter().filter(|file| **file <= end) {
+                if there.binary_search(file).is_err() {
+                    tracing::error!(file = %file, "a file's bytes are not in the blob store");
+                    missing += 1;
+                }
+            }
+            after = Some(end);
+        }
+    }
+
+    /// A whole delivery: its receipt, and the change to `delivered` when the policy's rule is met now.
+    pub(super) async fn received(&self, facts: &FileFacts, receipt: Receipt, entry: &Entry) -> Result<(), Refusal> {
+        let sealed = self.recorder.seal(entry)?;
+        let receipts = self.store.add_receipt(receipt, sealed).await.map_err(store_failure)?;
+        let Some(document) = &facts.document else {
+            return Ok(());
+        };
+        let decision = &document.decision;
+        let met = match decision.delivered_when {
+            DeliveredWhen::First => true,
+            DeliveredWhen::All => all_received(&decision.recipients, &receipts),
+        };
+        let at = self.clock.now();
+        let due = match decision.retain_from {
+            RetainFrom::Ready | RetainFrom::Created => document.due,
+            RetainFrom::FirstDelivery => receipts.first.map(|first| first.plus(decision.retain)),
+            RetainFrom::LastAccess => receipts.last.map(|last| last.plus(decision.retain)),
+        };
+        let stamp = Stamp { at, actor: Actor::Server, due };
+        if let (true, Ok(transition)) = (met, lifecycle::deliver(document.state, stamp)) {
+            let entry = Entry::new(Action::LifecycleTransition, Outcome::Ok).server();
+            let entry = entry.document(&document.id, u64::from(document.version));
+            let entry = about_subject(entry, document.subject.as_ref())
+                .states(Some(transition.from().as_str()), transition.to().as_str());
+            let sealed = self.recorder.seal(&entry)?;
+            return match self.store.transition(document.number, vec![transition], vec![sealed]).await {
+                Ok(_) | Err(StoreError::Changed) => Ok(()),
+                Err(error) => Err(store_failure(error)),
+            };
+        }
+        if due != document.due {
+            self.store.set_due(document.number, due).await.map_err(store_failure)?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether every named recipient has a receipt; with none named the first delivery is all there is to wait for.
+fn all_received(recipients: &[String], receipts: &Receipts) -> bool {
+    recipients.iter().all(|recipient| receipts.readers.iter().any(|reader| reader.as_str() == recipient))
+}
+
+fn entry_of(document: &DueDocument, action: Action, transition: &lifecycle::Transition) -> Entry {
+    let entry = Entry::new(action, Outcome::Ok).server().resource("DocumentReference", &document.id, 0);
+    let entry = about_subject(entry, document.subject.as_ref());
+    entry.states(Some(transition.from().as_str()), transition.to().as_str()).reason(transition.reason())
+}

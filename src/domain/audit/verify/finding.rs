@@ -1,0 +1,220 @@
+//! What a check can find, and the report of one check. No text of an entry's cells reaches a finding.
+
+use crate::domain::audit::cell::Group;
+use crate::domain::audit::leaf::LeafError;
+use crate::domain::audit::tree::Hash;
+use crate::domain::refusal::Code;
+
+/// Where a checkpoint came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Source {
+    /// Kept beside the log.
+    Stored,
+    /// Kept elsewhere; the number is the place among those given, from 0.
+    Outside(usize),
+}
+
+/// What is wrong with one entry that is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wrong {
+    /// Its text was changed: the stored hash still fits a signed root or the stored tree, the text does not.
+    Body,
+    /// Its stored hash was changed: the text still fits.
+    StoredHash,
+    /// Text and stored hash differ, and nothing that vouches for either is left.
+    BodyOrStoredHash,
+    /// Its text is no entry, though the hash fits.
+    Leaf(LeafError),
+    /// It is the entry of another place: swapped or renumbered.
+    Misplaced {
+        /// The place that its text names.
+        names: u64,
+    },
+    /// It is older than the entry before.
+    TimeBackwards,
+    /// Its cells are not there or not readable as cells.
+    CellsUnreadable,
+    /// This cell does not open: salt or ciphertext was changed.
+    CellDamaged(Group),
+    /// Its cells open but are not what the entry committed to: cells of another entry, or of none.
+    CellsDiffer,
+}
+
+/// What is wrong with a checkpoint by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NoteFault {
+    /// Not a signed checkpoint.
+    Malformed,
+    /// The signature of a known key does not fit.
+    BadSignature,
+    /// No known key of this log signed it.
+    UnknownSigner,
+    /// Of another log.
+    OtherLog,
+    /// Size or root beside a stored note are not the note's.
+    RowDiffers,
+}
+
+/// One thing found. Numbers of entries count from 0.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Finding {
+    /// An entry is not what was recorded.
+    Entry {
+        /// Its number.
+        seq: u64,
+        /// What is wrong.
+        wrong: Wrong,
+        /// Time of the last good entry before, microseconds since 1970.
+        after: Option<u64>,
+        /// Time of the next good entry.
+        before: Option<u64>,
+    },
+    /// Entries are not there, though later ones are.
+    Missing {
+        /// First number missing.
+        first: u64,
+        /// Last number missing.
+        last: u64,
+    },
+    /// A row too many: its number was there already, or is no number.
+    Repeated {
+        /// Number as stored.
+        seq: i64,
+    },
+    /// A signed checkpoint's root is not that of the entries: entries and hashes were replaced together.
+    Rewritten {
+        /// Entries up to here are vouched for by another checkpoint and fit; the first false one is here or later.
+        intact: u64,
+        /// Size at which the roots differ.
+        size: u64,
+        /// Whose checkpoint shows it.
+        source: Source,
+    },
+    /// A signed checkpoint vouches for more entries than there are: a cut, or an older copy put back.
+    Shortened {
+        /// Entries that are there.
+        have: u64,
+        /// Entries that were.
+        vouched: u64,
+        /// Whose checkpoint shows it; `None`: the stored tree does.
+        source: Option<Source>,
+    },
+    /// Two signed checkpoints of one size with different roots: the key signed two histories. Keep both, they are the proof.
+    Fork {
+        /// Size.
+        size: u64,
+        /// The two roots.
+        roots: [Hash; 2],
+        /// Where they came from.
+        sources: [Source; 2],
+    },
+    /// A checkpoint is not to be believed.
+    Checkpoint {
+        /// Size as far as it can be read.
+        size: Option<u64>,
+        /// Where it came from.
+        source: Source,
+        /// What is wrong.
+        fault: NoteFault,
+    },
+    /// The stored tree is not that of the entries, though checkpoints say nothing against these.
+    Tree,
+    /// Cells are erased and no later erasure entry says so.
+    ErasureUnrecorded {
+        /// First entry.
+        first: u64,
+        /// Last entry of a run.
+        last: u64,
+    },
+    /// More separate runs of erased cells than are checked.
+    ErasuresTooMany,
+}
+
+impl Finding {
+    /// Stable code to report it under.
+    pub fn code(&self) -> Code {
+        match self {
+            Self::Shortened { .. } => Code::AuditShortened,
+            Self::Checkpoint { fault: NoteFault::UnknownSigner | NoteFault::OtherLog, .. } => {
+                Code::AuditSignatureUnknown
+            }
+            _ => Code::AuditMismatch,
+        }
+    }
+
+    /// The entry to name: the first that is, or may be, false. `None` when it is about no entry.
+    pub fn entry(&self) -> Option<u64> {
+        match self {
+            Self::Entry { seq, .. } => Some(*seq),
+            Self::Missing { first, .. } | Self::ErasureUnrecorded { first, .. } => Some(*first),
+            Self::Repeated { seq } => u64::try_from(*seq).ok(),
+            Self::Rewritten { intact, .. } => Some(*intact),
+            Self::Shortened { have, .. } => Some(*have),
+            Self::Fork { .. } | Self::Checkpoint { .. } | Self::Tree | Self::ErasuresTooMany => None,
+        }
+    }
+}
+
+/// More than ten minutes without an entry while the server had not said that it stops: not a mistake by itself, but to be
+/// explained.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Silence {
+    /// Entry after the silence.
+    pub seq: u64,
+    /// Time of the entry before, microseconds since 1970.
+    pub from: u64,
+    /// Time of the entry after.
+    pub to: u64,
+}
+
+/// A checkpoint that the log fits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fitting {
+    /// Entries that it vouches for.
+    pub size: u64,
+    /// Where it came from.
+    pub source: Source,
+    /// The note.
+    pub note: String,
+    /// Time of its last entry, microseconds since 1970; `None` at size 0.
+    pub time: Option<u64>,
+}
+
+/// The outcome of one check.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// Whether nothing was found.
+    pub valid: bool,
+    /// Number of entries.
+    pub size: u64,
+    /// Root of the tree over them, as far as signed roots and texts agree on it; meaningless where entries are missing.
+    pub root: Hash,
+    /// What was found, in the order of finding; at most 1 000.
+    pub findings: Vec<Finding>,
+    /// How many more were found.
+    pub more: u64,
+    /// Time of the first entry, microseconds since 1970.
+    pub first: Option<u64>,
+    /// Time of the last entry.
+    pub last: Option<u64>,
+    /// Whether the last root that was compared (newest checkpoint, stored tree) fits the entries.
+    pub tree_fits: bool,
+    /// Entries with erased cells.
+    pub erased: u64,
+    /// Whether cells were opened. Without the cell key only the tree was checked, not what the entries say of people.
+    pub opened: bool,
+    /// Newest checkpoint that fits.
+    pub newest: Option<Fitting>,
+    /// Outside checkpoints that fit.
+    pub outside: Vec<Fitting>,
+    /// Silences, at most 100.
+    pub silences: Vec<Silence>,
+}
+
+impl Report {
+    /// Whether one entry is not what was recorded and all others are known to be intact.
+    pub fn others_intact(&self) -> bool {
+        let [Finding::Entry { wrong, .. }] = self.findings.as_slice() else { return false };
+        self.more == 0 && self.tree_fits && !matches!(wrong, Wrong::BodyOrStoredHash)
+    }
+}
