@@ -51,6 +51,11 @@ impl Operation {
         Self::ALL.into_iter().find(|operation| operation.as_str() == name)
     }
 
+    /// Names of what goes in.
+    pub fn input_names(self) -> impl Iterator<Item = &'static str> {
+        self.inputs().iter().map(|input| input.name)
+    }
+
     /// What goes in.
     fn inputs(self) -> &'static [Input] {
         match self {
