@@ -14,6 +14,7 @@ use crate::domain::refusal::{Code, Issue, Refusal};
 use crate::domain::resource::Kind;
 use crate::fhir::bundle::{Head, SearchSet};
 use crate::fhir::search::{self, Asked, Search};
+use crate::store::TOTAL_LIMIT;
 
 /// Bytes that a row takes in the answer, for the first size of the buffer.
 const ROW_BYTES: usize = 3 * 1024;
@@ -85,9 +86,8 @@ impl Delivery {
             let asked = Asked { base: &self.terms.base, now, strict: request.strict };
             return Ok(Paged { search: search::read(&request.parameters, &asked)?, began: now, first: true });
         }
-        let text = search::page_text(&request.parameters).ok_or_else(|| {
-            Refusal::new(Issue::new(Code::PageExpired).fill("lifetime", "an hour"))
-        })?;
+        let text = search::page_text(&request.parameters)
+            .ok_or_else(|| Refusal::new(Issue::new(Code::PageExpired).fill("lifetime", "an hour")))?;
         let cursor = self.cursors.open(text, &scope_digest(&caller.principal), now)?;
         let asked = Asked { base: &self.terms.base, now: cursor.began, strict: false };
         let mut search = search::read(&cursor.pairs, &asked)?;
@@ -110,7 +110,8 @@ impl Delivery {
             self_url: &self_url,
             first: (!paged.first).then_some(self_url.as_str()),
             next,
-            total: paged.search.total.then_some(total),
+            // Beyond the limit the store only knows that there are more; a number that is not exact is not told.
+            total: (paged.search.total && total <= TOTAL_LIMIT).then_some(total),
             at: self.clock.now(),
         };
         let mut set = SearchSet::begin(&head, rows.len() * ROW_BYTES);

@@ -4,8 +4,10 @@
 //! No text here may hold a value that a caller sent: placeholders take names from our own lists, limits, and element paths.
 
 mod codes;
+mod page;
 
 pub use codes::{ALL, Code};
+pub use page::errors_markdown;
 
 use std::fmt;
 
@@ -66,7 +68,7 @@ text_codes! {
         Forbidden = "forbidden", Informational = "informational", Invalid = "invalid", Invariant = "invariant",
         Login = "login", NoStore = "no-store", NotFound = "not-found", NotSupported = "not-supported",
         Processing = "processing", Required = "required", Security = "security", Structure = "structure",
-        Throttled = "throttled", TooCostly = "too-costly", TooLong = "too-long", Transient = "transient",
+        Throttled = "throttled", Timeout = "timeout", TooCostly = "too-costly", TooLong = "too-long", Transient = "transient",
         Unknown = "unknown", Value = "value",
     }
 }
