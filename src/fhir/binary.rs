@@ -99,8 +99,8 @@ mod tests {
             id,
             version: 1,
             updated: Timestamp::default(),
-            document: None,
             version_state: None,
+            document: None,
             files: vec![],
         };
         with_data(&stored, bytes)
