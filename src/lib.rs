@@ -3,5 +3,7 @@
 pub mod blob;
 pub mod config;
 pub mod domain;
+pub mod http;
 pub mod store;
+pub mod telemetry;
 pub mod vault;
