@@ -121,14 +121,14 @@ pub fn binary_form(accept: Option<&str>, format: Option<&str>, stored: &str) -> 
     });
     let fhir = fhir.map(|range| range.weight).max().unwrap_or(0);
     let raw = if generic && ranges.iter().any(|range| range.name == "application/json") { raw.max(1) } else { raw };
-    match (fhir, raw) {
-        (0, 0) => Err(unsupported()),
-        // As much wanted as any bytes (`*/*`), the one that was named wins.
-        (fhir, raw) if fhir > 0 && fhir >= raw && !ranges.iter().any(|range| range.name == stored) => {
-            Ok(BinaryForm::Resource)
-        }
-        (fhir, raw) if fhir > raw => Ok(BinaryForm::Resource),
-        _ => Ok(BinaryForm::Raw),
+    // As much wanted as any bytes (`*/*`), the one that was named wins; content that is FHIR itself comes as the resource.
+    let is_named = stored != "application/fhir+json" && ranges.iter().any(|range| range.name == stored);
+    if fhir == 0 && raw == 0 {
+        Err(unsupported())
+    } else if fhir > raw || (fhir == raw && !is_named) {
+        Ok(BinaryForm::Resource)
+    } else {
+        Ok(BinaryForm::Raw)
     }
 }
 

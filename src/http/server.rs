@@ -5,10 +5,11 @@ use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_web::dev::ServerHandle;
+use actix_web::body::BoxBody;
+use actix_web::dev::{ServerHandle, ServiceFactory, ServiceRequest, ServiceResponse};
 use actix_web::middleware::from_fn;
 use actix_web::web::{self, Data};
-use actix_web::{App, HttpServer};
+use actix_web::{App, Error, HttpServer};
 use rustls::ServerConfig;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
@@ -132,21 +133,20 @@ pub(super) fn shared(parts: &HttpParts, metrics_here: bool) -> Data<Shared> {
 
 /// One worker's application. Where the base URL has a path, everything is served below it, and at the root too, since some
 /// proxies strip it.
-macro_rules! application {
-    ($shared:expr) => {{
-        let shared: Data<Shared> = $shared;
-        let below = shared.base_url.path().to_owned();
-        let app = App::new().app_data(shared).wrap(from_fn(exchange)).default_service(web::to(routes::unknown));
-        app.configure(move |config| {
-            if !below.is_empty() {
-                config.service(web::scope(&below).configure(routes::all));
-            }
-            routes::all(config);
-        })
-    }};
+pub(super) fn application(
+    shared: Data<Shared>,
+) -> App<
+    impl ServiceFactory<ServiceRequest, Config = (), Response = ServiceResponse<BoxBody>, Error = Error, InitError = ()>,
+> {
+    let below = shared.base_url.path().to_owned();
+    let app = App::new().app_data(shared).wrap(from_fn(exchange)).default_service(web::to(routes::unknown));
+    app.configure(move |config| {
+        if !below.is_empty() {
+            config.service(web::scope(&below).configure(routes::all));
+        }
+        routes::all(config);
+    })
 }
-#[cfg(test)]
-pub(super) use application;
 
 fn main_server(
     parts: &HttpParts,
@@ -157,7 +157,7 @@ fn main_server(
     let shared = shared(parts, metrics_here);
     let workers = std::thread::available_parallelism().map_or(1, usize::from);
     let stall = limits.write_stall;
-    let server = HttpServer::new(move || application!(shared.clone()))
+    let server = HttpServer::new(move || application(shared.clone()))
         .workers(workers)
         .max_connections((limits.connections / workers).max(1))
         .keep_alive(limits.keep_alive)

@@ -198,7 +198,7 @@ async fn ask(request: TestRequest) -> Seen {
         clock,
         entropy: Arc::new(Fixed),
     };
-    let app = init_service(application!(shared(&parts, true))).await;
+    let app = init_service(application(shared(&parts, true))).await;
     let request = request.insert_header(("x-request-id", "req-1")).peer_addr("203.0.113.9:1".parse().unwrap());
     let response = match actix_web::dev::Service::call(&app, request.to_request()).await {
         Ok(response) => response.map_into_boxed_body(),
