@@ -257,10 +257,10 @@ fn common(shared: &Shared, exchange: &Exchange, headers: &mut HeaderMap) {
     if shared.base_url.is_https() {
         headers.insert(header::STRICT_TRANSPORT_SECURITY, HeaderValue::from_static("max-age=31536000"));
     }
-    if exchange.origin.is_some() {
-        if let Some(permitted) = &exchange.permitted {
-            cors::permit(headers, permitted, exchange.method == Method::OPTIONS);
-        }
+    if exchange.origin.is_some()
+        && let Some(permitted) = &exchange.permitted
+    {
+        cors::permit(headers, permitted, exchange.method == Method::OPTIONS);
     }
 }
 

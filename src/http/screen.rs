@@ -91,10 +91,10 @@ fn repeated(request: &ServiceRequest) -> Option<Refusal> {
 /// any `Host` is taken, since proxies send inner names; no URL is ever made from it.
 fn foreign_host(shared: &Shared, request: &ServiceRequest) -> Option<Refusal> {
     let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
-    if let (Some(authority), Some(host)) = (request.uri().authority(), host) {
-        if !authority.as_str().eq_ignore_ascii_case(host) {
-            return Some(malformed("target"));
-        }
+    if let (Some(authority), Some(host)) = (request.uri().authority(), host)
+        && !authority.as_str().eq_ignore_ascii_case(host)
+    {
+        return Some(malformed("target"));
     }
     let Some(host) = host else { return Some(malformed("header host")) };
     (!shared.answers_to(host)).then(|| malformed("header host").with_status(421))
