@@ -19,7 +19,7 @@ mod retention;
 mod scanning;
 mod search;
 
-pub use binaries::{BinaryForm, NewUpload, ReadBinary};
+pub use binaries::{BinaryForm, NewUpload, Upload};
 pub use caller::Caller;
 pub use context::PutContext;
 pub use documents::CreatedResource;
@@ -42,14 +42,15 @@ use crate::domain::cursor::CursorKey;
 use crate::domain::link::LinkKeys;
 use crate::domain::policy::Policy;
 use crate::domain::verdict::Engine;
+use crate::fhir::base::Base;
 use crate::scan::Scanner;
 use crate::store::Store;
 
 /// What the use cases go by, taken from the settings once.
 #[derive(Debug, Clone)]
 pub struct Terms {
-    /// Base URL of the server, without a trailing slash. Generated URLs use this and nothing of a request.
-    pub base_url: String,
+    /// Where this server is. Generated URLs use this and nothing of a request.
+    pub base: Base,
     /// Whether references that dangle are refused.
     pub strict_references: bool,
     /// Engines that are configured.
@@ -66,6 +67,8 @@ pub struct Terms {
     pub disk_stop_percent: u8,
     /// Lease of a scan job; a worker that dies gives the job back after it.
     pub scan_lease: Duration,
+    /// How long one engine may look at one file.
+    pub scan_timeout: Duration,
 }
 
 /// The policy in force, parsed.

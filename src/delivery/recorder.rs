@@ -53,3 +53,13 @@ impl Recorder {
         &self.cells
     }
 }
+
+impl super::Delivery {
+    /// Makes an entry of the server's own durable (start, stop, heartbeat, counted refusals).
+    ///
+    /// # Errors
+    /// `audit-unavailable`.
+    pub async fn record(&self, entry: &Entry) -> Result<(), Refusal> {
+        self.recorder.record(entry).await.map(|_| ())
+    }
+}

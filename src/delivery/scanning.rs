@@ -4,9 +4,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::Delivery;
 use super::failure::store_failure;
 use super::offers::about_subject;
-use super::Delivery;
 use crate::blob::ContentReader;
 use crate::domain::audit::{Action, Entry, Outcome};
 use crate::domain::clock::Timestamp;
@@ -93,17 +93,14 @@ impl Delivery {
             let subject = Subject { file: id, sha256, declared: &declared, size };
             scanner.scan(&subject, &mut ContentReader::new(content))
         });
-        match looked.await {
-            Ok(Ok(verdict)) => Ok(Some(verdict)),
-            Ok(Err(error)) => {
-                tracing::warn!(code = Code::ScanFailing.name(), file = %id, cause = %error, "no verdict");
-                Ok(None)
-            }
-            Err(_) => {
-                tracing::error!(code = Code::ScanFailing.name(), file = %id, "the engine broke off");
-                Ok(None)
-            }
-        }
+        let cause = match tokio::time::timeout(self.terms.scan_timeout, looked).await {
+            Ok(Ok(Ok(verdict))) => return Ok(Some(verdict)),
+            Ok(Ok(Err(error))) => error.to_string(),
+            Ok(Err(_)) => "the engine broke off".to_owned(),
+            Err(_) => "the engine took too long".to_owned(),
+        };
+        tracing::warn!(code = Code::ScanFailing.name(), file = %id, cause, "no verdict");
+        Ok(None)
     }
 
     fn held(&self, job: &ScanJob) -> Stamp {
@@ -128,7 +125,12 @@ impl Delivery {
         }
     }
 
-    async fn finish(&self, job: &ScanJob, transition: Result<Transition, InvalidTransition>, place: &str) -> Result<Scanned, Refusal> {
+    async fn finish(
+        &self,
+        job: &ScanJob,
+        transition: Result<Transition, InvalidTransition>,
+        place: &str,
+    ) -> Result<Scanned, Refusal> {
         let Ok(transition) = transition else {
             return Ok(Scanned::Lost);
         };

@@ -112,6 +112,12 @@ impl Principal {
         Err(Refusal::of(Code::ScopeInsufficient).with_scope(&scope))
     }
 
+    /// The access scope for what this client has just made itself, to show it what was made; a `c` scope alone does not let
+    /// it read (the answer is then minimal, which `http` decides).
+    pub fn own_scope(&self) -> AccessScope {
+        AccessScope { client: self.number, reach: Reach::default() }
+    }
+
     /// The access scope for the bytes of a document: `Binary.r`, or `DocumentReference.r` alone, because clients that
     /// follow `attachment.url` rarely ask for Binary scopes (docs/decisions).
     ///

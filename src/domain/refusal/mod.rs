@@ -66,7 +66,7 @@ text_codes! {
         Forbidden = "forbidden", Informational = "informational", Invalid = "invalid", Invariant = "invariant",
         Login = "login", NoStore = "no-store", NotFound = "not-found", NotSupported = "not-supported",
         Processing = "processing", Required = "required", Security = "security", Structure = "structure",
-        Throttled = "throttled", TooCostly = "too-costly", TooLong = "too-long", Transient = "transient",
+        Throttled = "throttled", Timeout = "timeout", TooCostly = "too-costly", TooLong = "too-long", Transient = "transient",
         Unknown = "unknown", Value = "value",
     }
 }
@@ -252,6 +252,7 @@ struct Parts {
     scope: Option<String>,
     allow: Option<&'static str>,
     length: Option<u64>,
+    oauth: Option<OauthError>,
 }
 
 impl Refusal {
@@ -281,7 +282,16 @@ impl Refusal {
 
     fn with_others(first: Issue, others: Vec<Issue>) -> Self {
         let status = first.code.entry().status;
-        Self(Box::new(Parts { first, others, status, retry_after: None, scope: None, allow: None, length: None }))
+        Self(Box::new(Parts {
+            first,
+            others,
+            status,
+            retry_after: None,
+            scope: None,
+            allow: None,
+            length: None,
+            oauth: None,
+        }))
     }
 
     fn fill_first(&mut self, name: &str, text: impl fmt::Display) {
@@ -325,6 +335,19 @@ impl Refusal {
         self.0.length = Some(length);
         self.fill_first("size", length);
         self
+    }
+
+    /// Another OAuth error than the table's, where the table names several (`unsupported_grant_type` for a `grant_type`
+    /// that is not served).
+    #[must_use]
+    pub fn with_oauth(mut self, error: OauthError) -> Self {
+        self.0.oauth = Some(error);
+        self
+    }
+
+    /// What stands in `error` under `/auth` (RFC 6749 §5.2).
+    pub fn oauth(&self) -> OauthError {
+        self.0.oauth.unwrap_or(self.code().entry().oauth)
     }
 
     /// The code that decides.

@@ -1,0 +1,404 @@
+//! Taking a document in: policy decides, bytes are stored sealed, and one commit makes document, files, scan job and audit entry
+//! durable together. What fails before that commit leaves nothing behind.
+
+use super::failure::{blob_failure, size_words, store_failure};
+use super::offers::{about_subject, closed, not_found};
+use super::{Caller, Delivery, ReadResource};
+use crate::blob::Placement;
+use crate::domain::audit::{Action, Outcome};
+use crate::domain::content;
+use crate::domain::id::{FileId, ResourceId};
+use crate::domain::policy::Decision;
+use crate::domain::principal::{AccessScope, Interaction};
+use crate::domain::refusal::{Code, Issue, Refusal, Severity};
+use crate::domain::resource::{FileFacts, Kind, NewFile, Target};
+use crate::fhir::document::{Content, FileNote, Source, Submitted};
+use crate::fhir::tables::ResourceType;
+use crate::fhir::validate::{self, Expectation};
+use crate::store::{Earlier, Idempotency, NewDocument, StoreError};
+
+/// What a create or update made.
+#[derive(Debug)]
+pub struct CreatedResource {
+    /// The resource as a read would show it now.
+    pub read: ReadResource,
+    /// Whether it is new.
+    pub created: bool,
+    /// Remarks: references that dangle.
+    pub warnings: Vec<Issue>,
+}
+
+/// The files of a document on its way in.
+#[derive(Default)]
+struct Gathered {
+    files: Vec<NewFile>,
+    claims: Vec<(FileId, u16, Option<String>)>,
+    notes: Vec<FileNote>,
+}
+
+impl Delivery {
+    /// Creates a resource from its JSON text.
+    ///
+    /// # Errors
+    /// `scope-insufficient`; all that validation finds; `content-…`, `source-refused`; `idempotency-key-reused`;
+    /// `storage-full`; failures of the parts.
+    pub async fn create(
+        &self,
+        caller: &Caller,
+        kind: Kind,
+        body: &[u8],
+        idempotency: Option<&str>,
+    ) -> Result<CreatedResource, Refusal> {
+        let scope = caller.principal.may(Interaction::Create, kind)?;
+        let remembered = self.remembered(caller, kind, body, idempotency).await?;
+        let idempotency = match remembered {
+            Remembered::Answered(earlier) => return self.again(earlier, &scope).await,
+            Remembered::New(idempotency) => idempotency,
+        };
+        let resource = validate::read(body, Expectation::Create(resource_type(kind)))?;
+        match kind {
+            Kind::DocumentReference => {
+                let submitted = Submitted::read(resource, &self.terms.base)?;
+                self.create_document(caller, &scope, submitted, idempotency).await
+            }
+            Kind::Binary => self.create_binary(caller, resource, idempotency).await,
+            _ => self.create_context(caller, &scope, kind, resource, idempotency).await,
+        }
+    }
+
+    async fn create_document(
+        &self,
+        caller: &Caller,
+        scope: &AccessScope,
+        submitted: Submitted,
+        idempotency: Option<Idempotency>,
+    ) -> Result<CreatedResource, Refusal> {
+        let principal = &caller.principal;
+        let policy = self.policy();
+        let decision = std::sync::Arc::new(policy.policy.decide(&submitted.facts(&principal.client)).clone());
+        let index = submitted.index();
+        let warnings = self.dangling(&submitted.references(), scope).await?;
+        let gathered = self.gather(caller, &submitted, &decision, index.subject.as_ref()).await?;
+        let at = self.clock.now();
+        let id = ResourceId::random(self.entropy.as_ref());
+        let mut recipients = submitted.recipients();
+        recipients.extend(decision.recipients.iter().filter_map(|id| crate::domain::id::ClientId::parse(id)));
+        let empty = gathered.notes.is_empty();
+        let mut entry = caller.entry(Action::DocumentCreate, Outcome::Ok).document(&id, 1);
+        entry = about_subject(entry, index.subject.as_ref()).with("rule", decision.rule.as_str());
+        for file in gathered.files.iter().map(|file| file.file).chain(gathered.claims.iter().map(|claim| claim.0)) {
+            entry = entry.file(file);
+        }
+        let stored: Vec<FileId> = gathered.files.iter().map(|file| file.file).collect();
+        let document = NewDocument {
+            body: submitted.into_body(&id, &decision, &principal.client, &gathered.notes),
+            id: id.clone(),
+            owner: principal.number,
+            index,
+            recipients,
+            files: gathered.files,
+            claims: gathered.claims,
+            due: Some(at.plus(if empty { decision.upload_within } else { decision.scan_within })),
+            decision,
+            idempotency,
+            at,
+        };
+        let sealed = self.recorder.seal(&entry)?;
+        if let Err(error) = self.store.create_document(document, sealed).await {
+            return Err(self.undone(error, &stored).await);
+        }
+        let read = self.shown(caller, Kind::DocumentReference, &id, &principal.own_scope()).await?;
+        Ok(CreatedResource { read, created: true, warnings })
+    }
+
+    /// What remains to be done when the commit failed: the bytes go, and the caller learns whose fault it was.
+    pub(super) async fn undone(&self, error: StoreError, stored: &[FileId]) -> Refusal {
+        // Whether an unanswered commit holds is known at the next start only; its bytes must stay until then.
+        if !matches!(error, StoreError::Unknown(_)) {
+            for file in stored {
+                if let Err(error) = self.blobs.delete(*file).await {
+                    tracing::warn!(file = %file, cause = %error, "bytes of a refused create stay until the next start");
+                }
+            }
+        }
+        match error {
+            StoreError::Changed => {
+                Issue::new(Code::ReferenceNotFound).at("DocumentReference.content.attachment.url").into()
+            }
+            StoreError::AlreadyExists => Refusal::of(Code::ServerBusy).retry_after(1),
+            other => store_failure(other),
+        }
+    }
+
+    /// Stores what comes with the document, and finds what it names.
+    async fn gather(
+        &self,
+        caller: &Caller,
+        submitted: &Submitted,
+        decision: &Decision,
+        subject: Option<&Target>,
+    ) -> Result<Gathered, Refusal> {
+        let mut gathered = Gathered::default();
+        let outcome = self.gather_each(caller, submitted, decision, subject, &mut gathered).await;
+        if let Err(refusal) = outcome {
+            for file in &gathered.files {
+                self.blobs.delete(file.file).await.map_err(blob_failure)?;
+            }
+            return Err(refusal);
+        }
+        Ok(gathered)
+    }
+
+    async fn gather_each(
+        &self,
+        caller: &Caller,
+        submitted: &Submitted,
+        decision: &Decision,
+        subject: Option<&Target>,
+        gathered: &mut Gathered,
+    ) -> Result<(), Refusal> {
+        for content in submitted.contents() {
+            let note = match &content.source {
+                Source::Nothing => continue,
+                Source::Data(bytes) => {
+                    accepted(content, content.media_type.as_deref().unwrap_or_default(), decision)?;
+                    self.room().await?;
+                    let file = self.store_bytes(content, bytes, decision).await?;
+                    let note = note_of(&file);
+                    gathered.files.push(file);
+                    note
+                }
+                Source::File(file) => {
+                    let facts = self.named_file(caller, *file, content, subject).await?;
+                    let declared = content.media_type.as_deref().unwrap_or(&facts.media_type);
+                    accepted(content, declared, decision)?;
+                    self.take_named(caller, &facts, content, decision, gathered).await?
+                }
+            };
+            content.check(&note)?;
+            gathered.notes.push(note);
+        }
+        Ok(())
+    }
+
+    async fn store_bytes(
+        &self,
+        content: &Content,
+        bytes: &bytes::Bytes,
+        decision: &Decision,
+    ) -> Result<NewFile, Refusal> {
+        let size = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+        within(size, decision)?;
+        let file = FileId::random(self.entropy.as_ref());
+        let stored = self.blobs.put_bytes(file, bytes.clone(), decision.max_size).await.map_err(blob_failure)?;
+        Ok(new_file(stored, content.index, content.media_type.clone().unwrap_or_default(), content.title.clone()))
+    }
+
+    /// A file that the document names, if the writer may read it and it fits: unclaimed and its own, or of a document about
+    /// the same subject that can be opened now.
+    async fn named_file(
+        &self,
+        caller: &Caller,
+        file: FileId,
+        content: &Content,
+        subject: Option<&Target>,
+    ) -> Result<std::sync::Arc<FileFacts>, Refusal> {
+        let path = format!("DocumentReference.content[{}].attachment.url", content.index);
+        let missing = || Refusal::new(Issue::new(Code::ReferenceNotFound).at(&path));
+        let scope = caller.principal.may_open_content()?;
+        if !self.store.covers(file, &scope).await.map_err(store_failure)? {
+            return Err(missing());
+        }
+        let facts = self.store.file(file).await.map_err(store_failure)?.ok_or_else(missing)?;
+        match &facts.document {
+            None if facts.owner == caller.principal.number => Ok(facts),
+            None => Err(missing()),
+            Some(document) if document.subject.as_ref() != subject => Err(missing()),
+            Some(document) => match closed(document) {
+                Some(refusal) => Err(refusal),
+                None => Ok(facts),
+            },
+        }
+    }
+
+    async fn take_named(
+        &self,
+        caller: &Caller,
+        facts: &FileFacts,
+        content: &Content,
+        decision: &Decision,
+        gathered: &mut Gathered,
+    ) -> Result<FileNote, Refusal> {
+        within(facts.size, decision)?;
+        if facts.document.is_none() && facts.owner == caller.principal.number {
+            gathered.claims.push((facts.file, content.index, content.title.clone()));
+            return Ok(FileNote { content: content.index, size: facts.size, sha1: facts.sha1, sha256: facts.sha256 });
+        }
+        self.room().await?;
+        let opened = self.content_of(facts).await?;
+        let file = FileId::random(self.entropy.as_ref());
+        let mut incoming = self.blobs.begin(file, decision.max_size).map_err(blob_failure)?;
+        let mut at = 0;
+        while at < opened.size() {
+            let piece = opened.read(at, crate::blob::READ_MOST).map_err(blob_failure)?;
+            at += u64::try_from(piece.len()).unwrap_or(u64::MAX);
+            incoming.write(piece).await.map_err(blob_failure)?;
+        }
+        let stored = incoming.finish().await.map_err(blob_failure)?;
+        if stored.sha256 != facts.sha256 {
+            self.blobs.delete(file).await.map_err(blob_failure)?;
+            return Err(Refusal::of(Code::ContentDamaged));
+        }
+        let media_type = content.media_type.clone().unwrap_or_else(|| facts.media_type.clone());
+        let copied = new_file(stored, content.index, media_type, content.title.clone());
+        let note = note_of(&copied);
+        gathered.files.push(copied);
+        Ok(note)
+    }
+
+    /// Refuses uploads when the disk is nearly full, so that reading and auditing go on.
+    pub(super) async fn room(&self) -> Result<(), Refusal> {
+        let space = self.blobs.space().await.map_err(blob_failure)?;
+        match space {
+            Some(space) if space.used_percent() >= self.terms.disk_stop_percent => {
+                tracing::warn!(code = Code::StorageFull.name(), used_percent = space.used_percent(), "uploads stopped");
+                Err(Refusal::of(Code::StorageFull).retry_after(60))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// References that lead nowhere for this caller: warnings, or a refusal where settings ask for that.
+    pub(super) async fn dangling(
+        &self,
+        references: &[(String, Target)],
+        scope: &AccessScope,
+    ) -> Result<Vec<Issue>, Refusal> {
+        let targets: Vec<Target> = references.iter().map(|(_, target)| target.clone()).collect();
+        if targets.is_empty() {
+            return Ok(Vec::new());
+        }
+        let there = self.store.visible_targets(&targets, scope).await.map_err(store_failure)?;
+        let lost = references.iter().zip(there).filter(|(_, there)| !there).map(|((path, _), _)| path);
+        if self.terms.strict_references {
+            let issues = lost.map(|path| Issue::new(Code::ReferenceNotFound).at(path)).collect();
+            return Refusal::of_all(issues).map_or(Ok(Vec::new()), Err);
+        }
+        Ok(lost.map(|path| Issue::new(Code::ReferenceDangling).at(path).severity(Severity::Warning)).collect())
+    }
+
+    /// What an idempotency key says of a request.
+    pub(super) async fn remembered(
+        &self,
+        caller: &Caller,
+        kind: Kind,
+        body: &[u8],
+        key: Option<&str>,
+    ) -> Result<Remembered, Refusal> {
+        let Some(key) = key else {
+            return Ok(Remembered::New(None));
+        };
+        let now = self.clock.now();
+        let request = request_digest(kind, body);
+        match self.store.earlier(caller.principal.number, key, now).await.map_err(store_failure)? {
+            Some(earlier) if earlier.request == request && earlier.kind == kind => Ok(Remembered::Answered(earlier)),
+            Some(_) => Err(Refusal::of(Code::IdempotencyKeyReused)),
+            None => {
+                let until = now.plus(self.terms.idempotency);
+                Ok(Remembered::New(Some(Idempotency { key: key.to_owned(), request, until })))
+            }
+        }
+    }
+
+    /// The answer of an earlier request with the same key and body.
+    pub(super) async fn again(&self, earlier: Earlier, scope: &AccessScope) -> Result<CreatedResource, Refusal> {
+        let found =
+            self.store.read_version(earlier.kind, &earlier.id, earlier.version, scope).await.map_err(store_failure)?;
+        let stored = found.ok_or_else(not_found)?;
+        let read = ReadResource { stored, addresses: Vec::new() };
+        Ok(CreatedResource { read, created: true, warnings: Vec::new() })
+    }
+
+    /// A resource as its creator sees it right after the commit; the create's own entry covers it.
+    pub(super) async fn shown(
+        &self,
+        caller: &Caller,
+        kind: Kind,
+        id: &ResourceId,
+        scope: &AccessScope,
+    ) -> Result<ReadResource, Refusal> {
+        let stored = self.store.read(kind, id, scope).await.map_err(store_failure)?.ok_or_else(not_found)?;
+        let (epochs, keys) = (self.store.epochs(), self.link_keys());
+        let (addresses, _) = self.offers(&caller.principal, &keys, &epochs).of(&stored);
+        Ok(ReadResource { stored, addresses })
+    }
+}
+
+/// What an idempotency key says.
+pub(super) enum Remembered {
+    /// Remember this one's answer.
+    New(Option<Idempotency>),
+    /// It was answered before.
+    Answered(Earlier),
+}
+
+/// The FHIR type of a kind. Every kind is one.
+pub(super) fn resource_type(kind: Kind) -> ResourceType {
+    match kind {
+        Kind::DocumentReference => ResourceType::DocumentReference,
+        Kind::Binary => ResourceType::Binary,
+        Kind::Patient => ResourceType::Patient,
+        Kind::Practitioner => ResourceType::Practitioner,
+        Kind::PractitionerRole => ResourceType::PractitionerRole,
+        Kind::Organization => ResourceType::Organization,
+        Kind::Encounter => ResourceType::Encounter,
+    }
+}
+
+fn request_digest(kind: Kind, body: &[u8]) -> [u8; 32] {
+    let mut context = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256);
+    context.update(kind.as_str().as_bytes());
+    context.update(&[0]);
+    context.update(body);
+    context.finish().as_ref().try_into().unwrap_or_default()
+}
+
+fn accepted(content: &Content, media_type: &str, decision: &Decision) -> Result<(), Refusal> {
+    if decision.accepts(media_type) {
+        return Ok(());
+    }
+    let path = format!("DocumentReference.content[{}].attachment.contentType", content.index);
+    let shown: Vec<&str> = decision.accept.iter().map(String::as_str).take(8).collect();
+    let issue = Issue::new(Code::ContentTypeRefused).at(&path).fill("type", "the declared kind");
+    Err(issue.fill("rule", &decision.rule).fill("types", shown.join(", ")).into())
+}
+
+fn within(size: u64, decision: &Decision) -> Result<(), Refusal> {
+    if size <= decision.max_size {
+        return Ok(());
+    }
+    let issue = Issue::new(Code::ContentTooLarge).fill("limit", size_words(decision.max_size));
+    Err(issue.fill("rule", &decision.rule).into())
+}
+
+pub(super) fn new_file(stored: content::Stored, content: u16, media_type: String, title: Option<String>) -> NewFile {
+    let inline = match stored.placement {
+        Placement::Inline(sealed) => Some(sealed),
+        Placement::File => None,
+    };
+    NewFile {
+        file: stored.file,
+        content,
+        media_type,
+        size: stored.size,
+        sha256: stored.sha256,
+        sha1: stored.sha1,
+        wrapped_key: stored.wrapped_key.as_bytes().to_vec(),
+        inline,
+        title,
+    }
+}
+
+fn note_of(file: &NewFile) -> FileNote {
+    FileNote { content: file.content, size: file.size, sha1: file.sha1, sha256: file.sha256 }
+}

@@ -1,0 +1,134 @@
+//! Search: the query and the caller's scope become one question to the store; links are offered with what is found; one audit
+//! entry says which documents that was.
+
+use aws_lc_rs::digest;
+
+use super::failure::store_failure;
+use super::{Caller, Delivery, ReadResource};
+use crate::domain::audit::{Action, Outcome};
+use crate::domain::clock::Timestamp;
+use crate::domain::cursor::{self, Cursor, ScopeDigest};
+use crate::domain::principal::{Interaction, Principal};
+use crate::domain::query::Position;
+use crate::domain::refusal::{Code, Issue, Refusal};
+use crate::domain::resource::Kind;
+use crate::fhir::bundle::{Head, SearchSet};
+use crate::fhir::search::{self, Asked, Search};
+
+/// Bytes that a row takes in the answer, for the first size of the buffer.
+const ROW_BYTES: usize = 3 * 1024;
+
+/// A search as it was asked.
+#[derive(Debug, Clone)]
+pub struct SearchRequest {
+    /// Type that is searched.
+    pub kind: Kind,
+    /// Parameters, percent-decoded, in order.
+    pub parameters: Vec<(String, String)>,
+    /// `Prefer: handling=strict`.
+    pub strict: bool,
+}
+
+/// What was found.
+#[derive(Debug)]
+pub struct Searched {
+    /// The searchset Bundle as JSON text.
+    pub text: String,
+    /// Matches on this page.
+    pub count: usize,
+}
+
+/// A search with the place where its page begins.
+struct Paged {
+    search: Search,
+    began: Timestamp,
+    first: bool,
+}
+
+impl Delivery {
+    /// Searches documents.
+    ///
+    /// # Errors
+    /// `scope-insufficient`, `parameter-…`, `page-expired`, `search-too-costly`, `audit-unavailable`.
+    pub async fn search(&self, caller: &Caller, request: &SearchRequest) -> Result<Searched, Refusal> {
+        let scope = caller.principal.may(Interaction::Search, request.kind)?;
+        if request.kind != Kind::DocumentReference {
+            let issue = Issue::new(Code::InteractionUnsupported).fill("interaction", "search");
+            return Err(issue.fill("type", request.kind.as_str()).into());
+        }
+        let paged = self.page_asked(caller, request)?;
+        let page = self.store.search(&paged.search.query, &scope).await.map_err(store_failure)?;
+        let (epochs, keys) = (self.store.epochs(), self.link_keys());
+        let offers = self.offers(&caller.principal, &keys, &epochs);
+        let (mut offered, mut rows) = (Vec::new(), Vec::with_capacity(page.rows.len()));
+        let mut entry = caller.entry(Action::Search, Outcome::Ok);
+        for stored in page.rows {
+            let (addresses, links) = offers.of(&stored);
+            offered.extend(links);
+            if let Some(subject) = stored.document.as_ref().and_then(|document| document.subject.as_ref()) {
+                entry = entry.patient(&subject.0);
+            }
+            rows.push(ReadResource { stored, addresses });
+        }
+        let next = page.next.map(|after| self.next_page(&caller.principal, &paged, after)).transpose()?;
+        entry = entry.returned(rows.iter().map(|row| &row.stored.id)).offered(offered);
+        self.recorder.record(&entry).await?;
+        let text = self.bundle(caller, &paged, page.total, next.as_deref(), &rows);
+        Ok(Searched { text, count: rows.len() })
+    }
+
+    /// The search that was asked, or the one that a page link goes on with.
+    fn page_asked(&self, caller: &Caller, request: &SearchRequest) -> Result<Paged, Refusal> {
+        let now = self.clock.now();
+        let is_page = request.parameters.iter().any(|(name, _)| name == search::PAGE);
+        if !is_page {
+            let asked = Asked { base: &self.terms.base, now, strict: request.strict };
+            return Ok(Paged { search: search::read(&request.parameters, &asked)?, began: now, first: true });
+        }
+        let text = search::page_text(&request.parameters)
+            .ok_or_else(|| Refusal::new(Issue::new(Code::PageExpired).fill("lifetime", "an hour")))?;
+        let cursor = self.cursors.open(text, &scope_digest(&caller.principal), now)?;
+        let asked = Asked { base: &self.terms.base, now: cursor.began, strict: false };
+        let mut search = search::read(&cursor.pairs, &asked)?;
+        search.query.after = Some(cursor.position);
+        search.query.as_of = Some(cursor.began);
+        Ok(Paged { search, began: cursor.began, first: false })
+    }
+
+    fn next_page(&self, reader: &Principal, paged: &Paged, position: Position) -> Result<String, Refusal> {
+        let expires = self.clock.now().plus(cursor::LIFETIME);
+        let cursor = Cursor { pairs: paged.search.used.clone(), position, began: paged.began, expires };
+        let text = self.cursors.seal(&cursor, &scope_digest(reader), self.entropy.as_ref())?;
+        Ok(search::page_url(&self.terms.base, &text))
+    }
+
+    fn bundle(&self, caller: &Caller, paged: &Paged, total: u64, next: Option<&str>, rows: &[ReadResource]) -> String {
+        let base = &self.terms.base;
+        let self_url = search::url(base, &paged.search.used);
+        let head = Head {
+            self_url: &self_url,
+            first: (!paged.first).then_some(self_url.as_str()),
+            next,
+            total: paged.search.total.then_some(total),
+            at: self.clock.now(),
+        };
+        let mut set = SearchSet::begin(&head, rows.len() * ROW_BYTES);
+        for row in rows {
+            set.matched(base, row.stored.kind, &row.stored.id, &row.stored.body, &row.shown());
+        }
+        set.warn(&paged.search.warnings, &caller.request);
+        set.finish()
+    }
+}
+
+/// Whom a page link is for: client and reach, so that a link from before a change of reach ends with it.
+fn scope_digest(reader: &Principal) -> ScopeDigest {
+    let mut context = digest::Context::new(&digest::SHA256);
+    context.update(reader.client.as_str().as_bytes());
+    context.update(&[0, u8::from(reader.reach.all)]);
+    for custodian in &reader.reach.custodians {
+        context.update(custodian.as_bytes());
+        context.update(&[0]);
+    }
+    ScopeDigest(context.finish().as_ref().try_into().unwrap_or_default())
+}

@@ -1,0 +1,186 @@
+//! PDF (ISO 32000-1): names that make a viewer act, wherever a viewer would find an object. Only names of the object
+//! syntax count: the word "JavaScript" on a page is in a string or in a compressed stream and means nothing.
+//!
+//! Viewers go from the cross-reference table straight to any byte, also into a comment, a string or a stream. So the
+//! header of an object (`7 0 obj`) begins a new object here wherever it stands, and nothing can be hidden by an open
+//! parenthesis or a false `/Length`.
+
+mod stream;
+
+use super::forward::Forward;
+use super::inspect::Outcome;
+use crate::domain::verdict::Finding;
+
+/// Longest name that is kept; all names of interest are shorter (7.3.5 allows 127 bytes).
+const NAME: usize = 127;
+
+/// Reads a PDF to its end.
+pub(super) fn inspect(forward: &mut Forward<'_>) -> Outcome<()> {
+    Lexer { streams: 0, facts: Facts::default(), watch: Watch::default() }.run(forward)
+}
+
+/// What the dictionary of the current object says of a stream behind it.
+#[derive(Debug, Default, Clone)]
+struct Facts {
+    object_stream: bool,
+    count: bool,
+    first: bool,
+    embedded: bool,
+    image: bool,
+    filter: bool,
+    flate: u32,
+    other_filter: bool,
+    predictor: bool,
+    previous: Vec<u8>,
+}
+
+impl Facts {
+    fn note(&mut self, name: Vec<u8>) -> Result<(), Finding> {
+        match name.as_slice() {
+            b"JavaScript" | b"JS" | b"Launch" | b"AA" | b"RichMedia" => return Err(Finding::ActiveScript),
+            b"Encrypt" => return Err(Finding::Encrypted),
+            b"ObjStm" => self.object_stream = true,
+            b"N" => self.count = true,
+            b"First" => self.first = true,
+            b"EmbeddedFile" => self.embedded = true,
+            b"Image" => self.image |= self.previous == b"Subtype",
+            b"Filter" => self.filter = true,
+            b"FlateDecode" | b"Fl" => self.flate += 1,
+            b"Predictor" => self.predictor = true,
+            b"Crypt" => self.other_filter = true,
+            other if other.ends_with(b"Decode") => self.other_filter = true,
+            _ => {}
+        }
+        self.previous = name;
+        Ok(())
+    }
+
+    /// Readers find object streams by the table, not by their type, and need these two numbers (7.5.7).
+    fn holds_objects(&self) -> bool {
+        self.object_stream || (self.count && self.first)
+    }
+}
+
+/// Finds `digit, space, obj` in bytes that go by.
+#[derive(Debug, Default, Clone, Copy)]
+struct Watch(u8);
+
+impl Watch {
+    /// Whether this byte ends the header of an object.
+    fn sees(&mut self, byte: u8) -> bool {
+        self.0 = match (self.0, byte) {
+            (_, b'0'..=b'9') => 1,
+            (1 | 2, 0 | 9 | 10 | 12 | 13 | b' ') => 2,
+            (2, b'o') => 3,
+            (3, b'b') => 4,
+            (4, b'j') => 5,
+            _ => 0,
+        };
+        self.0 == 5
+    }
+}
+
+fn is_regular(byte: u8) -> bool {
+    !matches!(byte, 0 | 9 | 10 | 12 | 13 | b' ' | b'(' | b')' | b'<' | b'>' | b'[' | b']' | b'{' | b'}' | b'/' | b'%')
+}
+
+/// Reads object syntax (7.2).
+struct Lexer {
+    streams: u64,
+    facts: Facts,
+    watch: Watch,
+}
+
+impl Lexer {
+    fn run(&mut self, forward: &mut Forward<'_>) -> Outcome<()> {
+        while let Some(byte) = forward.next_byte()? {
+            match byte {
+                b'%' => self.pass(forward, |byte| matches!(byte, 10 | 13))?,
+                b'(' => self.string(forward)?,
+                b'<' if forward.peek(1)? == b"<" => forward.skip(1)?,
+                b'<' => self.pass(forward, |byte| byte == b'>')?,
+                b'/' => {
+                    let name = name(forward)?;
+                    self.facts.note(name)?;
+                }
+                byte if is_regular(byte) => self.word(forward, byte)?,
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Passes over bytes up to `ends`, or to the header of an object.
+    fn pass(&mut self, forward: &mut Forward<'_>, ends: fn(u8) -> bool) -> Outcome<()> {
+        self.watch = Watch::default();
+        while let Some(byte) = forward.next_byte()? {
+            if self.watch.sees(byte) {
+                self.facts = Facts::default();
+                return Ok(());
+            }
+            if ends(byte) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// A literal string with its parentheses and escapes (7.3.4.2).
+    fn string(&mut self, forward: &mut Forward<'_>) -> Outcome<()> {
+        self.watch = Watch::default();
+        let mut open = 1u64;
+        while let Some(byte) = forward.next_byte()? {
+            if self.watch.sees(byte) {
+                self.facts = Facts::default();
+                return Ok(());
+            }
+            match byte {
+                b'\\' => drop(forward.next_byte()?),
+                b'(' => open += 1,
+                b')' if open == 1 => return Ok(()),
+                b')' => open -= 1,
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// A number or a keyword that begins with `first`.
+    fn word(&mut self, forward: &mut Forward<'_>, first: u8) -> Outcome<()> {
+        let mut word = vec![first];
+        while let Some(byte) = forward.peek(1)?.first().copied().filter(|byte| is_regular(*byte)) {
+            forward.skip(1)?;
+            if word.len() < 16 {
+                word.push(byte);
+            }
+        }
+        match word.as_slice() {
+            b"stream" => {
+                self.streams += 1;
+                let facts = std::mem::take(&mut self.facts);
+                stream::inspect(forward, &facts, self.streams)?;
+            }
+            b"endobj" | b"xref" | b"startxref" => self.facts = Facts::default(),
+            word if word.ends_with(b"obj") => self.facts = Facts::default(),
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+/// A name behind its slash; `#4A` is `J` (7.3.5).
+fn name(forward: &mut Forward<'_>) -> Outcome<Vec<u8>> {
+    let mut name = Vec::new();
+    while let Some(byte) = forward.peek(1)?.first().copied().filter(|byte| is_regular(*byte)) {
+        let escaped = match forward.peek(3)? {
+            [b'#', digits @ ..] => std::str::from_utf8(digits).ok().filter(|text| text.len() == 2),
+            _ => None,
+        };
+        let escaped = escaped.and_then(|text| u8::from_str_radix(text, 16).ok());
+        forward.skip(if escaped.is_some() { 3 } else { 1 })?;
+        if name.len() <= NAME {
+            name.push(escaped.unwrap_or(byte));
+        }
+    }
+    Ok(name)
+}
