@@ -60,6 +60,7 @@ fn file() -> OpenFile {
         media_type: "application/pdf".to_owned(),
         size: u64::try_from(BYTES.len()).unwrap(),
         sha256: [0; 32],
+        sha1: [0; 20],
         wrapped_key: None,
         is_inline: true,
         title: Some("Brief für \"Ärztin\"".to_owned()),
