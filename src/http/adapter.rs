@@ -1,6 +1,5 @@
 //! [`Documents`] by the `delivery` and `fhir` rooms.
 
-use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,44 +11,31 @@ use super::ports::{
     Caller, Documents, Download, NewUpload, OpenBytes, OpenFile, Operation, OperationInput, Pieces, RawBody,
     ResourceText, Written,
 };
-use crate::delivery::{CreatedResource, Delivery, Opened, PutContext, ReadResource, SearchRequest, Transfer};
+use crate::delivery::{
+    CreatedResource, Delivery, IssueLink, Opened, PutContext, ReadResource, RevokeLinks, SearchRequest, Transfer,
+};
 use crate::domain::id::{FileId, RequestId, ResourceId};
 use crate::domain::refusal::{Code, Refusal};
 use crate::domain::resource::Kind;
-use crate::fhir::outcome;
-
-/// What `fhir` says of this server, and operations with their `Parameters`.
-#[async_trait(?Send)]
-pub trait FhirTexts: Send + Sync + fmt::Debug {
-    /// Reads the input, calls the use case, writes the answer.
-    async fn operate(
-        &self,
-        delivery: &Delivery,
-        caller: &Caller,
-        id: &ResourceId,
-        operation: Operation,
-        input: OperationInput<'_>,
-    ) -> Result<String, Refusal>;
-    /// The CapabilityStatement.
-    fn metadata(&self) -> String;
-    /// One of this server's own definitions.
-    fn definition(&self, kind: &str, id: &str) -> Option<String>;
-    /// The searchset of own definitions of a type.
-    fn definitions(&self, kind: &str, url: Option<&str>) -> Option<String>;
-}
+use crate::fhir::base::Base;
+use crate::fhir::json::{self, Value};
+use crate::fhir::{capability, definitions, operations, outcome, validate};
 
 /// The use cases as this room calls them.
 #[derive(Debug)]
 pub struct Served {
     delivery: Arc<Delivery>,
-    texts: Arc<dyn FhirTexts>,
+    base: Base,
+    metadata: String,
     draining: Arc<AtomicBool>,
 }
 
 impl Served {
-    /// `draining`: set by whoever stops the server, so that `/readyz` fails first.
-    pub fn new(delivery: Arc<Delivery>, texts: Arc<dyn FhirTexts>, draining: Arc<AtomicBool>) -> Self {
-        Self { delivery, texts, draining }
+    /// At a base URL. `draining`: set by whoever stops the server, so that `/readyz` fails first.
+    pub fn new(delivery: Arc<Delivery>, draining: Arc<AtomicBool>) -> Self {
+        let base = delivery.terms().base.clone();
+        let metadata = capability::statement(&base);
+        Self { delivery, base, metadata, draining }
     }
 }
 
@@ -113,7 +99,19 @@ impl Documents for Served {
         operation: Operation,
         input: OperationInput<'_>,
     ) -> Result<String, Refusal> {
-        self.texts.operate(&self.delivery, caller, id, operation, input).await
+        let (body, query) = match input {
+            OperationInput::Body(bytes) => (parameters(bytes)?, Vec::new()),
+            OperationInput::Query(query) => (None, query),
+        };
+        let body = body.as_ref().and_then(Value::as_object);
+        match operation {
+            Operation::IssueLink => self.issue_link(caller, id, operations::issue_link(body)?).await,
+            Operation::Revoke => self.revoke(caller, id, operations::revoke(body)?).await,
+            Operation::Lifecycle => {
+                let wait = operations::lifecycle(body, &query)?;
+                Ok(operations::steps(&self.delivery.lifecycle(caller, id, wait).await?.steps))
+            }
+        }
     }
 
     async fn upload(&self, caller: &Caller, head: NewUpload, body: &mut dyn RawBody) -> Result<Written, Refusal> {
@@ -139,15 +137,30 @@ impl Documents for Served {
     }
 
     fn metadata(&self) -> String {
-        self.texts.metadata()
+        self.metadata.clone()
     }
 
     fn definition(&self, kind: &str, id: &str) -> Option<String> {
-        self.texts.definition(kind, id)
+        definitions::by_id(kind, id).map(|found| found.text.clone())
     }
 
     fn definitions(&self, kind: &str, url: Option<&str>) -> Option<String> {
-        self.texts.definitions(kind, url)
+        let of_kind = definitions::all().iter().filter(|one| one.resource_type == kind);
+        let wanted = url.map(|url| definitions::by_url(kind, url));
+        let found: Vec<_> = match wanted {
+            Some(one) => one.into_iter().collect(),
+            None => of_kind.collect(),
+        };
+        let entry = |one: &&definitions::Definition| {
+            let address = format!("{}/{}/{}", self.base.fhir(), one.resource_type, one.id);
+            format!("{{\"fullUrl\":\"{address}\",\"resource\":{},\"search\":{{\"mode\":\"match\"}}}}", one.text)
+        };
+        let entries: Vec<String> = found.iter().map(entry).collect();
+        // An empty array is not FHIR JSON.
+        let list = if entries.is_empty() { String::new() } else { format!(",\"entry\":[{}]", entries.join(",")) };
+        let head = "\"resourceType\":\"Bundle\",\"type\":\"searchset\"";
+        let link = format!("\"link\":[{{\"relation\":\"self\",\"url\":\"{}/{kind}\"}}]", self.base.fhir());
+        Some(format!("{{{head},\"total\":{},{link}{list}}}", entries.len()))
     }
 
     fn outcome(&self, refusal: &Refusal, request: &RequestId) -> String {
@@ -155,7 +168,32 @@ impl Documents for Served {
     }
 }
 
+/// The body of an operation; nothing at all is no body.
+fn parameters(bytes: &[u8]) -> Result<Option<Value<'_>>, Refusal> {
+    if bytes.is_empty() {
+        return Ok(None);
+    }
+    json::parse(bytes).map(Some).map_err(|fault| validate::unreadable(&fault).into())
+}
+
 impl Served {
+    async fn issue_link(
+        &self,
+        caller: &Caller,
+        id: &ResourceId,
+        wanted: operations::IssueLink,
+    ) -> Result<String, Refusal> {
+        let operations::IssueLink { content, lifetime, file_name } = wanted;
+        let issued = self.delivery.issue_link(caller, id, &IssueLink { content, lifetime, file_name }).await?;
+        Ok(operations::issued(&issued.url, issued.expires, &issued.id))
+    }
+
+    async fn revoke(&self, caller: &Caller, id: &ResourceId, wanted: operations::Revoke) -> Result<String, Refusal> {
+        let operations::Revoke { reason, link, state } = wanted;
+        let count = self.delivery.revoke_links(caller, id, &RevokeLinks { reason, link, state }).await?;
+        Ok(operations::revoked(count))
+    }
+
     fn open_file(&self, opened: Opened, caller: Option<Caller>) -> OpenFile {
         let (facts, link) = (Arc::clone(&opened.facts), opened.link_id().cloned());
         let content = Box::new(Held { delivery: Arc::clone(&self.delivery), opened, caller });

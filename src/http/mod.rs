@@ -28,7 +28,7 @@ mod server;
 #[cfg(test)]
 mod tests;
 
-pub use adapter::{FhirTexts, Served};
+pub use adapter::Served;
 pub use gate::TokenGate;
 pub use peer::Proxies;
 pub use refusals::Refusals;
