@@ -181,7 +181,7 @@ pub(super) async fn create_binary(request: HttpRequest, shared: Data<Shared>, pa
     let caller = json_caller(&request, &shared)?;
     let (media, key) = (body::content_type(&request).to_owned(), idempotency(&request)?);
     let _place = place(&shared.uploads)?;
-    if media == "application/fhir+json" || accept::is_fhir_body(&media) && !media.starts_with("application/json") {
+    if accept::is_fhir_body(&media) {
         let body = body::fhir(&shared, &request, payload).await?;
         let result = shared.documents.create(&caller, Kind::Binary, &body, key).await?;
         return Ok(written(&request, &shared, result));
