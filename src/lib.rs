@@ -1,7 +1,9 @@
 //! Daylily: a FHIR R4 facade for temporary document delivery.
 
 pub mod blob;
+pub mod cli;
 pub mod config;
+pub mod control;
 pub mod domain;
 pub mod scan;
 pub mod store;
