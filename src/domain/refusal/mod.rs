@@ -259,6 +259,7 @@ struct Parts {
     scope: Option<String>,
     allow: Option<&'static str>,
     length: Option<u64>,
+    oauth: Option<OauthError>,
 }
 
 impl Refusal {
@@ -288,7 +289,16 @@ impl Refusal {
 
     fn with_others(first: Issue, others: Vec<Issue>) -> Self {
         let status = first.code.entry().status;
-        Self(Box::new(Parts { first, others, status, retry_after: None, scope: None, allow: None, length: None }))
+        Self(Box::new(Parts {
+            first,
+            others,
+            status,
+            retry_after: None,
+            scope: None,
+            allow: None,
+            length: None,
+            oauth: None,
+        }))
     }
 
     fn fill_first(&mut self, name: &str, text: impl fmt::Display) {
@@ -332,6 +342,19 @@ impl Refusal {
         self.0.length = Some(length);
         self.fill_first("size", length);
         self
+    }
+
+    /// Another OAuth error than the table's, where the table names several (`unsupported_grant_type` for a `grant_type`
+    /// that is not served).
+    #[must_use]
+    pub fn with_oauth(mut self, error: OauthError) -> Self {
+        self.0.oauth = Some(error);
+        self
+    }
+
+    /// What stands in `error` under `/auth` (RFC 6749 §5.2).
+    pub fn oauth(&self) -> OauthError {
+        self.0.oauth.unwrap_or(self.code().entry().oauth)
     }
 
     /// The code that decides.
