@@ -1,5 +1,6 @@
 //! Daylily: a FHIR R4 facade for temporary document delivery.
 
+pub mod app;
 pub mod auth;
 pub mod blob;
 pub mod cli;
