@@ -7,6 +7,7 @@ pub mod cli;
 pub mod config;
 pub mod control;
 pub mod domain;
+pub mod fhir;
 pub mod notify;
 pub mod scan;
 pub mod store;

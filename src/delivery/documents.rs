@@ -15,6 +15,7 @@ use crate::domain::principal::{AccessScope, Interaction};
 use crate::domain::refusal::{Code, Issue, Refusal, Severity};
 use crate::domain::resource::{FileFacts, Kind, NewFile, Target};
 use crate::fhir::document::{Content, FileNote, Source, Submitted};
+use crate::fhir::tables::ResourceType;
 use crate::fhir::validate::{self, Expectation};
 use crate::store::{Earlier, Idempotency, NewDocument, StoreError};
 
@@ -50,10 +51,10 @@ impl Delivery {
             Remembered::Answered(earlier) => return self.again(earlier, &scope).await,
             Remembered::New(idempotency) => idempotency,
         };
-        let resource = validate::read(body, Expectation::Create(kind.as_str()))?;
+        let resource = validate::read(body, Expectation::Create(resource_type(kind)))?;
         match kind {
             Kind::DocumentReference => {
-                let submitted = Submitted::read(resource, &self.terms.base_url)?;
+                let submitted = Submitted::read(resource, &self.terms.base)?;
                 self.create_document(caller, &scope, submitted, idempotency).await
             }
             Kind::Binary => self.create_binary(caller, resource, idempotency).await,
@@ -275,7 +276,7 @@ impl Delivery {
     pub(super) async fn again(&self, earlier: Earlier, scope: &AccessScope) -> Result<CreatedResource, Refusal> {
         let found = self.store.read_version(earlier.kind, &earlier.id, earlier.version, scope).await.map_err(store_failure)?;
         let stored = found.ok_or_else(not_found)?;
-        let read = ReadResource { stored, urls: std::collections::HashMap::new() };
+        let read = ReadResource { stored, addresses: Vec::new() };
         Ok(CreatedResource { read, created: true, warnings: Vec::new() })
     }
 
@@ -283,8 +284,8 @@ impl Delivery {
     pub(super) async fn shown(&self, caller: &Caller, kind: Kind, id: &ResourceId, scope: &AccessScope) -> Result<ReadResource, Refusal> {
         let stored = self.store.read(kind, id, scope).await.map_err(store_failure)?.ok_or_else(not_found)?;
         let (epochs, keys) = (self.store.epochs(), self.link_keys());
-        let (urls, _) = self.offers(&caller.principal, &keys, &epochs).of(&stored);
-        Ok(ReadResource { stored, urls })
+        let (addresses, _) = self.offers(&caller.principal, &keys, &epochs).of(&stored);
+        Ok(ReadResource { stored, addresses })
     }
 }
 
@@ -294,6 +295,19 @@ pub(super) enum Remembered {
     New(Option<Idempotency>),
     /// It was answered before.
     Answered(Earlier),
+}
+
+/// The FHIR type of a kind. Every kind is one.
+pub(super) fn resource_type(kind: Kind) -> ResourceType {
+    match kind {
+        Kind::DocumentReference => ResourceType::DocumentReference,
+        Kind::Binary => ResourceType::Binary,
+        Kind::Patient => ResourceType::Patient,
+        Kind::Practitioner => ResourceType::Practitioner,
+        Kind::PractitionerRole => ResourceType::PractitionerRole,
+        Kind::Organization => ResourceType::Organization,
+        Kind::Encounter => ResourceType::Encounter,
+    }
 }
 
 fn request_digest(kind: Kind, body: &[u8]) -> [u8; 32] {

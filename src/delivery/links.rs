@@ -93,7 +93,7 @@ impl Delivery {
         let epoch = self.store.epochs().current(&subject);
         let claims = Claims { file, purpose: Purpose::Download, expires, epoch, reader, nonce };
         let token = self.link_keys().mint(&claims);
-        IssuedLink { url: format!("{}/d/{}", self.terms.base_url, token.as_str()), expires, id: token.id() }
+        IssuedLink { url: self.terms.base.link(&token), expires, id: token.id() }
     }
 
     /// Ends links of a document: one (its issuer may), or all given so far (update, and owner); with `state` the document

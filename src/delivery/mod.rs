@@ -42,14 +42,15 @@ use crate::domain::cursor::CursorKey;
 use crate::domain::link::LinkKeys;
 use crate::domain::policy::Policy;
 use crate::domain::verdict::Engine;
+use crate::fhir::base::Base;
 use crate::scan::Scanner;
 use crate::store::Store;
 
 /// What the use cases go by, taken from the settings once.
 #[derive(Debug, Clone)]
 pub struct Terms {
-    /// Base URL of the server, without a trailing slash. Generated URLs use this and nothing of a request.
-    pub base_url: String,
+    /// Where this server is. Generated URLs use this and nothing of a request.
+    pub base: Base,
     /// Whether references that dangle are refused.
     pub strict_references: bool,
     /// Engines that are configured.

@@ -15,6 +15,7 @@
 //! `tests/it/store_contract.rs` holds an implementation to this.
 
 mod records;
+pub mod sqlite;
 
 pub use records::*;
 

@@ -1,0 +1,10 @@
+//! FHIR R4 (4.0.1), pure: text in, values out. What a body says, whether it is valid, which elements and search parameters
+//! R4 has. No I/O, no time of its own, no store, no web framework; knows [`crate::domain`] alone.
+//!
+//! - [`json`]: a strict reader and a writer that keep member order and the text of every number;
+//! - [`tables`]: facts of R4 (types, elements, codes, search parameters), made by `fhir-profiles/generate/generate.py`;
+//! - [`validate`]: the one door for bodies: [`validate::read`] parses and checks in one go.
+
+pub mod json;
+pub mod tables;
+pub mod validate;
