@@ -81,7 +81,8 @@ impl Base {
         };
         let mut steps = local.split('/');
         match (steps.next(), steps.next(), steps.next(), steps.next(), steps.next()) {
-            (Some("Binary"), Some(id), None, None, None) | (Some("Binary"), Some(id), Some("_history"), Some("1"), None) => {
+            (Some("Binary"), Some(id), None, None, None)
+            | (Some("Binary"), Some(id), Some("_history"), Some("1"), None) => {
                 FileId::parse(id).map_or(Named::Unknown, Named::File)
             }
             _ => Named::Unknown,
@@ -139,12 +140,18 @@ mod tests {
     #[test]
     fn own_urls_are_known_in_each_spelling_and_others_are_not() {
         let base = Base::new("http://localhost:8080/");
-        for own in ["http://localhost:8080/fhir/Patient/1", "https://127.0.0.1:8080/fhir/Patient/1/_history/3", "Patient/1"] {
+        for own in
+            ["http://localhost:8080/fhir/Patient/1", "https://127.0.0.1:8080/fhir/Patient/1/_history/3", "Patient/1"]
+        {
             assert_eq!(base.target(own).0, "Patient/1", "{own}");
         }
-        for other in
-            ["http://localhost:8081/fhir/Patient/1", "http://localhost:8080/fhirx/Patient/1", "urn:uuid:1", "#a", "patient/1"]
-        {
+        for other in [
+            "http://localhost:8081/fhir/Patient/1",
+            "http://localhost:8080/fhirx/Patient/1",
+            "urn:uuid:1",
+            "#a",
+            "patient/1",
+        ] {
             assert_eq!(base.target(other).0, other);
         }
     }

@@ -5,6 +5,15 @@
 //! - [`tables`]: facts of R4 (types, elements, codes, search parameters), made by `fhir-profiles/generate/generate.py`;
 //! - [`validate`]: the one door for bodies: [`validate::read`] parses and checks in one go.
 
+pub mod base;
+pub mod binary;
+pub mod bundle;
+pub mod context;
+pub mod document;
 pub mod json;
+pub mod outcome;
+pub mod render;
+pub mod search;
+pub mod stamp;
 pub mod tables;
 pub mod validate;

@@ -97,8 +97,15 @@ fn digits(text: &str, count: usize) -> Option<(u32, &str)> {
 /// Reads a parameter's value: an optional prefix and a date. `now` widens `ap` by a tenth of the distance to it.
 pub fn test(text: &str, now: Timestamp) -> Option<DateTest> {
     let known = [
-        ("eq", Prefix::Eq), ("ne", Prefix::Ne), ("gt", Prefix::Gt), ("lt", Prefix::Lt), ("ge", Prefix::Ge),
-        ("le", Prefix::Le), ("sa", Prefix::Sa), ("eb", Prefix::Eb), ("ap", Prefix::Ap),
+        ("eq", Prefix::Eq),
+        ("ne", Prefix::Ne),
+        ("gt", Prefix::Gt),
+        ("lt", Prefix::Lt),
+        ("ge", Prefix::Ge),
+        ("le", Prefix::Le),
+        ("sa", Prefix::Sa),
+        ("eb", Prefix::Eb),
+        ("ap", Prefix::Ap),
     ];
     let prefixed = known.iter().find_map(|(name, prefix)| text.strip_prefix(name).map(|rest| (*prefix, rest)));
     let (prefix, rest) = prefixed.unwrap_or((Prefix::Eq, text));
@@ -141,9 +148,24 @@ mod tests {
     #[test]
     fn what_is_no_date_is_none() {
         for wrong in [
-            "", "24", "0000", "2024-13", "2023-02-29", "2024-1-1", "2024-01-01T10", "2024-01-01T24:00", "2024-01-01T10:61",
-            "2024T10:00", "2024-01-01T10:00:00+15:00", "2024-01-01T10:00:00z", "2024-01-01T10:00.5Z", "20240101", "２０２４",
-            "2024-01-01T10:00:00.Z", "2024-01-01T10:00:00Z ", "+2024",
+            "",
+            "24",
+            "0000",
+            "2024-13",
+            "2023-02-29",
+            "2024-1-1",
+            "2024-01-01T10",
+            "2024-01-01T24:00",
+            "2024-01-01T10:61",
+            "2024T10:00",
+            "2024-01-01T10:00:00+15:00",
+            "2024-01-01T10:00:00z",
+            "2024-01-01T10:00.5Z",
+            "20240101",
+            "２０２４",
+            "2024-01-01T10:00:00.Z",
+            "2024-01-01T10:00:00Z ",
+            "+2024",
         ] {
             assert_eq!(span(wrong), None, "{wrong}");
         }
@@ -154,7 +176,10 @@ mod tests {
         let now = at("2024-01-11T00:00:00Z");
         let test = test("ap2024-01-01", now).unwrap();
         let day = Duration::from_secs(86_400);
-        assert_eq!(test.span, Span { from: at("2024-01-01T00:00:00Z").minus(day), until: at("2024-01-02T00:00:00Z").plus(day) });
+        assert_eq!(
+            test.span,
+            Span { from: at("2024-01-01T00:00:00Z").minus(day), until: at("2024-01-02T00:00:00Z").plus(day) }
+        );
         assert_eq!(super::test("xx2024", now), None);
         assert_eq!(super::test("ge2024", now).unwrap().prefix, Prefix::Ge);
     }
