@@ -270,7 +270,7 @@ fn seal(entry: &Entry, cells: &CellKey, entropy: &dyn Entropy) -> Result<SealedE
     Ok(SealedEntry {
         action: prepared.action().code(),
         outcome: prepared.outcome().code(),
-        commitment: *prepared.commitment(),
+        commitment: prepared.leaf(0, 0, "").commitment,
         cells: prepared.seal(cells).ok_or_else(unavailable)?,
         patients: entry.patients().to_vec(),
     })

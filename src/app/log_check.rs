@@ -8,8 +8,11 @@ use std::path::{Path, PathBuf};
 use async_trait::async_trait;
 
 use crate::domain::audit::note::{MAX_NOTE, SignedCheckpoint};
-use crate::domain::audit::verify::{Report, Row, StoredCheckpoint, TooLate, Trust, Verifier};
+use crate::domain::audit::verify::{
+    Finding, NoteFault, Report, Row, Source, StoredCheckpoint, TooLate, Trust, Verifier,
+};
 use crate::domain::audit::{CellKey, Frontier, VerifyingKey};
+use crate::domain::refusal::Issue;
 use crate::store::{AuditHead, AuditRow, Store, StoreError};
 
 /// Rows that are read at once.
@@ -155,4 +158,47 @@ pub fn read_note(path: &Path) -> Result<Vec<u8>, (PathBuf, std::io::Error)> {
     let limit = u64::try_from(MAX_NOTE).unwrap_or(u64::MAX).saturating_add(1);
     let read = File::open(path).and_then(|file| file.take(limit).read_to_end(&mut note));
     read.map(|_| note).map_err(|error| (path.to_owned(), error))
+}
+
+/// A finding as a message: which entry, or how many there should be.
+pub fn issue_of(finding: &Finding) -> Issue {
+    let issue = Issue::new(finding.code());
+    match finding {
+        Finding::Shortened { have, vouched, source } => {
+            let when = match source {
+                Some(Source::Stored) => "the database",
+                Some(Source::Outside(_)) => "the checkpoint folder",
+                None => "the stored tree",
+            };
+            let issue = issue.fill("n", have).fill("m", vouched);
+            match source {
+                Some(_) => issue.fill("when", when),
+                None => {
+                    let text = format!("the log has {have} entries, but its own tree has {vouched}");
+                    issue.message_text(text)
+                }
+            }
+        }
+        Finding::Missing { first, last } if first == last => issue.message_text(format!("entry {first} is missing")),
+        Finding::Missing { first, last } => issue.message_text(format!("entries {first} to {last} are missing")),
+        Finding::Repeated { seq } => issue.message_text(format!("there is a second entry {seq}")),
+        Finding::Rewritten { intact, size, .. } => issue.message_text(format!(
+            "entries between {intact} and {size} are not what was recorded: a signed checkpoint says otherwise"
+        )),
+        Finding::Fork { size, .. } => {
+            issue.message_text(format!("two different signed checkpoints of {size} entries exist; keep both"))
+        }
+        Finding::Tree => issue.message_text("the stored tree is not that of the entries"),
+        Finding::ErasureUnrecorded { first, last } => {
+            issue.message_text(format!("cells of entries {first} to {last} are erased, and no entry says so"))
+        }
+        Finding::ErasuresTooMany => issue.message_text("more separate erasures than are checked"),
+        Finding::Checkpoint { fault, .. } => match fault {
+            NoteFault::UnknownSigner | NoteFault::OtherLog => issue,
+            NoteFault::Malformed => issue.message_text("a checkpoint is damaged"),
+            NoteFault::BadSignature => issue.message_text("a checkpoint's signature does not fit"),
+            NoteFault::RowDiffers => issue.message_text("a stored checkpoint is not the one that was signed"),
+        },
+        Finding::Entry { seq, .. } => issue.fill("n", seq),
+    }
 }
