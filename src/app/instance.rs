@@ -222,8 +222,13 @@ pub fn findings(report: &Report) -> Vec<Issue> {
 }
 
 fn scan_limits(limits: &Limits) -> crate::scan::rules::Limits {
-    let defaults = crate::scan::rules::Limits::default();
-    crate::scan::rules::Limits { ..defaults.with(limits.archive_depth, limits.archive_entries) }
+    crate::scan::rules::Limits {
+        depth: u32::try_from(limits.archive_depth).unwrap_or(u32::MAX),
+        entries: u64::try_from(limits.archive_entries).unwrap_or(u64::MAX),
+        unpacked: limits.archive_unpacked,
+        ratio: u64::try_from(limits.archive_ratio).unwrap_or(u64::MAX),
+        ..crate::scan::rules::Limits::default()
+    }
 }
 
 fn terms(settings: &Settings, base: &BaseUrl) -> Terms {

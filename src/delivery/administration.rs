@@ -79,7 +79,8 @@ impl Delivery {
         let entry = by(operator, action).with("registered", client.id.as_str());
         let (number, disabled) = (client.number, client.disabled);
         if disabled {
-            let sealed = self.recorder.seal(&by(operator, Action::LinkRevoke).with("registered", client.id.as_str()))?;
+            let sealed =
+                self.recorder.seal(&by(operator, Action::LinkRevoke).with("registered", client.id.as_str()))?;
             let revoked = self.store.revoke(Scope::Client(number), self.clock.now(), "client disabled", sealed).await;
             revoked.map_err(store_failure)?;
         }
@@ -192,9 +193,9 @@ impl Delivery {
             let covered = match scope {
                 Scope::All => true,
                 Scope::Link(id) => *id == link.id,
-                Scope::Client(number) => {
-                    ClientId::parse(&link.client).and_then(|id| self.store.client(&id)).is_some_and(|c| c.number == *number)
-                }
+                Scope::Client(number) => ClientId::parse(&link.client)
+                    .and_then(|id| self.store.client(&id))
+                    .is_some_and(|c| c.number == *number),
                 Scope::Document(number) => document.is_some_and(|document| document.number == *number),
                 Scope::Patient(number) => document.is_some_and(|document| document.patient == Some(*number)),
             };

@@ -107,12 +107,17 @@ impl Delivery {
     }
 
     /// Creates a Binary from its resource form.
-    pub(super) async fn create_binary(&self, caller: &Caller, resource: Resource<'_>, idempotency: Option<Idempotency>) -> Result<CreatedResource, Refusal> {
-        let submitted = binary::Submitted::read(resource)?;
+    pub(super) async fn create_binary(
+        &self,
+        caller: &Caller,
+        resource: Resource<'_>,
+        idempotency: Option<Idempotency>,
+    ) -> Result<CreatedResource, Refusal> {
+        let submitted = binary::read(&resource.object)?;
         let limit = self.policy().policy.largest_size();
         self.room().await?;
         let file = FileId::random(self.entropy.as_ref());
-        let bytes = Bytes::from(submitted.data.unwrap_or_default());
+        let bytes = Bytes::from(submitted.bytes);
         let stored = self.blobs.put_bytes(file, bytes, limit).await.map_err(blob_failure)?;
         let context = submitted.security_context.as_deref();
         self.commit_binary(caller, stored, &submitted.media_type, context, idempotency).await
@@ -157,7 +162,8 @@ impl Delivery {
         let (id, scope) = (ResourceId::from(opened.facts.file), caller.principal.may_open_content()?);
         let found = self.store.read(Kind::Binary, &id, &scope).await.map_err(super::store_failure)?;
         let stored = found.ok_or_else(super::offers::not_found)?;
-        Ok(binary::with_data(&stored, &opened.read_all()?))
+        let read = super::ReadResource { stored, addresses: Vec::new() };
+        Ok(binary::with_data(&read.to_json(), &opened.read_all()?))
     }
 }
 

@@ -12,9 +12,10 @@ use crate::domain::content;
 use crate::domain::id::{FileId, ResourceId};
 use crate::domain::policy::Decision;
 use crate::domain::principal::{AccessScope, Interaction};
-use crate::domain::refusal::{Code, Issue, Refusal, Severity};
+use crate::domain::refusal::{Code, Issue, Refusal};
 use crate::domain::resource::{FileFacts, Kind, NewFile, Target};
-use crate::fhir::document::{Content, FileNote, Source, Submitted};
+use crate::fhir::context::LocalReference;
+use crate::fhir::document::{Content, Document, FileMark, Source};
 use crate::fhir::tables::ResourceType;
 use crate::fhir::validate::{self, Expectation};
 use crate::store::{Earlier, Idempotency, NewDocument, StoreError};
@@ -35,7 +36,8 @@ pub struct CreatedResource {
 struct Gathered {
     files: Vec<NewFile>,
     claims: Vec<(FileId, u16, Option<String>)>,
-    notes: Vec<FileNote>,
+    /// By content entry.
+    marks: Vec<Option<FileMark>>,
 }
 
 impl Delivery {
@@ -44,7 +46,13 @@ impl Delivery {
     /// # Errors
     /// `scope-insufficient`; all that validation finds; `content-…`, `source-refused`; `idempotency-key-reused`;
     /// `storage-full`; failures of the parts.
-    pub async fn create(&self, caller: &Caller, kind: Kind, body: &[u8], idempotency: Option<&str>) -> Result<CreatedResource, Refusal> {
+    pub async fn create(
+        &self,
+        caller: &Caller,
+        kind: Kind,
+        body: &[u8],
+        idempotency: Option<&str>,
+    ) -> Result<CreatedResource, Refusal> {
         let scope = caller.principal.may(Interaction::Create, kind)?;
         let remembered = self.remembered(caller, kind, body, idempotency).await?;
         let idempotency = match remembered {
@@ -54,8 +62,8 @@ impl Delivery {
         let resource = validate::read(body, Expectation::Create(resource_type(kind)))?;
         match kind {
             Kind::DocumentReference => {
-                let submitted = Submitted::read(resource, &self.terms.base)?;
-                self.create_document(caller, &scope, submitted, idempotency).await
+                let submitted = Document::understand(resource.object, &self.terms.base)?;
+                self.create_document(caller, &scope, &submitted, idempotency).await
             }
             Kind::Binary => self.create_binary(caller, resource, idempotency).await,
             _ => self.create_context(caller, &scope, kind, resource, idempotency).await,
@@ -66,20 +74,20 @@ impl Delivery {
         &self,
         caller: &Caller,
         scope: &AccessScope,
-        submitted: Submitted,
+        submitted: &Document<'_>,
         idempotency: Option<Idempotency>,
     ) -> Result<CreatedResource, Refusal> {
         let principal = &caller.principal;
         let policy = self.policy();
         let decision = std::sync::Arc::new(policy.policy.decide(&submitted.facts(&principal.client)).clone());
-        let index = submitted.index();
-        let warnings = self.dangling(&submitted.references(), scope).await?;
-        let gathered = self.gather(caller, &submitted, &decision, index.subject.as_ref()).await?;
+        let index = submitted.index().clone();
+        let warnings = self.dangling(&submitted.references(&self.terms.base), scope).await?;
+        let gathered = self.gather(caller, submitted, &decision, index.subject.as_ref()).await?;
         let at = self.clock.now();
         let id = ResourceId::random(self.entropy.as_ref());
-        let mut recipients = submitted.recipients();
+        let mut recipients = submitted.recipients().to_vec();
         recipients.extend(decision.recipients.iter().filter_map(|id| crate::domain::id::ClientId::parse(id)));
-        let empty = gathered.notes.is_empty();
+        let empty = gathered.marks.iter().all(Option::is_none);
         let mut entry = caller.entry(Action::DocumentCreate, Outcome::Ok).document(&id, 1);
         entry = about_subject(entry, index.subject.as_ref()).with("rule", decision.rule.as_str());
         for file in gathered.files.iter().map(|file| file.file).chain(gathered.claims.iter().map(|claim| claim.0)) {
@@ -87,7 +95,7 @@ impl Delivery {
         }
         let stored: Vec<FileId> = gathered.files.iter().map(|file| file.file).collect();
         let document = NewDocument {
-            body: submitted.into_body(&id, &decision, &principal.client, &gathered.notes),
+            body: submitted.body(&id, &principal.client, &decision, &gathered.marks),
             id: id.clone(),
             owner: principal.number,
             index,
@@ -127,7 +135,13 @@ impl Delivery {
     }
 
     /// Stores what comes with the document, and finds what it names.
-    async fn gather(&self, caller: &Caller, submitted: &Submitted, decision: &Decision, subject: Option<&Target>) -> Result<Gathered, Refusal> {
+    async fn gather(
+        &self,
+        caller: &Caller,
+        submitted: &Document<'_>,
+        decision: &Decision,
+        subject: Option<&Target>,
+    ) -> Result<Gathered, Refusal> {
         let mut gathered = Gathered::default();
         let outcome = self.gather_each(caller, submitted, decision, subject, &mut gathered).await;
         if let Err(refusal) = outcome {
@@ -142,44 +156,61 @@ impl Delivery {
     async fn gather_each(
         &self,
         caller: &Caller,
-        submitted: &Submitted,
+        submitted: &Document<'_>,
         decision: &Decision,
         subject: Option<&Target>,
         gathered: &mut Gathered,
     ) -> Result<(), Refusal> {
-        for content in submitted.contents() {
-            match &content.source {
-                Source::Nothing => {}
-                Source::Data(bytes) => {
-                    accepted(content, content.media_type.as_deref().unwrap_or_default(), decision)?;
+        for (at, content) in submitted.contents().iter().enumerate() {
+            let index = u16::try_from(at).unwrap_or(u16::MAX);
+            let mark = match &content.source {
+                Source::Nothing => None,
+                Source::Inline(bytes) => {
+                    accepted(index, content.media_type.as_deref().unwrap_or_default(), decision)?;
                     self.room().await?;
-                    let file = self.store_bytes(content, bytes, decision).await?;
-                    gathered.notes.push(note_of(&file));
+                    let file = self.store_bytes((index, content), bytes, decision).await?;
                     gathered.files.push(file);
+                    gathered.files.last().map(mark_of)
                 }
                 Source::File(file) => {
-                    let facts = self.named_file(caller, *file, content, subject).await?;
+                    let facts = self.named_file(caller, *file, index, subject).await?;
                     let declared = content.media_type.as_deref().unwrap_or(&facts.media_type);
-                    accepted(content, declared, decision)?;
-                    self.take_named(caller, &facts, content, decision, gathered).await?;
+                    accepted(index, declared, decision)?;
+                    self.take_named(caller, &facts, (index, content), decision, gathered).await?
                 }
+            };
+            if let Some(mark) = &mark {
+                content.check(at, mark)?;
             }
+            gathered.marks.push(mark);
         }
         Ok(())
     }
 
-    async fn store_bytes(&self, content: &Content, bytes: &Bytes, decision: &Decision) -> Result<NewFile, Refusal> {
+    async fn store_bytes(
+        &self,
+        (index, content): (u16, &Content),
+        bytes: &[u8],
+        decision: &Decision,
+    ) -> Result<NewFile, Refusal> {
         let size = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
         within(size, decision)?;
         let file = FileId::random(self.entropy.as_ref());
-        let stored = self.blobs.put_bytes(file, bytes.clone(), decision.max_size).await.map_err(blob_failure)?;
-        Ok(new_file(stored, content.index, content.media_type.clone().unwrap_or_default(), content.title.clone()))
+        let stored =
+            self.blobs.put_bytes(file, Bytes::copy_from_slice(bytes), decision.max_size).await.map_err(blob_failure)?;
+        Ok(new_file(stored, index, content.media_type.clone().unwrap_or_default(), content.title.clone()))
     }
 
     /// A file that the document names, if the writer may read it and it fits: unclaimed and its own, or of a document about
     /// the same subject that can be opened now.
-    async fn named_file(&self, caller: &Caller, file: FileId, content: &Content, subject: Option<&Target>) -> Result<std::sync::Arc<FileFacts>, Refusal> {
-        let path = format!("DocumentReference.content[{}].attachment.url", content.index);
+    async fn named_file(
+        &self,
+        caller: &Caller,
+        file: FileId,
+        index: u16,
+        subject: Option<&Target>,
+    ) -> Result<std::sync::Arc<FileFacts>, Refusal> {
+        let path = format!("DocumentReference.content[{index}].attachment.url");
         let missing = || Refusal::new(Issue::new(Code::ReferenceNotFound).at(&path));
         let scope = caller.principal.may_open_content()?;
         if !self.store.covers(file, &scope).await.map_err(store_failure)? {
@@ -197,12 +228,18 @@ impl Delivery {
         }
     }
 
-    async fn take_named(&self, caller: &Caller, facts: &FileFacts, content: &Content, decision: &Decision, gathered: &mut Gathered) -> Result<(), Refusal> {
+    async fn take_named(
+        &self,
+        caller: &Caller,
+        facts: &FileFacts,
+        (index, content): (u16, &Content),
+        decision: &Decision,
+        gathered: &mut Gathered,
+    ) -> Result<Option<FileMark>, Refusal> {
         within(facts.size, decision)?;
         if facts.document.is_none() && facts.owner == caller.principal.number {
-            gathered.claims.push((facts.file, content.index, content.title.clone()));
-            gathered.notes.push(FileNote { content: content.index, size: facts.size, sha1: facts.sha1, sha256: facts.sha256 });
-            return Ok(());
+            gathered.claims.push((facts.file, index, content.title.clone()));
+            return Ok(Some(FileMark { size: facts.size, sha1: Some(facts.sha1), sha256: facts.sha256 }));
         }
         self.room().await?;
         let opened = self.content_of(facts).await?;
@@ -220,10 +257,10 @@ impl Delivery {
             return Err(Refusal::of(Code::ContentDamaged));
         }
         let media_type = content.media_type.clone().unwrap_or_else(|| facts.media_type.clone());
-        let copied = new_file(stored, content.index, media_type, content.title.clone());
-        gathered.notes.push(note_of(&copied));
+        let copied = new_file(stored, index, media_type, content.title.clone());
+        let mark = mark_of(&copied);
         gathered.files.push(copied);
-        Ok(())
+        Ok(Some(mark))
     }
 
     /// Refuses uploads when the disk is nearly full, so that reading and auditing go on.
@@ -239,24 +276,32 @@ impl Delivery {
     }
 
     /// References that lead nowhere for this caller: warnings, or a refusal where settings ask for that.
-    pub(super) async fn dangling(&self, references: &[(String, Target)], scope: &AccessScope) -> Result<Vec<Issue>, Refusal> {
-        let targets: Vec<Target> = references.iter().map(|(_, target)| target.clone()).collect();
+    pub(super) async fn dangling(
+        &self,
+        references: &[LocalReference],
+        scope: &AccessScope,
+    ) -> Result<Vec<Issue>, Refusal> {
+        let targets: Vec<Target> = references.iter().map(|reference| reference.target.clone()).collect();
         if targets.is_empty() {
             return Ok(Vec::new());
         }
         let there = self.store.visible_targets(&targets, scope).await.map_err(store_failure)?;
-        let code = if self.terms.strict_references { Code::ReferenceNotFound } else { Code::ReferenceDangling };
-        let severity = if self.terms.strict_references { Severity::Error } else { Severity::Warning };
-        let lost = references.iter().zip(there).filter(|(_, there)| !there);
-        let issues: Vec<Issue> = lost.map(|((path, _), _)| Issue::new(code).at(path).severity(severity)).collect();
-        match Refusal::of_all(issues.clone()) {
-            Some(refusal) => Err(refusal),
-            None => Ok(issues),
+        let lost = references.iter().zip(there).filter(|(_, there)| !there).map(|(reference, _)| reference);
+        if self.terms.strict_references {
+            let issues = lost.map(LocalReference::not_found).collect();
+            return Refusal::of_all(issues).map_or(Ok(Vec::new()), Err);
         }
+        Ok(lost.map(LocalReference::dangling).collect())
     }
 
     /// What an idempotency key says of a request.
-    pub(super) async fn remembered(&self, caller: &Caller, kind: Kind, body: &[u8], key: Option<&str>) -> Result<Remembered, Refusal> {
+    pub(super) async fn remembered(
+        &self,
+        caller: &Caller,
+        kind: Kind,
+        body: &[u8],
+        key: Option<&str>,
+    ) -> Result<Remembered, Refusal> {
         let Some(key) = key else {
             return Ok(Remembered::New(None));
         };
@@ -274,14 +319,21 @@ impl Delivery {
 
     /// The answer of an earlier request with the same key and body.
     pub(super) async fn again(&self, earlier: Earlier, scope: &AccessScope) -> Result<CreatedResource, Refusal> {
-        let found = self.store.read_version(earlier.kind, &earlier.id, earlier.version, scope).await.map_err(store_failure)?;
+        let found =
+            self.store.read_version(earlier.kind, &earlier.id, earlier.version, scope).await.map_err(store_failure)?;
         let stored = found.ok_or_else(not_found)?;
         let read = ReadResource { stored, addresses: Vec::new() };
         Ok(CreatedResource { read, created: true, warnings: Vec::new() })
     }
 
     /// A resource as its creator sees it right after the commit; the create's own entry covers it.
-    pub(super) async fn shown(&self, caller: &Caller, kind: Kind, id: &ResourceId, scope: &AccessScope) -> Result<ReadResource, Refusal> {
+    pub(super) async fn shown(
+        &self,
+        caller: &Caller,
+        kind: Kind,
+        id: &ResourceId,
+        scope: &AccessScope,
+    ) -> Result<ReadResource, Refusal> {
         let stored = self.store.read(kind, id, scope).await.map_err(store_failure)?.ok_or_else(not_found)?;
         let (epochs, keys) = (self.store.epochs(), self.link_keys());
         let (addresses, _) = self.offers(&caller.principal, &keys, &epochs).of(&stored);
@@ -318,11 +370,11 @@ fn request_digest(kind: Kind, body: &[u8]) -> [u8; 32] {
     context.finish().as_ref().try_into().unwrap_or_default()
 }
 
-fn accepted(content: &Content, media_type: &str, decision: &Decision) -> Result<(), Refusal> {
+fn accepted(index: u16, media_type: &str, decision: &Decision) -> Result<(), Refusal> {
     if decision.accepts(media_type) {
         return Ok(());
     }
-    let path = format!("DocumentReference.content[{}].attachment.contentType", content.index);
+    let path = format!("DocumentReference.content[{index}].attachment.contentType");
     let shown: Vec<&str> = decision.accept.iter().map(String::as_str).take(8).collect();
     let issue = Issue::new(Code::ContentTypeRefused).at(&path).fill("type", "the declared kind");
     Err(issue.fill("rule", &decision.rule).fill("types", shown.join(", ")).into())
@@ -354,6 +406,6 @@ pub(super) fn new_file(stored: content::Stored, content: u16, media_type: String
     }
 }
 
-fn note_of(file: &NewFile) -> FileNote {
-    FileNote { content: file.content, size: file.size, sha1: file.sha1, sha256: file.sha256 }
+fn mark_of(file: &NewFile) -> FileMark {
+    FileMark { size: file.size, sha1: Some(file.sha1), sha256: file.sha256 }
 }

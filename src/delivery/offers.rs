@@ -133,8 +133,7 @@ impl Offers<'_> {
 
     fn link(&self, document: &DocumentFacts, file: FileId, offered: &mut Offered) -> Address {
         let expires = offered_until(file, document.decision.link.lifetime, self.now);
-        let subject =
-            Subject { reader: self.reader.number, document: document.number, patient: document.patient };
+        let subject = Subject { reader: self.reader.number, document: document.number, patient: document.patient };
         let token = self.keys.mint(&Claims {
             file,
             purpose: Purpose::Download,
@@ -175,9 +174,6 @@ pub(super) fn closed(document: &DocumentFacts) -> Option<Refusal> {
 }
 
 fn gone(document: &DocumentFacts) -> Refusal {
-    let cure = format!(
-        "Ask its source to send it again; the record of it remains (rule {}).",
-        document.decision.rule
-    );
+    let cure = format!("Ask its source to send it again; the record of it remains (rule {}).", document.decision.rule);
     Refusal::new(Issue::new(Code::ContentPurged).fill("when", document.since).cure_text(cure))
 }

@@ -85,9 +85,8 @@ impl Delivery {
             let asked = Asked { base: &self.terms.base, now, strict: request.strict };
             return Ok(Paged { search: search::read(&request.parameters, &asked)?, began: now, first: true });
         }
-        let text = search::page_text(&request.parameters).ok_or_else(|| {
-            Refusal::new(Issue::new(Code::PageExpired).fill("lifetime", "an hour"))
-        })?;
+        let text = search::page_text(&request.parameters)
+            .ok_or_else(|| Refusal::new(Issue::new(Code::PageExpired).fill("lifetime", "an hour")))?;
         let cursor = self.cursors.open(text, &scope_digest(&caller.principal), now)?;
         let asked = Asked { base: &self.terms.base, now: cursor.began, strict: false };
         let mut search = search::read(&cursor.pairs, &asked)?;

@@ -3,133 +3,133 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use crate::domain::clock::Timestamp;
 use crate::domain::id::ResourceId;
 use crate::domain::refusal::{Code, Issue, Refusal};
+use crate::domain::resource::{Body, Stored};
 
 use super::document::decode;
-use super::json::{Object, write_text};
-
-/// Bytes of base64 input that are turned into text at a time: a multiple of 3, so that pieces join without padding.
-pub const PIECE: usize = 48 * 1_024;
+use super::json::write_text;
+use super::render::Shown;
+use super::stamp::{self, Places};
+use super::validate::Resource;
 
 /// A Binary as sent.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Sent {
+pub struct Submitted {
     /// `contentType`
     pub media_type: String,
     /// `securityContext.reference`
     pub security_context: Option<String>,
-    /// `data`, decoded; empty where absent.
-    pub bytes: Vec<u8>,
+    /// `data`, decoded.
+    pub data: Option<Vec<u8>>,
 }
 
-impl std::fmt::Debug for Sent {
+impl std::fmt::Debug for Submitted {
     /// Without bytes and reference.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Sent({} bytes)", self.bytes.len())
+        write!(f, "Submitted({} bytes)", self.data.as_ref().map_or(0, Vec::len))
     }
 }
 
-/// Reads a valid Binary.
-///
-/// # Errors
-/// `value-malformed` (422) for `data` that is no base64.
-pub fn read(object: &Object<'_>) -> Result<Sent, Refusal> {
-    let bytes = object.text("data").map_or(Some(Vec::new()), decode).ok_or_else(|| {
-        let issue = Issue::new(Code::ValueMalformed).at("Binary.data").fill("datatype", "base64Binary");
-        Refusal::new(issue.fill("example", "SGVsbG8="))
-    })?;
-    let security_context = object.object("securityContext").and_then(|context| context.text("reference"));
-    Ok(Sent {
-        media_type: object.text("contentType").unwrap_or_default().to_owned(),
-        security_context: security_context.map(str::to_owned),
-        bytes,
-    })
+impl Submitted {
+    /// Reads a valid Binary.
+    ///
+    /// # Errors
+    /// `value-malformed` (422) for `data` that is no base64.
+    pub fn read(resource: Resource<'_>) -> Result<Self, Refusal> {
+        let object = &resource.object;
+        let data = match object.text("data") {
+            None => None,
+            Some(text) => Some(decode(text).ok_or_else(|| {
+                let issue = Issue::new(Code::ValueMalformed).at("Binary.data").fill("datatype", "base64Binary");
+                Refusal::new(issue.fill("example", "SGVsbG8="))
+            })?),
+        };
+        let context = object.object("securityContext").and_then(|context| context.text("reference"));
+        let media_type = object.text("contentType").unwrap_or_default().to_owned();
+        Ok(Self { media_type, security_context: context.map(str::to_owned), data })
+    }
 }
 
-/// What a Binary resource has around its data. The text is [`Shown::head`], then [`Shown::piece`] for every [`PIECE`] bytes,
-/// then [`Shown::TAIL`]: nothing holds the whole.
-#[derive(Debug, Clone, Copy)]
-pub struct Shown<'a> {
-    /// Its id.
-    pub id: &'a ResourceId,
-    /// When it was stored.
-    pub updated: Timestamp,
-    /// `contentType`
-    pub media_type: &'a str,
-    /// `securityContext.reference`
-    pub security_context: Option<&'a str>,
-    /// Whether it has any bytes: FHIR has no empty strings, so an empty file has no `data`.
-    pub has_data: bool,
+/// The text to store: everything but the bytes.
+pub fn body(id: &ResourceId, media_type: &str, security_context: Option<&str>) -> Body {
+    let mut places = Places::default();
+    let mut out = String::with_capacity(192);
+    stamp::open("Binary", id, &mut out);
+    stamp::meta(None, None, &[], &mut out, &mut places);
+    out.push_str(",\"contentType\":");
+    write_text(media_type, &mut out);
+    if let Some(reference) = security_context {
+        out.push_str(",\"securityContext\":{\"reference\":");
+        write_text(reference, &mut out);
+        out.push('}');
+    }
+    out.push('}');
+    Body { text: out, splices: places.0 }
 }
 
-impl Shown<'_> {
-    /// All before the first byte. A Binary never changes, so its version is 1.
-    pub fn head(&self) -> String {
-        let mut out = String::with_capacity(256);
-        super::stamp::open("Binary", self.id, &mut out);
-        out.push_str(",\"meta\":{\"versionId\":\"1\",\"lastUpdated\":\"");
-        out.push_str(&self.updated.to_string());
-        out.push_str("\"},\"contentType\":");
-        write_text(self.media_type, &mut out);
-        if let Some(reference) = self.security_context {
-            out.push_str(",\"securityContext\":{\"reference\":");
-            write_text(reference, &mut out);
-            out.push('}');
-        }
-        if self.has_data {
-            out.push_str(",\"data\":\"");
-        }
-        out
+/// The resource with its bytes, in one buffer of the right size. FHIR has no empty strings, so an empty file has no `data`.
+pub fn with_data(stored: &Stored, bytes: &[u8]) -> String {
+    let mut out = String::with_capacity(stored.body.text.len() + bytes.len() / 3 * 4 + 256);
+    let shown = Shown { version: stored.version, updated: stored.updated, state: None, addresses: &[] };
+    stored.body.render(&shown, &mut out);
+    if !bytes.is_empty() {
+        // The text ends with the brace of the resource: `data` goes before it, as the last member.
+        out.truncate(out.len().saturating_sub(1));
+        out.push_str(",\"data\":\"");
+        STANDARD.encode_string(bytes, &mut out);
+        out.push_str("\"}");
     }
-
-    /// The text of some bytes: [`PIECE`] of them, or the last ones.
-    pub fn piece(bytes: &[u8]) -> String {
-        STANDARD.encode(bytes)
-    }
-
-    /// All behind the last byte.
-    pub fn tail(&self) -> &'static str {
-        if self.has_data { "\"}" } else { "}" }
-    }
+    out
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fhir::json::parse;
+    use crate::domain::clock::Timestamp;
+    use crate::domain::resource::Kind;
+    use crate::fhir::tables::ResourceType;
+    use crate::fhir::validate::{Expectation, read};
 
-    fn whole(bytes: &[u8]) -> String {
+    fn shown(bytes: &[u8]) -> String {
         let id = ResourceId::parse("b").unwrap();
-        let shown = Shown {
-            id: &id,
+        let stored = Stored {
+            kind: Kind::Binary,
+            body: body(&id, "text/plain", Some("Patient/1")),
+            id,
+            version: 1,
             updated: Timestamp::default(),
-            media_type: "text/plain",
-            security_context: Some("Patient/1"),
-            has_data: !bytes.is_empty(),
+            document: None,
+            files: vec![],
         };
-        let pieces: String = bytes.chunks(PIECE).map(Shown::piece).collect();
-        format!("{}{pieces}{}", shown.head(), shown.tail())
+        with_data(&stored, bytes)
     }
 
     #[test]
-    fn what_is_shown_reads_back_the_same() {
-        for length in [0, 1, 2, PIECE, PIECE + 1, 2 * PIECE + 5] {
+    fn what_is_shown_is_valid_and_reads_back_the_same() {
+        for length in [0, 1, 2, 3, 70_001] {
             let bytes: Vec<u8> = (0..=255u8).cycle().take(length).collect();
-            let text = whole(&bytes);
-            let value = parse(text.as_bytes()).unwrap();
-            let sent = read(value.as_object().unwrap()).unwrap();
-            assert_eq!((sent.bytes, sent.media_type.as_str()), (bytes, "text/plain"));
+            let text = shown(&bytes);
+            let resource = read(text.as_bytes(), Expectation::Create(ResourceType::Binary)).unwrap();
+            let sent = Submitted::read(resource).unwrap();
+            assert_eq!((sent.data.unwrap_or_default(), sent.media_type.as_str()), (bytes, "text/plain"));
             assert_eq!(sent.security_context.as_deref(), Some("Patient/1"));
         }
     }
 
     #[test]
-    fn data_may_have_line_breaks_and_must_be_base64() {
-        let of = |data: &str| format!("{{\"contentType\":\"a/b\",\"data\":\"{data}\"}}");
-        let (good, bad) = (of("SGVs\\nbG8="), of("SGV*"));
-        assert_eq!(read(parse(good.as_bytes()).unwrap().as_object().unwrap()).unwrap().bytes, b"Hello");
-        assert_eq!(read(parse(bad.as_bytes()).unwrap().as_object().unwrap()).unwrap_err().code(), Code::ValueMalformed);
+    fn the_text_is_as_fhir_has_it() {
+        assert_eq!(
+            shown(b"Hello"),
+            "{\"resourceType\":\"Binary\",\"id\":\"b\",\"meta\":{\"versionId\":\"1\",\"lastUpdated\":\"1970-01-01T00:00:00.000Z\"},\
+             \"contentType\":\"text/plain\",\"securityContext\":{\"reference\":\"Patient/1\"},\"data\":\"SGVsbG8=\"}"
+        );
+    }
+
+    #[test]
+    fn line_breaks_in_data_are_read_over() {
+        let text = b"{\"resourceType\":\"Binary\",\"contentType\":\"a/b\",\"data\":\"SGVs\\nbG8=\"}";
+        let resource = read(text, Expectation::Create(ResourceType::Binary)).unwrap();
+        assert_eq!(Submitted::read(resource).unwrap().data.as_deref(), Some(b"Hello".as_slice()));
     }
 }

@@ -1,71 +1,83 @@
 //! Context resources (Patient, Practitioner, Organization, Encounter, …): kept as sent, found by identifier.
 
 use crate::domain::id::ResourceId;
-use crate::domain::refusal::{Code, Issue, Severity};
-use crate::domain::resource::{Body, Index, Kind, Target};
+use crate::domain::refusal::Refusal;
+use crate::domain::resource::{Body, Index, Target};
 
 use super::base::Base;
 use super::document::identifiers;
 use super::json::{Object, Value};
 use super::stamp::{self, Places};
 use super::tables::ResourceType;
+use super::validate::Resource;
 
-/// A reference to this server, and where it stands.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LocalReference {
-    /// Simple FHIRPath of the `reference` element.
-    pub path: String,
-    /// `Type/id`.
-    pub target: Target,
+/// A context resource, understood.
+#[derive(Clone)]
+pub struct Submitted {
+    kind: &'static str,
+    object: Object<'static>,
+    references: Vec<(String, Target)>,
 }
 
-impl LocalReference {
-    /// The remark that its target is not there yet (`references = "lenient"`).
-    pub fn dangling(&self) -> Issue {
-        Issue::new(Code::ReferenceDangling).at(&self.path).severity(Severity::Warning)
-    }
-
-    /// The refusal for the same (`references = "strict"`).
-    pub fn not_found(&self) -> Issue {
-        Issue::new(Code::ReferenceNotFound).at(&self.path)
+impl std::fmt::Debug for Submitted {
+    /// Without what it says: that is about a person.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Submitted").field("kind", &self.kind).finish_non_exhaustive()
     }
 }
 
-/// What search can find a context resource by.
-pub fn index(object: &Object<'_>) -> Index {
-    let one = object.object("identifier").into_iter();
-    Index { identifiers: identifiers(one.chain(object.objects("identifier"))), ..Index::default() }
-}
-
-/// The text to store: as sent, with the server's id and a place for version and time in `meta`.
-pub fn body(kind: Kind, object: &Object<'_>, id: &ResourceId) -> Body {
-    let mut places = Places::default();
-    let mut out = String::with_capacity(512);
-    stamp::open(kind.as_str(), id, &mut out);
-    stamp::meta(object.object("meta"), None, &[], &mut out, &mut places);
-    for (name, value) in object.iter().filter(|(name, _)| !["resourceType", "id", "meta"].contains(name)) {
-        stamp::member(name, value, &mut out);
+impl Submitted {
+    /// Looks into a valid resource.
+    ///
+    /// # Errors
+    /// None today; whoever calls it must be ready for some.
+    pub fn read(resource: Resource<'_>, base: &Base) -> Result<Self, Refusal> {
+        let kind = resource.resource_type.as_str();
+        let references = local_references(kind, &resource.object, base);
+        Ok(Self { kind, object: resource.object.into_owned(), references })
     }
-    out.push('}');
-    Body { text: out, splices: places.0 }
+
+    /// What search can find it by.
+    pub fn index(&self) -> Index {
+        let one = self.object.object("identifier").into_iter();
+        Index { identifiers: identifiers(one.chain(self.object.objects("identifier"))), ..Index::default() }
+    }
+
+    /// References to this server with their paths.
+    pub fn references(&self) -> Vec<(String, Target)> {
+        self.references.clone()
+    }
+
+    /// The text to store: as sent, with the id it is stored under and a place for version and time in `meta`.
+    pub fn into_body(self, id: &ResourceId) -> Body {
+        let mut places = Places::default();
+        let mut out = String::with_capacity(512);
+        stamp::open(self.kind, id, &mut out);
+        stamp::meta(self.object.object("meta"), None, &[], &mut out, &mut places);
+        for (name, value) in self.object.iter().filter(|(name, _)| !["resourceType", "id", "meta"].contains(name)) {
+            stamp::member(name, value, &mut out);
+        }
+        out.push('}');
+        Body { text: out, splices: places.0 }
+    }
 }
 
-/// References to this server within a resource, contained ones included, in document order.
-pub fn local_references(resource_type: &str, object: &Object<'_>, base: &Base) -> Vec<LocalReference> {
+/// References to this server within a resource, contained ones included, in document order: simple FHIRPath and target.
+pub fn local_references(resource_type: &str, object: &Object<'_>, base: &Base) -> Vec<(String, Target)> {
     let mut found = Vec::new();
     collect(resource_type, object, base, &mut found);
     found
 }
 
 /// The reader bounds the depth of what comes in ([`super::json::MAX_DEPTH`]), and so of this recursion.
-fn collect(path: &str, object: &Object<'_>, base: &Base, found: &mut Vec<LocalReference>) {
+fn collect(path: &str, object: &Object<'_>, base: &Base, found: &mut Vec<(String, Target)>) {
     for (name, value) in object.iter() {
         let place = format!("{path}.{name}");
         match value {
             Value::String(text) if name == "reference" => {
                 let target = base.target(text);
                 if target.local().is_some_and(|(kind, _)| ResourceType::parse(kind).is_some()) {
-                    found.push(LocalReference { path: place, target });
+                    found.push((place, target));
                 }
             }
             Value::Object(inner) => collect(&place, inner, base, found),
@@ -89,8 +101,10 @@ mod tests {
     #[test]
     fn a_context_resource_is_kept_to_the_letter_but_for_id_and_meta() {
         let text = br#"{"resourceType":"Patient","meta":{"versionId":"9","profile":["http://p"]},"id":"x","multipleBirthInteger":1,"extension":[{"url":"u","valueDecimal":1.50}]}"#;
-        let value = parse(text).unwrap();
-        let body = body(Kind::Patient, value.as_object().unwrap(), &ResourceId::parse("1").unwrap());
+        let Value::Object(object) = parse(text).unwrap() else { panic!("an object") };
+        let resource = Resource { resource_type: ResourceType::Patient, object };
+        let submitted = Submitted::read(resource, &Base::new("https://h")).unwrap();
+        let body = submitted.into_body(&ResourceId::parse("1").unwrap());
         assert_eq!(
             body.text,
             r#"{"resourceType":"Patient","id":"1","meta":{"profile":["http://p"]},"multipleBirthInteger":1,"extension":[{"url":"u","valueDecimal":1.50}]}"#
@@ -107,7 +121,7 @@ mod tests {
         let text = br##"{"subject":{"reference":"Patient/1"},"author":[{"reference":"#a"},{"reference":"https://h/fhir/Practitioner/2/_history/1"},{"reference":"https://x/Patient/1"}]}"##;
         let value = parse(text).unwrap();
         let found = local_references("DocumentReference", value.as_object().unwrap(), &Base::new("https://h"));
-        let shown: Vec<_> = found.iter().map(|one| (one.path.as_str(), one.target.0.as_str())).collect();
+        let shown: Vec<_> = found.iter().map(|(path, target)| (path.as_str(), target.0.as_str())).collect();
         assert_eq!(
             shown,
             [

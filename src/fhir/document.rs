@@ -8,16 +8,18 @@ mod content;
 mod text;
 
 pub(super) use content::decode;
-pub use content::{Content, Declared, FileMark, Source};
+pub use content::{Content, Declared, FileNote, Source};
 
 use crate::domain::id::ClientId;
 use crate::domain::policy::{Coding, Facts};
 use crate::domain::refusal::{Code, Issue, Refusal};
-use crate::domain::resource::{Identifier, Index};
+use crate::domain::resource::{Identifier, Index, Target};
 
 use super::base::Base;
+use super::context::local_references;
 use super::json::Object;
 use super::search::date;
+use super::validate::Resource;
 
 /// The extension that names a recipient (`valueIdentifier`).
 pub const RECIPIENT: &str = "urn:daylily:fhir/StructureDefinition/recipient";
@@ -27,22 +29,31 @@ pub const CLIENT_SYSTEM: &str = "urn:daylily:fhir/client";
 pub const SHA256: &str = "urn:daylily:fhir/StructureDefinition/sha256";
 
 /// A DocumentReference, understood.
-#[derive(Debug, Clone)]
-pub struct Document<'a> {
-    object: Object<'a>,
+#[derive(Clone)]
+pub struct Submitted {
+    object: Object<'static>,
     index: Index,
     contents: Vec<Content>,
     recipients: Vec<ClientId>,
+    references: Vec<(String, Target)>,
 }
 
-impl<'a> Document<'a> {
+impl std::fmt::Debug for Submitted {
+    /// Without what it says: that is about a patient.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Submitted").field("contents", &self.contents).finish_non_exhaustive()
+    }
+}
+
+impl Submitted {
     /// Looks into a valid DocumentReference.
     ///
     /// # Errors
     /// 422 with every mistake: `source-refused` for a url of another host, `reference-not-found` for one of this server that
     /// names no file, `value-malformed` for a broken `data`, `sha256` or recipient, `content-mismatch` for `data` whose
     /// SHA-256 is not the one declared.
-    pub fn understand(object: Object<'a>, base: &Base) -> Result<Self, Refusal> {
+    pub fn read(resource: Resource<'_>, base: &Base) -> Result<Self, Refusal> {
+        let mut object = resource.object;
         let mut issues = Vec::new();
         let contents = content::read(&object, base, &mut issues);
         let recipients = recipients(&object, &mut issues);
@@ -50,7 +61,9 @@ impl<'a> Document<'a> {
             return Err(refusal);
         }
         let index = index(&object, base);
-        Ok(Self { object, index, contents, recipients })
+        let references = local_references("DocumentReference", &object, base);
+        content::forget_data(&mut object);
+        Ok(Self { object: object.into_owned(), index, contents, recipients, references })
     }
 
     /// What policy may look at.
@@ -66,8 +79,8 @@ impl<'a> Document<'a> {
     }
 
     /// What search can find it by.
-    pub fn index(&self) -> &Index {
-        &self.index
+    pub fn index(&self) -> Index {
+        self.index.clone()
     }
 
     /// The content entries, in order.
@@ -76,13 +89,13 @@ impl<'a> Document<'a> {
     }
 
     /// The clients that it names as recipients.
-    pub fn recipients(&self) -> &[ClientId] {
-        &self.recipients
+    pub fn recipients(&self) -> Vec<ClientId> {
+        self.recipients.clone()
     }
 
-    /// References to this server, with their paths: who is strict asks the store for them, who is not warns.
-    pub fn references(&self, base: &Base) -> Vec<super::context::LocalReference> {
-        super::context::local_references("DocumentReference", &self.object, base)
+    /// References to this server with their paths: who is strict asks the store for them, who is not warns.
+    pub fn references(&self) -> Vec<(String, Target)> {
+        self.references.clone()
     }
 }
 

@@ -66,7 +66,7 @@ text_codes! {
         Forbidden = "forbidden", Informational = "informational", Invalid = "invalid", Invariant = "invariant",
         Login = "login", NoStore = "no-store", NotFound = "not-found", NotSupported = "not-supported",
         Processing = "processing", Required = "required", Security = "security", Structure = "structure",
-        Throttled = "throttled", TooCostly = "too-costly", TooLong = "too-long", Transient = "transient",
+        Throttled = "throttled", Timeout = "timeout", TooCostly = "too-costly", TooLong = "too-long", Transient = "transient",
         Unknown = "unknown", Value = "value",
     }
 }

@@ -4,11 +4,12 @@ use aws_lc_rs::digest;
 use base64::Engine as _;
 use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use bytes::Bytes;
 
 use crate::domain::id::FileId;
 use crate::domain::refusal::{Code, Issue, Refusal};
 use crate::fhir::base::{Base, Named};
-use crate::fhir::json::Object;
+use crate::fhir::json::{Object, Value};
 
 use super::SHA256;
 
@@ -22,7 +23,7 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 #[derive(Clone, PartialEq, Eq)]
 pub enum Source {
     /// Sent along, decoded.
-    Inline(Vec<u8>),
+    Data(Bytes),
     /// A file that this server has, if the writer may read it: that must be checked.
     File(FileId),
     /// Not sent (yet).
@@ -33,7 +34,7 @@ impl std::fmt::Debug for Source {
     /// Without the bytes.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Inline(bytes) => write!(f, "Inline({} bytes)", bytes.len()),
+            Self::Data(bytes) => write!(f, "Data({} bytes)", bytes.len()),
             Self::File(file) => write!(f, "File({file})"),
             Self::Nothing => f.write_str("Nothing"),
         }
@@ -51,13 +52,15 @@ pub struct Declared {
     pub sha256: Option<[u8; 32]>,
 }
 
-/// What is known about the bytes once they are stored.
+/// What is known about the bytes of an entry once they are stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct FileMark {
+pub struct FileNote {
+    /// Which content entry, 0-based.
+    pub content: u16,
     /// Bytes.
     pub size: u64,
-    /// SHA-1; `None` where it was not kept: then a declared one is not shown either.
-    pub sha1: Option<[u8; 20]>,
+    /// SHA-1.
+    pub sha1: [u8; 20],
     /// SHA-256.
     pub sha256: [u8; 32],
 }
@@ -65,6 +68,8 @@ pub struct FileMark {
 /// One content entry.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Content {
+    /// Which entry, 0-based.
+    pub index: u16,
     /// Where its bytes come from.
     pub source: Source,
     /// `attachment.contentType`
@@ -86,30 +91,40 @@ impl std::fmt::Debug for Content {
 }
 
 impl Content {
-    /// Compares what was declared with what the bytes are; `at` is the entry's place.
+    /// Compares what was declared with what the bytes are.
     ///
     /// # Errors
     /// `content-mismatch` (422), naming the part that differs.
-    pub fn check(&self, at: usize, mark: &FileMark) -> Result<(), Refusal> {
+    pub fn check(&self, note: &FileNote) -> Result<(), Refusal> {
         let declared = &self.declared;
-        let part = if declared.size.is_some_and(|size| size != mark.size) {
+        let part = if declared.size.is_some_and(|size| size != note.size) {
             "size"
-        } else if matches!((declared.sha1, mark.sha1), (Some(said), Some(is)) if said != is) {
+        } else if declared.sha1.is_some_and(|sha1| sha1 != note.sha1) {
             "hash"
-        } else if declared.sha256.is_some_and(|sha256| sha256 != mark.sha256) {
+        } else if declared.sha256.is_some_and(|sha256| sha256 != note.sha256) {
             "sha256"
         } else {
             return Ok(());
         };
-        Err(mismatch(at, part).into())
+        Err(mismatch(self.index, part).into())
+    }
+}
+
+/// Takes `data` out of every attachment: its bytes have been decoded and are not kept twice.
+pub(super) fn forget_data(object: &mut Object<'_>) {
+    let entries = object.get_mut("content").and_then(Value::as_array_mut).into_iter().flatten();
+    for entry in entries.filter_map(Value::as_object_mut) {
+        if let Some(attachment) = entry.get_mut("attachment").and_then(Value::as_object_mut) {
+            attachment.remove("data");
+        }
     }
 }
 
 pub(super) fn read(object: &Object<'_>, base: &Base, issues: &mut Vec<Issue>) -> Vec<Content> {
-    object.objects("content").enumerate().map(|(at, entry)| one(at, entry, base, issues)).collect()
+    (0u16..).zip(object.objects("content")).map(|(at, entry)| one(at, entry, base, issues)).collect()
 }
 
-fn one(at: usize, entry: &Object<'_>, base: &Base, issues: &mut Vec<Issue>) -> Content {
+fn one(at: u16, entry: &Object<'_>, base: &Base, issues: &mut Vec<Issue>) -> Content {
     let empty = Object::new();
     let attachment = entry.object("attachment").unwrap_or(&empty);
     let path = format!("DocumentReference.content[{at}].attachment");
@@ -121,7 +136,7 @@ fn one(at: usize, entry: &Object<'_>, base: &Base, issues: &mut Vec<Issue>) -> C
         issues.push(issue);
         None
     });
-    if let (Source::Inline(bytes), Some(said)) = (&source, sha256)
+    if let (Source::Data(bytes), Some(said)) = (&source, sha256)
         && digest::digest(&digest::SHA256, bytes).as_ref() != said
     {
         issues.push(mismatch(at, "sha256"));
@@ -130,14 +145,14 @@ fn one(at: usize, entry: &Object<'_>, base: &Base, issues: &mut Vec<Issue>) -> C
     let size = attachment.get("size").and_then(|size| size.as_i64()).and_then(|size| u64::try_from(size).ok());
     let sha1 = attachment.text("hash").and_then(decode).and_then(|hash| hash.try_into().ok());
     let declared = Declared { size, sha1, sha256 };
-    Content { source, media_type: text("contentType"), title: text("title"), declared }
+    Content { index: at, source, media_type: text("contentType"), title: text("title"), declared }
 }
 
 fn source(attachment: &Object<'_>, base: &Base, path: &str) -> Result<Source, Issue> {
     if let Some(data) = attachment.text("data") {
         let issue = || Issue::new(Code::ValueMalformed).at(&format!("{path}.data"));
         let bytes = decode(data).ok_or_else(|| issue().fill("datatype", "base64Binary").fill("example", "SGVsbG8="))?;
-        return Ok(Source::Inline(bytes));
+        return Ok(Source::Data(Bytes::from(bytes)));
     }
     let Some(url) = attachment.text("url") else { return Ok(Source::Nothing) };
     match base.named_file(url) {
@@ -167,7 +182,7 @@ pub(in crate::fhir) fn decode(text: &str) -> Option<Vec<u8>> {
     BASE64.decode(text).ok()
 }
 
-fn mismatch(at: usize, part: &'static str) -> Issue {
+fn mismatch(at: u16, part: &'static str) -> Issue {
     let member = if part == "sha256" { "extension" } else { part };
     let path = format!("DocumentReference.content[{at}].attachment.{member}");
     Issue::new(Code::ContentMismatch).at(&path).fill("part", part)

@@ -7,8 +7,9 @@ use crate::domain::clock::Timestamp;
 use crate::domain::id::{FileId, ResourceId};
 use crate::domain::lifecycle::State;
 use crate::domain::policy::{Decision, DeliveredWhen, LinkTerms, RetainFrom};
-use crate::fhir::json::parse;
+use crate::fhir::json;
 use crate::fhir::render::{Absent, Address, Shown};
+use crate::fhir::tables::ResourceType;
 use proptest::prelude::*;
 
 const HELLO: &str = r#"{"resourceType":"DocumentReference","id":"theirs","meta":{"versionId":"7","lastUpdated":"2020-01-01T00:00:00Z","tag":[{"system":"urn:daylily:fhir/CodeSystem/policy-rule","code":"old"},{"system":"http://t","code":"mine"}]},"extension":[{"url":"urn:daylily:fhir/StructureDefinition/lifecycle","valueCode":"ready"},{"url":"urn:daylily:fhir/StructureDefinition/recipient","valueIdentifier":{"system":"urn:daylily:fhir/client","value":"ehr"}}],"status":"current","type":{"coding":[{"system":"http://loinc.org","code":"18842-5"}]},"subject":{"reference":"https://h.example/fhir/Patient/1/_history/2"},"date":"2026-11-23T14:02:05+01:00","content":[{"attachment":{"contentType":"text/plain","data":"SGVsbG8=","title":"t"}}],"context":{"practiceSetting":{"coding":[{"code":"card"}]}}}"#;
@@ -34,34 +35,35 @@ fn decision() -> Decision {
     }
 }
 
-fn understand(text: &str) -> Result<Document<'_>, Refusal> {
-    let value = parse(text.as_bytes()).unwrap();
-    Document::understand(value.as_object().unwrap().clone(), &Base::new("https://h.example"))
+fn understand(text: &str) -> Result<Submitted, Refusal> {
+    let json::Value::Object(object) = json::parse(text.as_bytes()).unwrap() else { panic!("an object") };
+    let resource = Resource { resource_type: ResourceType::DocumentReference, object };
+    Submitted::read(resource, &Base::new("https://h.example"))
 }
 
 /// SHA-1 and SHA-256 of "Hello", from `sha1sum` and `sha256sum`.
-fn mark() -> FileMark {
+fn note() -> FileNote {
     let sha1 = hex::decode("f7ff9e8b7bb2e09b70935a5d785e0cc5d9d0abf0").unwrap().try_into().unwrap();
     let sha256 = hex::decode("185f8db32271fe25f561a6fc938b2e264306ec304eda518007d1764826381969").unwrap();
-    FileMark { size: 5, sha1: Some(sha1), sha256: sha256.try_into().unwrap() }
+    FileNote { content: 0, size: 5, sha1, sha256: sha256.try_into().unwrap() }
 }
 
-fn stored(text: &str, marks: &[Option<FileMark>]) -> crate::domain::resource::Body {
+fn stored(text: &str, notes: &[FileNote]) -> crate::domain::resource::Body {
     let client = ClientId::parse("ris").unwrap();
-    understand(text).unwrap().body(&ResourceId::parse("ours").unwrap(), &client, &decision(), marks)
+    understand(text).unwrap().into_body(&ResourceId::parse("ours").unwrap(), &decision(), &client, notes)
 }
 
-fn shown(text: &str, marks: &[Option<FileMark>], state: State, addresses: &[Address]) -> serde_json::Value {
+fn shown(text: &str, notes: &[FileNote], state: State, addresses: &[Address]) -> serde_json::Value {
     let updated = Timestamp::parse("2026-11-23T14:02:05Z").unwrap();
     let mut out = String::new();
-    stored(text, marks).render(&Shown { version: 2, updated, state: Some(state), addresses }, &mut out);
+    stored(text, notes).render(&Shown { version: 2, updated, state: Some(state), addresses }, &mut out);
     serde_json::from_str(&out).unwrap()
 }
 
 #[test]
 fn a_reader_sees_what_was_sent_and_what_the_server_adds() {
     let link = Address::Url("https://h.example/d/x".into());
-    let read = shown(HELLO, &[Some(mark())], State::Ready, &[link]);
+    let read = shown(HELLO, &[note()], State::Ready, &[link]);
     let expected = serde_json::json!({
         "resourceType": "DocumentReference", "id": "ours",
         "meta": {"versionId": "2", "lastUpdated": "2026-11-23T14:02:05.000Z", "tag": [
@@ -94,8 +96,8 @@ fn what_policy_and_search_see() {
     );
     assert_eq!(document.index().subject.as_ref().map(|subject| subject.0.as_str()), Some("Patient/1"));
     assert_eq!(document.recipients(), [ClientId::parse("ehr").unwrap()]);
-    assert_eq!(document.contents()[0].source, Source::Inline(b"Hello".to_vec()));
-    assert!(document.contents()[0].check(0, &mark()).is_ok());
+    assert_eq!(document.contents()[0].source, Source::Data(bytes::Bytes::from_static(b"Hello")));
+    assert!(document.contents()[0].check(&note()).is_ok());
     let span = document.index().date.unwrap();
     assert_eq!(span.from.to_string(), "2026-11-23T13:02:05.000Z");
 }
@@ -112,8 +114,8 @@ fn own_links_come_back_as_their_files_and_foreign_ones_are_refused() {
     for url in [format!("Binary/{file}"), format!("https://h.example/fhir/Binary/{file}/_history/1")] {
         let text = with_attachment(&format!("{{\"url\":\"{url}\"}}"));
         assert_eq!(understand(&text).unwrap().contents()[0].source, Source::File(file));
-        assert!(!stored(&text, &[Some(mark())]).text.contains("\"url\":\"Binary"), "no link is stored");
-        assert!(!stored(&text, &[None]).text.contains(&file.to_string()));
+        assert!(!stored(&text, &[note()]).text.contains("\"url\":\"Binary"), "no link is stored");
+        assert!(!stored(&text, &[]).text.contains(&file.to_string()));
     }
     let code = |attachment: &str| understand(&with_attachment(attachment)).unwrap_err();
     assert_eq!(code(r#"{"url":"https://other/a"}"#).code(), Code::SourceRefused);
@@ -132,7 +134,7 @@ fn a_declaration_that_does_not_fit_is_told() {
     assert_eq!(understand(&of(&wrong)).unwrap_err().code(), Code::ContentMismatch);
     assert_eq!(understand(&of("abc")).unwrap_err().code(), Code::ValueMalformed);
     let sized = with_attachment(r#"{"contentType":"text/plain","size":6}"#);
-    let refused = understand(&sized).unwrap().contents()[0].check(0, &mark()).unwrap_err();
+    let refused = understand(&sized).unwrap().contents()[0].check(&note()).unwrap_err();
     assert_eq!(refused.code(), Code::ContentMismatch);
 }
 
@@ -141,7 +143,7 @@ fn where_there_may_be_no_url_there_is_a_reason() {
     for (state, reason) in
         [(State::Created, "temp-unknown"), (State::Quarantined, "masked"), (State::Expired, "not-permitted")]
     {
-        let read = shown(HELLO, &[None], state, &[Address::Absent(Absent::of(state).unwrap())]);
+        let read = shown(HELLO, &[], state, &[Address::Absent(Absent::of(state).unwrap())]);
         let extension = &read["content"][0]["attachment"]["_url"]["extension"][0];
         assert_eq!(extension["url"], "http://hl7.org/fhir/StructureDefinition/data-absent-reason");
         assert_eq!(extension["valueCode"], reason);
@@ -150,8 +152,8 @@ fn where_there_may_be_no_url_there_is_a_reason() {
 
 #[test]
 fn a_file_over_31_bits_shows_no_size() {
-    let large = FileMark { size: 1 << 31, ..mark() };
-    assert!(shown(HELLO, &[Some(large)], State::Ready, &[])["content"][0]["attachment"].get("size").is_none());
+    let large = FileNote { size: 1 << 31, ..note() };
+    assert!(shown(HELLO, &[large], State::Ready, &[])["content"][0]["attachment"].get("size").is_none());
 }
 
 proptest! {

@@ -10,7 +10,7 @@ use crate::domain::policy::Decision;
 use crate::domain::resource::{Body, SpliceKind};
 use crate::fhir::json::{Object, ObjectWriter, Value, write_text, write_value};
 
-use super::{Document, FileMark, SHA256};
+use super::{FileNote, SHA256, Submitted};
 use crate::fhir::stamp::{self, Places};
 
 /// Largest `attachment.size`: `unsignedInt` has 31 bits (FHIR R4 datatypes.html#unsignedInt). Larger files show none.
@@ -18,9 +18,9 @@ const MAX_SIZE: u64 = 2_147_483_647;
 /// Extensions that this server shows and a sender cannot set.
 const OWN_EXTENSIONS: [&str; 2] = [crate::fhir::render::LIFECYCLE, "urn:daylily:fhir/StructureDefinition/expires"];
 
-impl Document<'_> {
-    /// The text to store. `marks` tells, by content entry, what the bytes turned out to be; `None` while they are not known.
-    pub fn body(&self, id: &ResourceId, client: &ClientId, decision: &Decision, marks: &[Option<FileMark>]) -> Body {
+impl Submitted {
+    /// The text to store. `notes` tells what the bytes turned out to be, for the entries whose bytes are known.
+    pub fn into_body(self, id: &ResourceId, decision: &Decision, client: &ClientId, notes: &[FileNote]) -> Body {
         let mut places = Places::default();
         let mut out = String::with_capacity(1_024);
         let rule = (stamp::RULE_SYSTEM, decision.rule.clone());
@@ -32,7 +32,7 @@ impl Document<'_> {
         for (name, value) in self.object.iter() {
             match (name, value) {
                 ("resourceType" | "id" | "meta" | "extension", _) => {}
-                ("content", Value::Array(entries)) => contents(entries, marks, &mut out, &mut places),
+                ("content", Value::Array(entries)) => contents(entries, notes, &mut out, &mut places),
                 _ => stamp::member(name, value, &mut out),
             }
         }
@@ -59,18 +59,17 @@ fn extensions(object: &Object<'_>, out: &mut String, places: &mut Places) {
     out.push(']');
 }
 
-fn contents(entries: &[Value<'_>], marks: &[Option<FileMark>], out: &mut String, places: &mut Places) {
+fn contents(entries: &[Value<'_>], notes: &[FileNote], out: &mut String, places: &mut Places) {
     out.push_str(",\"content\":[");
-    for (at, entry) in entries.iter().enumerate() {
-        if at > 0 {
+    for (number, entry) in (0u16..).zip(entries) {
+        if number > 0 {
             out.push(',');
         }
-        let mark = marks.get(at).copied().flatten();
-        let number = u16::try_from(at).unwrap_or(u16::MAX);
+        let note = notes.iter().find(|note| note.content == number);
         let mut writer = ObjectWriter::new(out);
         for (name, value) in entry.as_object().into_iter().flat_map(Object::iter) {
             match (name, value) {
-                ("attachment", Value::Object(inner)) => attachment(inner, mark, number, writer.name(name), places),
+                ("attachment", Value::Object(inner)) => attachment(inner, note, number, writer.name(name), places),
                 _ => writer.member(name, value),
             }
         }
@@ -79,24 +78,22 @@ fn contents(entries: &[Value<'_>], marks: &[Option<FileMark>], out: &mut String,
     out.push(']');
 }
 
-fn attachment(sent: &Object<'_>, mark: Option<FileMark>, number: u16, out: &mut String, places: &mut Places) {
+fn attachment(sent: &Object<'_>, note: Option<&FileNote>, number: u16, out: &mut String, places: &mut Places) {
     let mut members = sent.clone();
     for name in ["data", "_data", "url", "_url"] {
         members.remove(name);
     }
-    if let Some(mark) = mark {
+    if let Some(note) = note {
         for name in ["size", "_size", "hash", "_hash"] {
             members.remove(name);
         }
-        if mark.size <= MAX_SIZE {
-            members.insert("size", Value::from(mark.size));
+        if note.size <= MAX_SIZE {
+            members.insert("size", Value::from(note.size));
         }
-        if let Some(sha1) = mark.sha1 {
-            members.insert("hash", Value::from(STANDARD.encode(sha1)));
-        }
+        members.insert("hash", Value::from(STANDARD.encode(note.sha1)));
         let mut extensions: Vec<_> = sent.items("extension").to_vec();
         extensions.retain(|one| one.as_object().and_then(|one| one.text("url")) != Some(SHA256));
-        let own = [("url", Value::from(SHA256)), ("valueString", Value::from(hex::encode(mark.sha256)))];
+        let own = [("url", Value::from(SHA256)), ("valueString", Value::from(hex::encode(note.sha256)))];
         extensions.push(Value::Object(own.into_iter().collect()));
         members.insert("extension", Value::Array(extensions));
     }

@@ -100,6 +100,10 @@ impl Served {
 
     /// Types that a bare id may mean, for references.
     pub fn targets(&self) -> &'static [&'static str] {
+        // The definition is shared by many types and lists Group for some of them; its expression here says Patient.
+        if self.name == Name::Patient {
+            return &["Patient"];
+        }
         search_parameter(ResourceType::DocumentReference, self.code).map_or(&[], |found| &found.targets)
     }
 }

@@ -69,7 +69,8 @@ pub fn reference(text: &str, base: &Base, types: &[&str]) -> Option<Vec<Target>>
         return Some(types.iter().map(|kind| Target(format!("{kind}/{text}"))).collect());
     }
     let target = base.target(&text);
-    let local = target.local().is_some_and(|(kind, _)| ResourceType::parse(kind).is_some());
+    let known = |kind, id| ResourceType::parse(kind).is_some() && ResourceId::parse(id).is_some();
+    let local = target.local().is_some_and(|(kind, id)| known(kind, id));
     let absolute = ["http://", "https://", "urn:"].iter().any(|scheme| text.starts_with(scheme));
     (local || absolute).then(|| vec![target])
 }
