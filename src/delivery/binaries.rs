@@ -113,11 +113,11 @@ impl Delivery {
         resource: Resource<'_>,
         idempotency: Option<Idempotency>,
     ) -> Result<CreatedResource, Refusal> {
-        let submitted = binary::read(&resource.object)?;
+        let submitted = binary::Submitted::read(resource)?;
         let limit = self.policy().policy.largest_size();
         self.room().await?;
         let file = FileId::random(self.entropy.as_ref());
-        let bytes = Bytes::from(submitted.bytes);
+        let bytes = Bytes::from(submitted.data.unwrap_or_default());
         let stored = self.blobs.put_bytes(file, bytes, limit).await.map_err(blob_failure)?;
         let context = submitted.security_context.as_deref();
         self.commit_binary(caller, stored, &submitted.media_type, context, idempotency).await
@@ -162,8 +162,7 @@ impl Delivery {
         let (id, scope) = (ResourceId::from(opened.facts.file), caller.principal.may_open_content()?);
         let found = self.store.read(Kind::Binary, &id, &scope).await.map_err(super::store_failure)?;
         let stored = found.ok_or_else(super::offers::not_found)?;
-        let read = super::ReadResource { stored, addresses: Vec::new() };
-        Ok(binary::with_data(&read.to_json(), &opened.read_all()?))
+        Ok(binary::with_data(&stored, &opened.read_all()?))
     }
 }
 

@@ -8,8 +8,7 @@ use crate::domain::id::ResourceId;
 use crate::domain::principal::{AccessScope, Interaction};
 use crate::domain::refusal::{Code, Refusal};
 use crate::domain::resource::Kind;
-use crate::fhir::context;
-use crate::fhir::json::Object;
+use crate::fhir::context::Submitted;
 use crate::fhir::validate::{self, Expectation, Resource};
 use crate::store::{Idempotency, NewContext, StoreError, Written};
 
@@ -35,8 +34,8 @@ impl Delivery {
     pub async fn put(&self, caller: &Caller, put: PutContext<'_>) -> Result<CreatedResource, Refusal> {
         let scope = caller.principal.may(Interaction::Update, put.kind)?;
         let expectation = Expectation::Update(super::documents::resource_type(put.kind), put.id.as_str());
-        let submitted = validate::read(put.body, expectation)?.object;
-        self.write_context(caller, &scope, put.kind, put.id.clone(), &submitted, (true, put.if_match), None).await
+        let submitted = Submitted::read(validate::read(put.body, expectation)?, &self.terms.base)?;
+        self.write_context(caller, &scope, put.kind, put.id.clone(), submitted, (true, put.if_match), None).await
     }
 
     /// Creates a context resource under an id of this server.
@@ -48,9 +47,9 @@ impl Delivery {
         resource: Resource<'_>,
         idempotency: Option<Idempotency>,
     ) -> Result<CreatedResource, Refusal> {
-        let submitted = resource.object;
+        let submitted = Submitted::read(resource, &self.terms.base)?;
         let id = ResourceId::random(self.entropy.as_ref());
-        self.write_context(caller, scope, kind, id, &submitted, (false, None), idempotency).await
+        self.write_context(caller, scope, kind, id, submitted, (false, None), idempotency).await
     }
 
     #[expect(clippy::too_many_arguments, reason = "one private step behind two narrow entrances")]
@@ -60,12 +59,11 @@ impl Delivery {
         scope: &AccessScope,
         kind: Kind,
         id: ResourceId,
-        submitted: &Object<'_>,
+        submitted: Submitted,
         (replace, if_match): (bool, Option<u32>),
         idempotency: Option<Idempotency>,
     ) -> Result<CreatedResource, Refusal> {
-        let warnings =
-            self.dangling(&context::local_references(kind.as_str(), submitted, &self.terms.base), scope).await?;
+        let warnings = self.dangling(&submitted.references(), scope).await?;
         let action = if replace { Action::ContextUpdate } else { Action::ContextCreate };
         let mut entry = caller.entry(action, Outcome::Ok).resource(kind.as_str(), &id, 0);
         if kind == Kind::Patient {
@@ -75,8 +73,8 @@ impl Delivery {
             kind,
             id: id.clone(),
             owner: caller.principal.number,
-            index: context::index(submitted),
-            body: context::body(kind, submitted, &id),
+            index: submitted.index(),
+            body: submitted.into_body(&id),
             replace,
             if_match,
             idempotency,

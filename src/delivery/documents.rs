@@ -1,8 +1,6 @@
 //! Taking a document in: policy decides, bytes are stored sealed, and one commit makes document, files, scan job and audit entry
 //! durable together. What fails before that commit leaves nothing behind.
 
-use bytes::Bytes;
-
 use super::failure::{blob_failure, size_words, store_failure};
 use super::offers::{about_subject, closed, not_found};
 use super::{Caller, Delivery, ReadResource};
@@ -12,10 +10,9 @@ use crate::domain::content;
 use crate::domain::id::{FileId, ResourceId};
 use crate::domain::policy::Decision;
 use crate::domain::principal::{AccessScope, Interaction};
-use crate::domain::refusal::{Code, Issue, Refusal};
+use crate::domain::refusal::{Code, Issue, Refusal, Severity};
 use crate::domain::resource::{FileFacts, Kind, NewFile, Target};
-use crate::fhir::context::LocalReference;
-use crate::fhir::document::{Content, Document, FileMark, Source};
+use crate::fhir::document::{Content, FileNote, Source, Submitted};
 use crate::fhir::tables::ResourceType;
 use crate::fhir::validate::{self, Expectation};
 use crate::store::{Earlier, Idempotency, NewDocument, StoreError};
@@ -36,8 +33,7 @@ pub struct CreatedResource {
 struct Gathered {
     files: Vec<NewFile>,
     claims: Vec<(FileId, u16, Option<String>)>,
-    /// By content entry.
-    marks: Vec<Option<FileMark>>,
+    notes: Vec<FileNote>,
 }
 
 impl Delivery {
@@ -62,8 +58,8 @@ impl Delivery {
         let resource = validate::read(body, Expectation::Create(resource_type(kind)))?;
         match kind {
             Kind::DocumentReference => {
-                let submitted = Document::understand(resource.object, &self.terms.base)?;
-                self.create_document(caller, &scope, &submitted, idempotency).await
+                let submitted = Submitted::read(resource, &self.terms.base)?;
+                self.create_document(caller, &scope, submitted, idempotency).await
             }
             Kind::Binary => self.create_binary(caller, resource, idempotency).await,
             _ => self.create_context(caller, &scope, kind, resource, idempotency).await,
@@ -74,20 +70,20 @@ impl Delivery {
         &self,
         caller: &Caller,
         scope: &AccessScope,
-        submitted: &Document<'_>,
+        submitted: Submitted,
         idempotency: Option<Idempotency>,
     ) -> Result<CreatedResource, Refusal> {
         let principal = &caller.principal;
         let policy = self.policy();
         let decision = std::sync::Arc::new(policy.policy.decide(&submitted.facts(&principal.client)).clone());
-        let index = submitted.index().clone();
-        let warnings = self.dangling(&submitted.references(&self.terms.base), scope).await?;
-        let gathered = self.gather(caller, submitted, &decision, index.subject.as_ref()).await?;
+        let index = submitted.index();
+        let warnings = self.dangling(&submitted.references(), scope).await?;
+        let gathered = self.gather(caller, &submitted, &decision, index.subject.as_ref()).await?;
         let at = self.clock.now();
         let id = ResourceId::random(self.entropy.as_ref());
-        let mut recipients = submitted.recipients().to_vec();
+        let mut recipients = submitted.recipients();
         recipients.extend(decision.recipients.iter().filter_map(|id| crate::domain::id::ClientId::parse(id)));
-        let empty = gathered.marks.iter().all(Option::is_none);
+        let empty = gathered.notes.is_empty();
         let mut entry = caller.entry(Action::DocumentCreate, Outcome::Ok).document(&id, 1);
         entry = about_subject(entry, index.subject.as_ref()).with("rule", decision.rule.as_str());
         for file in gathered.files.iter().map(|file| file.file).chain(gathered.claims.iter().map(|claim| claim.0)) {
@@ -95,7 +91,7 @@ impl Delivery {
         }
         let stored: Vec<FileId> = gathered.files.iter().map(|file| file.file).collect();
         let document = NewDocument {
-            body: submitted.body(&id, &principal.client, &decision, &gathered.marks),
+            body: submitted.into_body(&id, &decision, &principal.client, &gathered.notes),
             id: id.clone(),
             owner: principal.number,
             index,
@@ -138,7 +134,7 @@ impl Delivery {
     async fn gather(
         &self,
         caller: &Caller,
-        submitted: &Document<'_>,
+        submitted: &Submitted,
         decision: &Decision,
         subject: Option<&Target>,
     ) -> Result<Gathered, Refusal> {
@@ -156,49 +152,46 @@ impl Delivery {
     async fn gather_each(
         &self,
         caller: &Caller,
-        submitted: &Document<'_>,
+        submitted: &Submitted,
         decision: &Decision,
         subject: Option<&Target>,
         gathered: &mut Gathered,
     ) -> Result<(), Refusal> {
-        for (at, content) in submitted.contents().iter().enumerate() {
-            let index = u16::try_from(at).unwrap_or(u16::MAX);
-            let mark = match &content.source {
-                Source::Nothing => None,
-                Source::Inline(bytes) => {
-                    accepted(index, content.media_type.as_deref().unwrap_or_default(), decision)?;
+        for content in submitted.contents() {
+            let note = match &content.source {
+                Source::Nothing => continue,
+                Source::Data(bytes) => {
+                    accepted(content, content.media_type.as_deref().unwrap_or_default(), decision)?;
                     self.room().await?;
-                    let file = self.store_bytes((index, content), bytes, decision).await?;
+                    let file = self.store_bytes(content, bytes, decision).await?;
+                    let note = note_of(&file);
                     gathered.files.push(file);
-                    gathered.files.last().map(mark_of)
+                    note
                 }
                 Source::File(file) => {
-                    let facts = self.named_file(caller, *file, index, subject).await?;
+                    let facts = self.named_file(caller, *file, content, subject).await?;
                     let declared = content.media_type.as_deref().unwrap_or(&facts.media_type);
-                    accepted(index, declared, decision)?;
-                    self.take_named(caller, &facts, (index, content), decision, gathered).await?
+                    accepted(content, declared, decision)?;
+                    self.take_named(caller, &facts, content, decision, gathered).await?
                 }
             };
-            if let Some(mark) = &mark {
-                content.check(at, mark)?;
-            }
-            gathered.marks.push(mark);
+            content.check(&note)?;
+            gathered.notes.push(note);
         }
         Ok(())
     }
 
     async fn store_bytes(
         &self,
-        (index, content): (u16, &Content),
-        bytes: &[u8],
+        content: &Content,
+        bytes: &bytes::Bytes,
         decision: &Decision,
     ) -> Result<NewFile, Refusal> {
         let size = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
         within(size, decision)?;
         let file = FileId::random(self.entropy.as_ref());
-        let stored =
-            self.blobs.put_bytes(file, Bytes::copy_from_slice(bytes), decision.max_size).await.map_err(blob_failure)?;
-        Ok(new_file(stored, index, content.media_type.clone().unwrap_or_default(), content.title.clone()))
+        let stored = self.blobs.put_bytes(file, bytes.clone(), decision.max_size).await.map_err(blob_failure)?;
+        Ok(new_file(stored, content.index, content.media_type.clone().unwrap_or_default(), content.title.clone()))
     }
 
     /// A file that the document names, if the writer may read it and it fits: unclaimed and its own, or of a document about
@@ -207,10 +200,10 @@ impl Delivery {
         &self,
         caller: &Caller,
         file: FileId,
-        index: u16,
+        content: &Content,
         subject: Option<&Target>,
     ) -> Result<std::sync::Arc<FileFacts>, Refusal> {
-        let path = format!("DocumentReference.content[{index}].attachment.url");
+        let path = format!("DocumentReference.content[{}].attachment.url", content.index);
         let missing = || Refusal::new(Issue::new(Code::ReferenceNotFound).at(&path));
         let scope = caller.principal.may_open_content()?;
         if !self.store.covers(file, &scope).await.map_err(store_failure)? {
@@ -232,14 +225,14 @@ impl Delivery {
         &self,
         caller: &Caller,
         facts: &FileFacts,
-        (index, content): (u16, &Content),
+        content: &Content,
         decision: &Decision,
         gathered: &mut Gathered,
-    ) -> Result<Option<FileMark>, Refusal> {
+    ) -> Result<FileNote, Refusal> {
         within(facts.size, decision)?;
         if facts.document.is_none() && facts.owner == caller.principal.number {
-            gathered.claims.push((facts.file, index, content.title.clone()));
-            return Ok(Some(FileMark { size: facts.size, sha1: Some(facts.sha1), sha256: facts.sha256 }));
+            gathered.claims.push((facts.file, content.index, content.title.clone()));
+            return Ok(FileNote { content: content.index, size: facts.size, sha1: facts.sha1, sha256: facts.sha256 });
         }
         self.room().await?;
         let opened = self.content_of(facts).await?;
@@ -257,10 +250,10 @@ impl Delivery {
             return Err(Refusal::of(Code::ContentDamaged));
         }
         let media_type = content.media_type.clone().unwrap_or_else(|| facts.media_type.clone());
-        let copied = new_file(stored, index, media_type, content.title.clone());
-        let mark = mark_of(&copied);
+        let copied = new_file(stored, content.index, media_type, content.title.clone());
+        let note = note_of(&copied);
         gathered.files.push(copied);
-        Ok(Some(mark))
+        Ok(note)
     }
 
     /// Refuses uploads when the disk is nearly full, so that reading and auditing go on.
@@ -278,20 +271,20 @@ impl Delivery {
     /// References that lead nowhere for this caller: warnings, or a refusal where settings ask for that.
     pub(super) async fn dangling(
         &self,
-        references: &[LocalReference],
+        references: &[(String, Target)],
         scope: &AccessScope,
     ) -> Result<Vec<Issue>, Refusal> {
-        let targets: Vec<Target> = references.iter().map(|reference| reference.target.clone()).collect();
+        let targets: Vec<Target> = references.iter().map(|(_, target)| target.clone()).collect();
         if targets.is_empty() {
             return Ok(Vec::new());
         }
         let there = self.store.visible_targets(&targets, scope).await.map_err(store_failure)?;
-        let lost = references.iter().zip(there).filter(|(_, there)| !there).map(|(reference, _)| reference);
+        let lost = references.iter().zip(there).filter(|(_, there)| !there).map(|((path, _), _)| path);
         if self.terms.strict_references {
-            let issues = lost.map(LocalReference::not_found).collect();
+            let issues = lost.map(|path| Issue::new(Code::ReferenceNotFound).at(path)).collect();
             return Refusal::of_all(issues).map_or(Ok(Vec::new()), Err);
         }
-        Ok(lost.map(LocalReference::dangling).collect())
+        Ok(lost.map(|path| Issue::new(Code::ReferenceDangling).at(path).severity(Severity::Warning)).collect())
     }
 
     /// What an idempotency key says of a request.
@@ -370,11 +363,11 @@ fn request_digest(kind: Kind, body: &[u8]) -> [u8; 32] {
     context.finish().as_ref().try_into().unwrap_or_default()
 }
 
-fn accepted(index: u16, media_type: &str, decision: &Decision) -> Result<(), Refusal> {
+fn accepted(content: &Content, media_type: &str, decision: &Decision) -> Result<(), Refusal> {
     if decision.accepts(media_type) {
         return Ok(());
     }
-    let path = format!("DocumentReference.content[{index}].attachment.contentType");
+    let path = format!("DocumentReference.content[{}].attachment.contentType", content.index);
     let shown: Vec<&str> = decision.accept.iter().map(String::as_str).take(8).collect();
     let issue = Issue::new(Code::ContentTypeRefused).at(&path).fill("type", "the declared kind");
     Err(issue.fill("rule", &decision.rule).fill("types", shown.join(", ")).into())
@@ -406,6 +399,6 @@ pub(super) fn new_file(stored: content::Stored, content: u16, media_type: String
     }
 }
 
-fn mark_of(file: &NewFile) -> FileMark {
-    FileMark { size: file.size, sha1: Some(file.sha1), sha256: file.sha256 }
+fn note_of(file: &NewFile) -> FileNote {
+    FileNote { content: file.content, size: file.size, sha1: file.sha1, sha256: file.sha256 }
 }

@@ -12,7 +12,7 @@
 //!   call returns, so whoever revokes and then asks sees the revocation.
 //! - **Corrupt rows** are [`StoreError::Corrupt`], which names table, column and row.
 //!
-//! `tests/it/store_contract.rs` holds an implementation to this.
+//! `tests/it/store_contract/` holds an implementation to this.
 
 mod records;
 pub mod sqlite;
@@ -201,7 +201,7 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     /// The number of a subject that documents have; `None` when none has.
     async fn patient_number(&self, patient: &Target) -> Result<Option<PatientNumber>, StoreError>;
 
-    /// Records a complete download. Answers what is known of the document's receipts now, this one included.
+    /// Records a complete download. The source's own are kept but count for nothing. Answers what is known of the document's receipts now, this one included.
     async fn add_receipt(&self, receipt: Receipt, entry: SealedEntry) -> Result<Receipts, StoreError>;
 
     // ---- lifecycle
@@ -244,7 +244,8 @@ pub trait Store: Send + Sync + std::fmt::Debug {
         entry: SealedEntry,
     ) -> Result<Vec<FileId>, StoreError>;
 
-    /// Unclaimed Binaries that are due: destroys them like [`Store::purge`] and answers their files.
+    /// Unclaimed Binaries that are due: destroys them like [`Store::purge`] and answers the files whose bytes are still in the
+    /// blob store. Where none is due nothing is written, no entry either.
     async fn purge_unclaimed(
         &self,
         now: Timestamp,

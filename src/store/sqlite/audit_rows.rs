@@ -13,14 +13,15 @@ const OPTIONS: &str = "SELECT compile_options FROM pragma_compile_options WHERE 
     OR compile_options LIKE 'ENABLE_QPSG%' OR compile_options LIKE 'DEFAULT_MEMSTATUS%' \
     OR compile_options LIKE 'COMPILER%' OR compile_options LIKE '%FDATASYNC%' ORDER BY 1";
 
+type Leaf = (i64, Vec<u8>, Vec<u8>, Vec<u8>);
+
 /// Entries from `first` on.
 pub(super) fn entries(conn: &mut SqliteConnection, first: u64, limit: usize) -> Result<Vec<AuditRow>, StoreError> {
     let limit = u64::try_from(limit).unwrap_or(u64::MAX);
     let query = "SELECT seq, body, hash, cells FROM audit WHERE seq >= ? ORDER BY seq LIMIT ?";
-    let rows: Vec<(i64, Vec<u8>, Vec<u8>, Vec<u8>)> = sql(query, [first.into(), limit.into()]).rows(conn)?;
-    let entry = |(seq, body, hash, cells): (i64, Vec<u8>, Vec<u8>, Vec<u8>)| {
-        Ok(AuditRow { seq: at("audit", &seq).number("seq", seq)?, body, hash, cells })
-    };
+    let rows: Vec<Leaf> = sql(query, [first.into(), limit.into()]).rows(conn)?;
+    let entry =
+        |(seq, body, hash, cells): Leaf| Ok(AuditRow { seq: at("audit", &seq).number("seq", seq)?, body, hash, cells });
     rows.into_iter().map(entry).collect()
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+use super::log::check_entry;
 use super::rows::pack;
 use super::{SqliteStore, audit_rows, create, lifecycle, purge, read, search, server, visibility};
 use crate::domain::clock::Timestamp;
@@ -22,6 +23,7 @@ use crate::store::{
 #[async_trait]
 impl Store for SqliteStore {
     async fn record(&self, entry: SealedEntry) -> Result<u64, StoreError> {
+        check_entry(&entry)?;
         self.writer.run_plain(move |tx| tx.append(entry)).await
     }
 
@@ -180,8 +182,7 @@ impl Store for SqliteStore {
     }
 
     async fn patient_number(&self, patient: &Target) -> Result<Option<PatientNumber>, StoreError> {
-        let patient = patient.0.clone();
-        self.long_read(move |conn| read::patient_number(conn, &patient)).await
+        self.read(|reading| read::patient_number(reading.conn, &patient.0))
     }
 
     async fn add_receipt(&self, receipt: Receipt, entry: SealedEntry) -> Result<Receipts, StoreError> {

@@ -149,6 +149,8 @@ pub(super) fn finish_scan(
     transition(tx, document, transitions, entries)
 }
 
+type DueRow = (i64, String, Option<String>, Option<i64>, Option<String>);
+
 /// Documents that are due, the longest overdue first.
 pub(super) fn due_documents(
     reading: &mut Reading<'_>,
@@ -158,8 +160,7 @@ pub(super) fn due_documents(
     let query = "SELECT r.rid, r.id, r.state, r.decision, t.text FROM res r LEFT JOIN doc d ON d.rid = r.rid \
         LEFT JOIN target t ON t.number = d.patient WHERE r.kind = 1 AND r.due <= ? ORDER BY r.due LIMIT ?";
     let limit = u64::try_from(limit).unwrap_or(u64::MAX);
-    let rows: Vec<(i64, String, Option<String>, Option<i64>, Option<String>)> =
-        sql(query, [now.millis().into(), limit.into()]).rows(reading.conn)?;
+    let rows: Vec<DueRow> = sql(query, [now.millis().into(), limit.into()]).rows(reading.conn)?;
     let mut due = Vec::with_capacity(rows.len());
     for (rid, id, state, decision, subject) in rows {
         let place = at("res", &rid);

@@ -56,7 +56,8 @@ impl Log {
         now_micros: u64,
         entry: SealedEntry,
     ) -> Result<u64, StoreError> {
-        let unknown = || StoreError::Unavailable("not an action or outcome of the audit log".into());
+        let unknown =
+            || StoreError::Corrupt { table: "audit", column: "action or outcome", row: entry.action.to_owned() };
         let leaf = Leaf {
             seq: self.frontier.size(),
             time_micros: self.last_micros.max(now_micros),
@@ -85,6 +86,14 @@ impl Log {
         let replace = "INSERT INTO audit_head (id, frontier) VALUES (1, ?) \
             ON CONFLICT (id) DO UPDATE SET frontier = excluded.frontier";
         sql(replace, [self.frontier.encode().into()]).run(conn).map(drop)
+    }
+}
+
+/// Whether an entry can become a leaf. What may not fail in a batch is asked before it is handed over.
+pub(super) fn check_entry(entry: &SealedEntry) -> Result<(), StoreError> {
+    match (Action::from_code(entry.action), Outcome::from_code(entry.outcome)) {
+        (Some(_), Some(_)) => Ok(()),
+        _ => Err(StoreError::Unavailable("not an action or outcome of the audit log".into())),
     }
 }
 

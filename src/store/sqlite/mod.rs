@@ -16,6 +16,8 @@ mod rows;
 mod search;
 mod server;
 mod statement;
+#[cfg(test)]
+mod tests;
 mod tx;
 mod visibility;
 mod writer;
@@ -28,7 +30,6 @@ use diesel::prelude::*;
 use tokio::sync::Semaphore;
 
 pub use open::{OpenError, Settings};
-pub use search::TOTAL_LIMIT;
 
 use self::checkpoint::Checkpointer;
 use self::memory::Memory;

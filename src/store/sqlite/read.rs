@@ -288,7 +288,7 @@ pub(super) fn covers(conn: &mut SqliteConnection, file: FileId, scope: &AccessSc
 
 /// The number of a subject that documents have.
 pub(super) fn patient_number(conn: &mut SqliteConnection, patient: &str) -> Result<Option<PatientNumber>, StoreError> {
-    let query = "SELECT t.number FROM target t WHERE t.text = ? AND EXISTS (SELECT 1 FROM doc INDEXED BY doc_patient \
-        WHERE patient = t.number)";
-    Ok(sql(query, [patient.into()]).one::<i64>(conn)?.map(PatientNumber))
+    let query = "SELECT number FROM target WHERE text = ? \
+        AND EXISTS (SELECT 1 FROM doc INDEXED BY doc_patient WHERE patient = target.number)";
+    Ok(sql(query, [patient.into()]).one(conn)?.map(PatientNumber))
 }

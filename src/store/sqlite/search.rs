@@ -12,10 +12,8 @@ use crate::domain::policy::CodeTest;
 use crate::domain::principal::AccessScope;
 use crate::domain::query::{DateTest, Filter, Position, Prefix, Query, Sort, SortKey};
 use crate::domain::resource::{Kind, Stored, Target};
-use crate::store::{Page, StoreError};
+use crate::store::{Page, StoreError, TOTAL_LIMIT};
 
-/// Totals are exact up to here; one more stands for "more".
-pub const TOTAL_LIMIT: u64 = 10_000;
 /// Most rows of a page.
 const MAX_PAGE: usize = 1_000;
 /// Statements with more conditions are rare shapes and are not kept prepared.
@@ -64,6 +62,15 @@ fn rows(
     scope: &AccessScope,
     count: usize,
 ) -> Result<(Vec<(i64, Stored)>, bool), StoreError> {
+    let found: Vec<StoredRow> = page_statement(query, scope, count).rows(conn)?;
+    let more = found.len() > count;
+    let mut reading = Reading { conn, memory, committed: true };
+    let rows = found.into_iter().take(count).map(|row| reading.stored(row)).collect::<Result<Vec<_>, _>>()?;
+    Ok((rows, more))
+}
+
+/// The page and one row more, by which it is seen whether others follow.
+fn page_statement(query: &Query, scope: &AccessScope, count: usize) -> Sql {
     let order = Order::of(query);
     // Numbers of the page first, so that texts are read for the page alone.
     let mut page = sql("(SELECT ", []);
@@ -82,11 +89,7 @@ fn rows(
     if query.filters.len() > KEPT_FILTERS {
         statement.once();
     }
-    let found: Vec<StoredRow> = statement.rows(conn)?;
-    let more = found.len() > count;
-    let mut reading = Reading { conn, memory, committed: true };
-    let rows = found.into_iter().take(count).map(|row| reading.stored(row)).collect::<Result<Vec<_>, _>>()?;
-    Ok((rows, more))
+    statement
 }
 
 fn total(conn: &mut SqliteConnection, query: &Query, scope: &AccessScope) -> Result<u64, StoreError> {
@@ -331,9 +334,10 @@ fn code_test(test: &CodeTest) -> Sql {
 }
 
 fn any_of<T>(tests: &[T], condition: impl Fn(&T) -> Sql) -> Sql {
-    let mut all = sql("(0", []);
-    for test in tests {
-        all.push(" OR (", []);
+    // No harmless `0 OR` in front: with it no index would be used.
+    let mut all = sql(if tests.is_empty() { "(0" } else { "(" }, []);
+    for (number, test) in tests.iter().enumerate() {
+        all.push(if number == 0 { "(" } else { " OR (" }, []);
         all.append(condition(test));
         all.push(")", []);
     }
@@ -377,4 +381,60 @@ fn date_test(test: &DateTest, from: &'static str, until: &'static str) -> Sql {
         }
     }
     condition
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::id::ClientId;
+    use crate::domain::principal::{AttachmentUrl, ClientNumber, Interaction, Permissions, Principal, Reach};
+
+    fn scope(reach: Reach) -> AccessScope {
+        let mut permissions = Permissions::default();
+        permissions.grant(Kind::DocumentReference, Interaction::Search);
+        let client = ClientId::parse("a").unwrap();
+        let attachment_url = AttachmentUrl::Link;
+        let principal = Principal { client, number: ClientNumber(1), reach, permissions, attachment_url };
+        principal.may(Interaction::Search, Kind::DocumentReference).unwrap()
+    }
+
+    fn plan(filters: Vec<Filter>, key: SortKey, descending: bool, scope: &AccessScope) -> String {
+        let mut conn = SqliteConnection::establish(":memory:").unwrap();
+        super::super::open::migrate(&mut conn).unwrap();
+        let kind = Kind::DocumentReference;
+        let query = Query { kind, filters, sort: Sort { key, descending }, count: 20, after: None, as_of: None };
+        let mut statement = sql("EXPLAIN QUERY PLAN ", []);
+        statement.append(page_statement(&query, scope, 20));
+        let steps: Vec<(i64, i64, i64, String)> = statement.rows(&mut conn).unwrap();
+        steps.into_iter().map(|(_, _, _, step)| step + "\n").collect()
+    }
+
+    #[test]
+    fn each_search_walks_the_index_that_was_made_for_it() {
+        let all = scope(Reach { all: true, custodians: Vec::new() });
+        let own = scope(Reach::default());
+        let patient = || vec![Filter::Patient(vec![Target("Patient/1".to_owned())])];
+        let code = |code: &str| vec![CodeTest { system: None, code: Some(code.to_owned()) }];
+        let cases = [
+            (plan(patient(), SortKey::Date, true, &all), "SEARCH d USING COVERING INDEX doc_patient (patient=?"),
+            (plan(patient(), SortKey::Arrival, true, &own), "SEARCH d USING COVERING INDEX doc_patient (patient=?"),
+            (plan(vec![], SortKey::Arrival, true, &all), "SCAN d"),
+            (plan(vec![], SortKey::Arrival, true, &own), "SEARCH a USING PRIMARY KEY (party=?)"),
+            (plan(vec![], SortKey::Date, true, &all), "SCAN d USING COVERING INDEX doc_date"),
+            (plan(vec![], SortKey::Date, false, &all), "SCAN d USING COVERING INDEX doc_date_up"),
+            (plan(vec![], SortKey::Updated, true, &all), "SEARCH r USING COVERING INDEX res_updated (kind=?)"),
+            (
+                plan(vec![Filter::Identifier(code("1"))], SortKey::Arrival, true, &own),
+                "SEARCH identifier USING PRIMARY KEY (value=?)",
+            ),
+            (plan(vec![Filter::Type(code("1"))], SortKey::Date, true, &all), "SEARCH term USING COVERING INDEX"),
+            (plan(vec![Filter::Type(code("1"))], SortKey::Date, true, &all), "SCAN d USING COVERING INDEX doc_date"),
+        ];
+        for (plan, expected) in cases {
+            assert!(plan.contains(expected), "{expected} is not in\n{plan}");
+        }
+        let whole = plan(vec![], SortKey::Date, true, &all);
+        let inner = whole.split("SCAN p").next().unwrap_or_default();
+        assert!(!inner.contains("TEMP B-TREE"), "a page in index order is not sorted:\n{whole}");
+    }
 }

@@ -19,11 +19,13 @@ use crate::store::{ActivePolicy, Client, ClientKeys, Earlier, SealedEntry, Seale
 /// The longest that any link lives (`domain::link`): after it a revoked link needs no row any more.
 const LONGEST_LINK: Duration = Duration::from_secs(400 * 86_400);
 
+type KeyRow = (String, i64, Vec<u8>, i64, Option<i64>);
+
 /// Everything sealed.
 pub(super) fn keys(conn: &mut SqliteConnection) -> Result<Vec<SealedKey>, StoreError> {
     let query = "SELECT purpose, number, sealed, created, retires FROM server_key ORDER BY purpose, number";
-    let rows: Vec<(String, i64, Vec<u8>, i64, Option<i64>)> = sql(query, []).rows(conn)?;
-    let key = |(purpose, number, sealed, created, retires): (String, i64, Vec<u8>, i64, Option<i64>)| {
+    let rows: Vec<KeyRow> = sql(query, []).rows(conn)?;
+    let key = |(purpose, number, sealed, created, retires): KeyRow| {
         let number = at("server_key", &purpose).number("number", number)?;
         Ok(SealedKey { purpose, number, sealed, created: time(created), retires: retires.map(time) })
     };
@@ -224,9 +226,11 @@ pub(super) fn revoke(
     Ok(number)
 }
 
+type RevocationRow = (i64, String, Option<i64>, Option<String>, i64);
+
 /// Every revocation that counts.
 pub(super) fn epochs(conn: &mut SqliteConnection) -> Result<Epochs, StoreError> {
-    let rows: Vec<(i64, String, Option<i64>, Option<String>, i64)> =
+    let rows: Vec<RevocationRow> =
         sql("SELECT number, scope, subject, link, at FROM revocation ORDER BY number", []).rows(conn)?;
     let mut epochs = Epochs::default();
     for (number, code, subject, link, moment) in rows {
