@@ -29,7 +29,7 @@ impl ReadResource {
         Shown {
             version: self.stored.version,
             updated: self.stored.updated,
-            state: self.stored.document.as_ref().map(|document| document.state),
+            state: self.stored.version_state,
             addresses: &self.addresses,
         }
     }

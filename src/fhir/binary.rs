@@ -100,6 +100,7 @@ mod tests {
             version: 1,
             updated: Timestamp::default(),
             document: None,
+            version_state: None,
             files: vec![],
         };
         with_data(&stored, bytes)

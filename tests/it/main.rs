@@ -5,3 +5,9 @@
 mod blob_contract;
 #[cfg(test)]
 mod fhir_examples;
+#[cfg(test)]
+mod store_build;
+#[cfg(test)]
+mod store_contract;
+#[cfg(test)]
+mod store_sqlite;
