@@ -301,3 +301,10 @@ pub(super) fn sha256(bytes: &[u8]) -> [u8; 32] {
 fn short(digest: &[u8; 32]) -> String {
     hex::encode(digest.get(..3).unwrap_or_default())
 }
+
+impl Instance {
+    /// Ends in order when no server runs on it: the database closed, the folder let go.
+    pub async fn close(self) {
+        self.store.close().await;
+    }
+}
