@@ -99,6 +99,7 @@ mod tests {
             id,
             version: 1,
             updated: Timestamp::default(),
+            version_state: None,
             document: None,
             version_state: None,
             files: vec![],

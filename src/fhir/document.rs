@@ -60,8 +60,8 @@ impl Submitted {
         if let Some(refusal) = Refusal::of_all(issues) {
             return Err(refusal);
         }
-        let index = index(&object, base);
         let references = local_references("DocumentReference", &object, base);
+        let index = index(&object, base, &references);
         content::forget_data(&mut object);
         Ok(Self { object: object.into_owned(), index, contents, recipients, references })
     }
@@ -99,16 +99,26 @@ impl Submitted {
     }
 }
 
-fn index(object: &Object<'_>, base: &Base) -> Index {
+fn index(object: &Object<'_>, base: &Base, local: &[(String, Target)]) -> Index {
     let reference =
         |holder: Option<&Object<'_>>| holder.and_then(|one| one.text("reference")).map(|text| base.target(text));
     let context = object.object("context");
     let encounters = context.into_iter().flat_map(|context| context.objects("encounter"));
+    let encounters: Vec<Target> = encounters.filter_map(|encounter| reference(Some(encounter))).collect();
+    let (subject, custodian) = (reference(object.object("subject")), reference(object.object("custodian")));
+    let mut references: Vec<Target> = Vec::new();
+    for (_, target) in local {
+        let named = [&subject, &custodian].into_iter().flatten().chain(&encounters).chain(&references);
+        if !named.into_iter().any(|known| known == target) {
+            references.push(target.clone());
+        }
+    }
     Index {
         identifiers: identifiers(object.object("masterIdentifier").into_iter().chain(object.objects("identifier"))),
-        subject: reference(object.object("subject")),
-        encounters: encounters.filter_map(|encounter| reference(Some(encounter))).collect(),
-        custodian: reference(object.object("custodian")),
+        subject,
+        encounters,
+        custodian,
+        references,
         status: object.text("status").map(str::to_owned),
         kind: object.object("type").map(codings).unwrap_or_default(),
         category: object.objects("category").flat_map(codings).collect(),

@@ -29,10 +29,9 @@ fn targets(texts: &[&str]) -> Vec<Target> {
 fn parameters_are_filters_and_lists_are_alternatives() {
     assert_eq!(filters("patient=1,Patient/2"), [Filter::Patient(targets(&["Patient/1", "Patient/2"]))]);
     assert_eq!(filters("subject:Group=1"), [Filter::Subject(targets(&["Group/1"]))]);
-    assert_eq!(
-        filters("subject=1"),
-        [Filter::Subject(targets(&["Patient/1", "Practitioner/1", "Group/1", "Device/1"]))]
-    );
+    let Some(Filter::Subject(mut any)) = filters("subject=1").pop() else { panic!("a subject") };
+    any.sort();
+    assert_eq!(any, targets(&["Device/1", "Group/1", "Patient/1", "Practitioner/1"]));
     let identifier = CodeTest { system: Some("urn:oid:1".into()), code: Some("a,b".into()) };
     assert_eq!(filters("patient.identifier=urn:oid:1%7Ca%5C,b"), [Filter::PatientIdentifier(vec![identifier])]);
     assert_eq!(filters("date=ge2024-01-01&date=lt2024-02-01").len(), 2);
