@@ -80,7 +80,8 @@ pub struct Grants(pub Recorder);
 impl GrantEntries for Grants {
     fn entry(&self, record: &GrantRecord<'_>) -> SealedEntry {
         // An entry that cannot be sealed is one that no store takes: then no token is given either.
-        let refused = || SealedEntry { action: "", outcome: "", commitment: [0; 32], cells: Vec::new(), patients: Vec::new() };
+        let refused =
+            || SealedEntry { action: "", outcome: "", commitment: [0; 32], cells: Vec::new(), patients: Vec::new() };
         self.0.seal(&record.to_entry()).unwrap_or_else(|_unavailable| refused())
     }
 }
@@ -93,9 +94,7 @@ pub struct KeySets(pub Egress);
 impl FetchKeys for KeySets {
     async fn fetch(&self, uri: &str) -> Result<Fetched, FetchFailed> {
         match self.0.get_json(uri).await {
-            Ok(answer) => {
-                Ok(Fetched { body: answer.body, cache_control: answer.cache_control, age: answer.age })
-            }
+            Ok(answer) => Ok(Fetched { body: answer.body, cache_control: answer.cache_control, age: answer.age }),
             Err(error) => Err(FetchFailed(error.to_string())),
         }
     }

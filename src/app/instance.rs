@@ -144,13 +144,8 @@ impl Instance {
             Some(new) => delivery.apply_policy(&Actor::Server, new).await?,
             None => delivery.policy().short_digest.clone(),
         };
-        let found = Found {
-            health,
-            new_log,
-            policy: (digest, seed.seeded),
-            tree: checked,
-            differing_policy: seed.differs,
-        };
+        let found =
+            Found { health, new_log, policy: (digest, seed.seeded), tree: checked, differing_policy: seed.differs };
         Ok(Self { folder, settings, base, nature, vault, store, blobs, keys, delivery, found })
     }
 }
@@ -200,12 +195,7 @@ pub(super) fn open_failure(error: &OpenError) -> StartFailure {
     }
 }
 
-async fn check_log(
-    store: &dyn Store,
-    keys: &KeyRing,
-    folder: &Path,
-    origin: &str,
-) -> Result<Frontier, StartFailure> {
+async fn check_log(store: &dyn Store, keys: &KeyRing, folder: &Path, origin: &str) -> Result<Frontier, StartFailure> {
     let outside = log_check::in_folder(folder).map_err(|(path, error)| super::folder::not_usable(&path, &error))?;
     let key = keys.checkpoint()?.verifying_key().clone();
     let against = Against { origin: origin.to_owned(), key, cells: keys.cells()?, outside };

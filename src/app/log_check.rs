@@ -112,11 +112,7 @@ pub async fn check(
     Ok(Checked { report: verifier.finish(frontier), tree })
 }
 
-fn feed_checkpoints(
-    verifier: &mut Verifier,
-    stored: &[(u64, String)],
-    outside: &[Vec<u8>],
-) -> Result<(), TooLate> {
+fn feed_checkpoints(verifier: &mut Verifier, stored: &[(u64, String)], outside: &[Vec<u8>]) -> Result<(), TooLate> {
     for (size, note) in stored {
         let parsed = SignedCheckpoint::parse(note.as_bytes());
         let root = parsed.as_ref().map(|signed| signed.unverified().root).unwrap_or_default();
@@ -137,8 +133,7 @@ pub fn in_folder(folder: &Path) -> Result<Vec<Vec<u8>>, (PathBuf, std::io::Error
         Err(error) => return Err((folder.to_owned(), error)),
     };
     let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-    let mut names: Vec<String> =
-        names.filter(|name| name.starts_with(CHECKPOINT) && name != CHECKPOINT_KEY).collect();
+    let mut names: Vec<String> = names.filter(|name| name.starts_with(CHECKPOINT) && name != CHECKPOINT_KEY).collect();
     // `checkpoint` before `checkpoint-2026-11-23`: reversed, the newest day is first and the newest of all last.
     names.sort_unstable_by(|one, other| other.cmp(one));
     if names.len() > MOST_FILES {

@@ -122,7 +122,11 @@ impl Commands {
     async fn look_at(&self, uri: &str) -> Result<(), String> {
         let fetched = self.fetch.fetch(uri).await.map_err(|error| error.to_string())?;
         let set = KeySet::parse(&fetched.body).map_err(|fault| format!("the key set {}", fault.as_str()))?;
-        if set.keys().is_empty() { Err("the key set has no key that can be used (RS384, ES384)".to_owned()) } else { Ok(()) }
+        if set.keys().is_empty() {
+            Err("the key set has no key that can be used (RS384, ES384)".to_owned())
+        } else {
+            Ok(())
+        }
     }
 
     async fn apply(&self, uid: u32, text: String, file: &str, reason: String) -> Result<Response, Refusal> {

@@ -172,7 +172,8 @@ fn local_address(listener: &TcpListener) -> Result<SocketAddr, StartFailure> {
 /// The way out, for key sets.
 pub(super) fn way_out(settings: &Settings) -> Result<Arc<dyn FetchKeys>, StartFailure> {
     let rules = EgressRules { allow: settings.egress.allow.clone(), allow_http: settings.egress.allow_http };
-    let egress = Egress::new(rules).map_err(|error| StartFailure::machine("outgoing requests cannot be set up", &error))?;
+    let egress =
+        Egress::new(rules).map_err(|error| StartFailure::machine("outgoing requests cannot be set up", &error))?;
     Ok(Arc::new(KeySets(egress)))
 }
 
@@ -250,7 +251,7 @@ fn start_workers(instance: &Instance, refusals: &Arc<Refusals>) -> Result<Worker
         instance.found.tree.clone(),
     );
     let refusals = Arc::clone(refusals);
-    let counted = Arc::new(move || refusals.drain());
+    let counted = Arc::new(move || refusals.drain(false));
     Ok(Workers::start(&instance.delivery, checkpointer, counted))
 }
 
@@ -264,4 +265,20 @@ fn start_control(
     let place = Place::choose(folder.path(), runtime, &std::env::temp_dir()).map_err(|error| failed(&error))?;
     let operations = Arc::clone(commands) as Arc<dyn Operations>;
     Listener::start(folder.path(), place, folder.owner()?, operations).map_err(|error| failed(&error))
+}
+
+/// What commands do on a folder that no server holds.
+///
+/// # Errors
+/// The way out cannot be set up.
+pub fn local_commands(instance: &Instance) -> Result<Arc<dyn Operations>, StartFailure> {
+    let status = StatusView {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        base: instance.base.as_str().to_owned(),
+        listen: String::new(),
+        pid: std::process::id(),
+    };
+    let fetch = way_out(&instance.settings)?;
+    let allow_http = instance.settings.egress.allow_http;
+    Ok(Arc::new(Commands::new(Arc::clone(&instance.delivery), fetch, status, allow_http)))
 }

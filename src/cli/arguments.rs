@@ -287,7 +287,9 @@ pub(crate) struct PolicyApply {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Links {
     /// Cut access at once, running transfers included, and say whom it touched
-    #[command(after_help = "Example:\n  daylily links revoke --client ward-viewer --reason \"lost laptop, ticket 4711\"")]
+    #[command(
+        after_help = "Example:\n  daylily links revoke --client ward-viewer --reason \"lost laptop, ticket 4711\""
+    )]
     Revoke(LinksRevoke),
 }
 
@@ -348,7 +350,9 @@ pub(crate) enum Audit {
     #[command(after_help = "Example:\n  daylily audit verify --checkpoint ../elsewhere/checkpoint-2026-11-01")]
     Verify(AuditVerify),
     /// Hand out the record: who saw what, when
-    #[command(after_help = "Example:\n  echo Patient/4711 | daylily audit export --patient - --format csv > access.csv")]
+    #[command(
+        after_help = "Example:\n  echo Patient/4711 | daylily audit export --patient - --format csv > access.csv"
+    )]
     Export(AuditExport),
 }
 

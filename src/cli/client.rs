@@ -18,11 +18,24 @@ pub(super) async fn run(command: Client, terminal: &Terminal, nature: &Nature) -
         Client::List { place } => list(&place, terminal, nature).await,
         Client::Show(one) => show(one, terminal, nature).await,
         Client::Disable(one) => {
-            change(one, ClientChange::Disable, "disabled: {id} gets no token any more; tokens and links that it holds have ended", terminal, nature)
-                .await
+            change(
+                one,
+                ClientChange::Disable,
+                "disabled: {id} gets no token any more; tokens and links that it holds have ended",
+                terminal,
+                nature,
+            )
+            .await
         }
         Client::Enable(one) => {
-            change(one, ClientChange::Enable, "enabled: {id} may get tokens again; links that it held stay withdrawn", terminal, nature).await
+            change(
+                one,
+                ClientChange::Enable,
+                "enabled: {id} may get tokens again; links that it held stay withdrawn",
+                terminal,
+                nature,
+            )
+            .await
         }
         Client::Rotate(rotate) => self::rotate(rotate, terminal, nature).await,
     }
@@ -141,11 +154,7 @@ async fn change(
     Ok(0)
 }
 
-async fn perform(
-    settings: &crate::config::Settings,
-    nature: &Nature,
-    request: Request,
-) -> Result<ClientView, Failure> {
+async fn perform(settings: &crate::config::Settings, nature: &Nature, request: Request) -> Result<ClientView, Failure> {
     match backend::perform(settings, nature, request).await? {
         Response::Client(client) => Ok(client),
         _ => Err(backend::unexpected()),
@@ -158,7 +167,8 @@ fn notes(client: &ClientView, made: Option<&Made>, terminal: &Terminal) {
         terminal.warn_issue(&issue.severity(Severity::Warning));
     }
     if client.reach.iter().any(|reach| reach == "all") {
-        terminal.warn("it sees every document", "give it `--reach custodian=…` or leave `--reach` out, if less will do");
+        terminal
+            .warn("it sees every document", "give it `--reach custodian=…` or leave `--reach` out, if less will do");
     }
     if let Some(made) = made {
         let path = made.path.display();
@@ -184,8 +194,7 @@ fn may(client: &ClientView) -> String {
         [one] => (*one).to_owned(),
         [most @ .., last] => format!("{} and {last}", most.join(", ")),
     };
-    let custodians: Vec<&str> =
-        client.reach.iter().filter_map(|reach| reach.strip_prefix("custodian=")).collect();
+    let custodians: Vec<&str> = client.reach.iter().filter_map(|reach| reach.strip_prefix("custodian=")).collect();
     let which = if client.reach.iter().any(|reach| reach == "all") {
         "every document".to_owned()
     } else if custodians.is_empty() {

@@ -80,13 +80,8 @@ pub(super) fn settings(place: &Place, flags: Vec<FlagValue>, dev: bool) -> Resul
         Some(path) => Some((path.display().to_string(), file("--config", path)?)),
         None => None,
     };
-    let sources = Sources {
-        file,
-        environment: environment(),
-        flags,
-        data_dir: place.data_dir.clone().unwrap_or_default(),
-        dev,
-    };
+    let sources =
+        Sources { file, environment: environment(), flags, data_dir: place.data_dir.clone().unwrap_or_default(), dev };
     Settings::load(&sources).map_err(Failure::new)
 }
 

@@ -12,9 +12,7 @@ use crate::domain::refusal::{Code, Issue, nearest};
 /// version).
 pub(crate) fn failure_of(error: &Error, words: &[String]) -> Option<Failure> {
     let failure = match error.kind() {
-        ErrorKind::DisplayHelp
-        | ErrorKind::DisplayVersion
-        | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
             return None;
         }
         ErrorKind::UnknownArgument | ErrorKind::InvalidSubcommand => unknown(error, words),
@@ -26,19 +24,22 @@ pub(crate) fn failure_of(error: &Error, words: &[String]) -> Option<Failure> {
         ErrorKind::ValueValidation => invalid(error, words),
         ErrorKind::InvalidValue => {
             let allowed = strings(error, ContextKind::ValidValue).join(", ");
-            let fault = if allowed.is_empty() { "needs a value".to_owned() } else { format!("must be one of {allowed}") };
+            let fault =
+                if allowed.is_empty() { "needs a value".to_owned() } else { format!("must be one of {allowed}") };
             Failure::flag(&flag(error), &fault, &see_help(words))
         }
-        ErrorKind::MissingSubcommand => {
-            Failure::flag(&command(words), "needs a command after it", &see_help(words))
-        }
+        ErrorKind::MissingSubcommand => Failure::flag(&command(words), "needs a command after it", &see_help(words)),
         _ => Failure::flag(&flag(error), "is not written as it must be", &see_help(words)),
     };
     Some(failure)
 }
 
 fn unknown(error: &Error, words: &[String]) -> Failure {
-    let kind = if error.kind() == ErrorKind::UnknownArgument { ContextKind::InvalidArg } else { ContextKind::InvalidSubcommand };
+    let kind = if error.kind() == ErrorKind::UnknownArgument {
+        ContextKind::InvalidArg
+    } else {
+        ContextKind::InvalidSubcommand
+    };
     let given = strings(error, kind).into_iter().next().unwrap_or_default();
     let name = given.split(['=', ' ']).next().unwrap_or_default().to_owned();
     let known = known_names(words);
@@ -65,7 +66,8 @@ fn invalid(error: &Error, words: &[String]) -> Failure {
     let flag = flag(error);
     let stdin = matches!(flag.as_str(), "--link" | "--patient");
     if stdin {
-        let cure = format!("write it like `{flag} -` and paste the value; what stands on a command line stays in its history");
+        let cure =
+            format!("write it like `{flag} -` and paste the value; what stands on a command line stays in its history");
         return Failure::flag(&flag, STDIN_ONLY, &cure);
     }
     Failure::flag(&flag, "has a value that cannot be read", &see_help(words))
@@ -120,7 +122,13 @@ fn known_names(words: &[String]) -> Vec<String> {
         at = next;
     }
     let commands = at.get_subcommands().map(|command| command.get_name().to_owned());
-    commands.chain(long_flags(&at)).chain(globals).chain(["--help".to_owned()]).collect::<std::collections::BTreeSet<_>>().into_iter().collect()
+    commands
+        .chain(long_flags(&at))
+        .chain(globals)
+        .chain(["--help".to_owned()])
+        .collect::<std::collections::BTreeSet<_>>()
+        .into_iter()
+        .collect()
 }
 
 fn long_flags(command: &clap::Command) -> Vec<String> {
@@ -148,7 +156,10 @@ mod tests {
     #[test]
     fn an_unknown_flag_or_command_is_told_with_the_nearest() {
         let (text, exit) = told("serve --lisen 127.0.0.1:1");
-        assert_eq!((text.as_str(), exit), ("error[flag-unknown]: there is no command or flag `--lisen`\n  = cure: use --listen\n", 2));
+        assert_eq!(
+            (text.as_str(), exit),
+            ("error[flag-unknown]: there is no command or flag `--lisen`\n  = cure: use --listen\n", 2)
+        );
         let (text, _) = told("server");
         assert!(text.contains("`server`") && text.contains("use serve"), "{text}");
         let (text, _) = told("links rewoke");

@@ -56,9 +56,8 @@ fn check(path: &Path, terminal: &Terminal) -> Result<u8, Failure> {
 async fn explain(explain: PolicyExplain, terminal: &Terminal, nature: &Nature) -> Result<u8, Failure> {
     let document = input::file("--document", &explain.document)?;
     let client = explain.client.as_deref().unwrap_or("any");
-    let client = ClientId::parse(client).ok_or_else(|| {
-        Failure::flag("--client", "must be a client's id", "write it like `--client ward-viewer`")
-    })?;
+    let client = ClientId::parse(client)
+        .ok_or_else(|| Failure::flag("--client", "must be a client's id", "write it like `--client ward-viewer`"))?;
     let (name, text) = match &explain.policy {
         Some(path) => (path.display().to_string(), input::file("--policy", path)?),
         None => {
@@ -144,7 +143,11 @@ async fn apply(apply: PolicyApply, terminal: &Terminal, nature: &Nature) -> Resu
     if apply.dry_run {
         let now = active(&settings, nature).await?;
         let same = now.text == text;
-        terminal.say(if same { "would change nothing: it is the active policy" } else { "would replace the active policy" });
+        terminal.say(if same {
+            "would change nothing: it is the active policy"
+        } else {
+            "would replace the active policy"
+        });
         return Ok(0);
     }
     let request = Request::PolicyApply { text, file: name.clone(), reason: apply.reason };

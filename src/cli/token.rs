@@ -30,8 +30,10 @@ pub(super) async fn run(token: Token, terminal: &Terminal, nature: &Nature) -> R
     let key = input::secret_file("--key", &token.key)?;
     let base = base_url(&token)?;
     let endpoint = Endpoints::at(base.as_str()).token;
-    let assertion = assertion_for(&client, &key, &endpoint, nature.clock.as_ref(), nature.entropy.as_ref())
-        .map_err(|_| Failure::file("--key", "it is no key file", "give the file that `client add --generate-key` made"))?;
+    let assertion =
+        assertion_for(&client, &key, &endpoint, nature.clock.as_ref(), nature.entropy.as_ref()).map_err(|_| {
+            Failure::file("--key", "it is no key file", "give the file that `client add --generate-key` made")
+        })?;
     let http = Client::builder().timeout(PATIENCE).no_proxy().build();
     let http = http.map_err(|_| Failure::other(Code::ServerFault, "TLS could not be set up on this machine"))?;
     let scope = token.scope.as_deref().unwrap_or(ALL_SCOPES);
@@ -46,7 +48,13 @@ pub(super) async fn run(token: Token, terminal: &Terminal, nature: &Nature) -> R
 
 fn base_url(token: &Token) -> Result<BaseUrl, Failure> {
     if let Some(given) = &token.base_url {
-        let wrong = || Failure::flag("--base-url", "must be an http or https URL", "write it like `--base-url http://localhost:8080`");
+        let wrong = || {
+            Failure::flag(
+                "--base-url",
+                "must be an http or https URL",
+                "write it like `--base-url http://localhost:8080`",
+            )
+        };
         return BaseUrl::parse(given).ok_or_else(wrong);
     }
     let settings = input::settings(&token.place, Vec::new(), false)?;

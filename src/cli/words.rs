@@ -100,9 +100,14 @@ mod tests {
 
     #[test]
     fn numbers_have_commas_between_thousands() {
-        for (value, text) in
-            [(0, "0"), (999, "999"), (1_000, "1,000"), (12_480, "12,480"), (284_112, "284,112"), (1_204_331, "1,204,331")]
-        {
+        for (value, text) in [
+            (0, "0"),
+            (999, "999"),
+            (1_000, "1,000"),
+            (12_480, "12,480"),
+            (284_112, "284,112"),
+            (1_204_331, "1,204,331"),
+        ] {
             assert_eq!(number(value), text);
         }
         assert_eq!((counted(1, "link"), counted(318, "link")), ("1 link".to_owned(), "318 links".to_owned()));

@@ -12,9 +12,9 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 
+use super::Operations;
 use super::place::{Place, forget};
 use super::protocol::{Reply, Request};
-use super::Operations;
 use crate::domain::refusal::{Code, Issue, Refusal};
 
 /// The longest line that is read: a policy text or key set and what is around it.

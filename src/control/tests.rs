@@ -116,7 +116,10 @@ fn requests_read_back_as_they_were() {
     let requests = [
         Request::Status,
         Request::ClientList,
-        Request::ClientChange { id: "a".to_owned(), change: ClientChange::Rotate(KeysGiven::JwksUri("https://a".to_owned())) },
+        Request::ClientChange {
+            id: "a".to_owned(),
+            change: ClientChange::Rotate(KeysGiven::JwksUri("https://a".to_owned())),
+        },
         Request::LinksRevoke { aim: RevocationAim::All, reason: "r".to_owned(), state: false, preview: true },
         Request::AuditExport { patient: Some("Patient/1".to_owned()), from: None, to: None },
     ];

@@ -123,7 +123,6 @@ fn index(object: &Object<'_>, base: &Base, local: &[(String, Target)]) -> Index 
         kind: object.object("type").map(codings).unwrap_or_default(),
         category: object.objects("category").flat_map(codings).collect(),
         date: object.text("date").and_then(date::span),
-        references: local_references("DocumentReference", object, base).into_iter().map(|(_, target)| target).collect(),
     }
 }
 

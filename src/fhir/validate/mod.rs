@@ -95,7 +95,8 @@ fn unknown_type(object: &Object<'_>) -> Issue {
     Issue::new(Code::ResourceTypeUnknown).fill("nearest", report::Nearest(near))
 }
 
-fn unreadable(fault: &Fault) -> Issue {
+/// Why a body is no JSON that is read here.
+pub fn unreadable(fault: &Fault) -> Issue {
     match &fault.kind {
         FaultKind::Syntax(what) => Issue::new(Code::BodyMalformed)
             .fill("format", "JSON")
