@@ -7,12 +7,14 @@ use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
 
+use super::failure::StartFailure;
 use crate::domain::audit::note::{MAX_NOTE, SignedCheckpoint};
 use crate::domain::audit::verify::{
     Finding, NoteFault, Report, Row, Source, StoredCheckpoint, TooLate, Trust, Verifier,
 };
 use crate::domain::audit::{CellKey, Frontier, VerifyingKey};
 use crate::domain::refusal::Issue;
+use crate::store::sqlite::LogReader;
 use crate::store::{AuditHead, AuditRow, Store, StoreError};
 
 /// Rows that are read at once.
@@ -196,4 +198,27 @@ pub fn issue_of(finding: &Finding) -> Issue {
         },
         Finding::Entry { seq, .. } => issue.fill("n", seq),
     }
+}
+
+#[async_trait]
+impl LogSource for LogReader {
+    async fn rows(&self, first: u64, limit: usize) -> Result<Vec<AuditRow>, StoreError> {
+        Self::rows(self, first, limit).await
+    }
+
+    async fn head(&self) -> Result<AuditHead, StoreError> {
+        Self::head(self).await
+    }
+
+    async fn checkpoints(&self) -> Result<Vec<(u64, String)>, StoreError> {
+        Self::checkpoints(self).await
+    }
+}
+
+/// The log of a database, opened for reading.
+///
+/// # Errors
+/// As opening a store.
+pub fn open_log(database: &Path) -> Result<LogReader, StartFailure> {
+    LogReader::open(database).map_err(|error| super::instance::open_failure(&error))
 }
