@@ -172,6 +172,11 @@ impl Delivery {
         self.clock.now()
     }
 
+    /// Downloads that run now.
+    pub fn running_downloads(&self) -> usize {
+        self.transfers.count(|_| true)
+    }
+
     /// The terms.
     pub fn terms(&self) -> &Terms {
         &self.terms

@@ -189,6 +189,13 @@ impl Issue {
         self
     }
 
+    /// A message of its own instead of the table's, for one that was filled elsewhere (the other end of the control socket).
+    #[must_use]
+    pub fn message_text(mut self, message: impl Into<String>) -> Self {
+        self.message = message.into();
+        self
+    }
+
     /// A cure of its own instead of the table's.
     #[must_use]
     pub fn cure_text(mut self, cure: impl Into<String>) -> Self {

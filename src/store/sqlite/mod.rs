@@ -8,6 +8,7 @@ mod implementation;
 mod intern;
 mod lifecycle;
 mod log;
+mod log_reader;
 mod memory;
 mod open;
 mod purge;
@@ -29,6 +30,7 @@ use std::sync::atomic::AtomicBool;
 use diesel::prelude::*;
 use tokio::sync::Semaphore;
 
+pub use log_reader::LogReader;
 pub use open::{OpenError, Settings};
 
 use self::checkpoint::Checkpointer;
