@@ -4,6 +4,7 @@ mod arguments;
 mod audit;
 mod backend;
 mod client;
+mod demo;
 mod input;
 mod links;
 mod message;
@@ -48,7 +49,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
 async fn dispatch(command: Command, terminal: &Terminal) -> Result<u8, Failure> {
     let nature = Nature { clock: Arc::new(SystemClock::new()), entropy: Arc::new(SystemEntropy) };
     match command {
-        Command::Demo(_) | Command::Doctor(_) => Ok(1),
+        Command::Demo(demo) => Box::pin(demo::run(demo, terminal, nature)).await,
+        Command::Doctor(_) => Ok(1),
         Command::Serve(serve) => Box::pin(serve::run(serve, terminal, nature)).await,
         Command::Client(client) => Box::pin(client::run(client, terminal, &nature)).await,
         Command::Token(token) => Box::pin(token::run(token, terminal, &nature)).await,

@@ -94,6 +94,11 @@ pub(crate) fn rfc3339_micros(micros: u64) -> String {
     moment.map_or_else(String::new, |moment| moment.to_rfc3339_opts(SecondsFormat::Micros, true))
 }
 
+/// A text inside single quotes of a shell.
+pub(crate) fn shell(text: &str) -> String {
+    text.replace('\'', "'\\''")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
