@@ -1,1 +1,7 @@
-fn main() {}
+//! `daylily`: see `daylily --help`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    ExitCode::from(daylily::cli::run(std::env::args_os()))
+}

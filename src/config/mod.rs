@@ -32,3 +32,33 @@ pub fn environment() -> BTreeMap<String, String> {
         .filter(|(name, _)| name.starts_with("DAYLILY_") && name.contains("__"))
         .collect()
 }
+
+/// What the environment says of the terminal and of this user's session.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Surroundings {
+    /// `NO_COLOR` is set and not empty (no-color.org).
+    pub no_color: bool,
+    /// `TERM` is `dumb`.
+    pub dumb_terminal: bool,
+    /// The locale of characters (`LC_ALL`, `LC_CTYPE`, `LANG`, the first that is set) is a UTF-8 one, or none is set.
+    pub utf8: bool,
+    /// `XDG_RUNTIME_DIR`: a folder of this user for sockets.
+    pub runtime_dir: Option<std::path::PathBuf>,
+}
+
+/// Reads [`Surroundings`] of this process.
+#[expect(clippy::disallowed_methods, reason = "the one place where the environment is read")]
+pub fn surroundings() -> Surroundings {
+    let given = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+    let locale = ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().find_map(given);
+    let utf8 = locale.is_none_or(|locale| {
+        let locale = locale.to_string_lossy().to_ascii_lowercase();
+        locale.contains("utf-8") || locale.contains("utf8")
+    });
+    Surroundings {
+        no_color: given("NO_COLOR").is_some(),
+        dumb_terminal: given("TERM").is_some_and(|term| term == "dumb"),
+        utf8,
+        runtime_dir: given("XDG_RUNTIME_DIR").map(std::path::PathBuf::from),
+    }
+}

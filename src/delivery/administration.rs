@@ -79,7 +79,8 @@ impl Delivery {
         let entry = by(operator, action).with("registered", client.id.as_str());
         let (number, disabled) = (client.number, client.disabled);
         if disabled {
-            let sealed = self.recorder.seal(&by(operator, Action::LinkRevoke).with("registered", client.id.as_str()))?;
+            let sealed =
+                self.recorder.seal(&by(operator, Action::LinkRevoke).with("registered", client.id.as_str()))?;
             let revoked = self.store.revoke(Scope::Client(number), self.clock.now(), "client disabled", sealed).await;
             revoked.map_err(store_failure)?;
         }
@@ -129,8 +130,7 @@ impl Delivery {
             self.recorder.record(&entry).await?;
             return Ok(Revoked { number: 0, links: 0, cut: 0, clients: Vec::new() });
         };
-        let sealed = self.recorder.seal(&entry)?;
-        let number = self.store.revoke(scope.clone(), now, reason, sealed).await.map_err(store_failure)?;
+        let number = self.cut(scope.clone(), reason, &entry).await?;
         if let (true, Some(document)) = (state, &document) {
             self.revoke_document(document, &Actor::OsUser(operator.uid), reason, &entry).await?;
         }
@@ -192,9 +192,9 @@ impl Delivery {
             let covered = match scope {
                 Scope::All => true,
                 Scope::Link(id) => *id == link.id,
-                Scope::Client(number) => {
-                    ClientId::parse(&link.client).and_then(|id| self.store.client(&id)).is_some_and(|c| c.number == *number)
-                }
+                Scope::Client(number) => ClientId::parse(&link.client)
+                    .and_then(|id| self.store.client(&id))
+                    .is_some_and(|c| c.number == *number),
                 Scope::Document(number) => document.is_some_and(|document| document.number == *number),
                 Scope::Patient(number) => document.is_some_and(|document| document.patient == Some(*number)),
             };

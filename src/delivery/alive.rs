@@ -4,9 +4,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::failure::store_failure;
 use super::Delivery;
-use crate::domain::audit::{Cells, Detail, Group, Leaf, Object};
+use super::failure::store_failure;
+use crate::domain::audit::cell::Cells;
+use crate::domain::audit::detail::{Detail, Object};
+use crate::domain::audit::{Group, Leaf};
 use crate::domain::clock::Timestamp;
 use crate::domain::id::{FileId, LinkId};
 use crate::domain::refusal::Refusal;
@@ -35,7 +37,11 @@ pub struct GivenLink {
 
 impl Delivery {
     /// Links of a document's files that were given and whose time is not over.
-    pub(super) async fn links_alive(&self, document: &DocumentFacts, now: Timestamp) -> Result<Vec<GivenLink>, Refusal> {
+    pub(super) async fn links_alive(
+        &self,
+        document: &DocumentFacts,
+        now: Timestamp,
+    ) -> Result<Vec<GivenLink>, Refusal> {
         let mut found = BTreeMap::new();
         let Some(subject) = &document.subject else {
             self.look_back(now, &mut |link| keep(&mut found, link)).await?;
@@ -53,7 +59,11 @@ impl Delivery {
     }
 
     /// Every link that was given and whose time is not over, newest entries first.
-    pub(super) async fn look_back(&self, now: Timestamp, take: &mut (dyn FnMut(GivenLink) + Send)) -> Result<(), Refusal> {
+    pub(super) async fn look_back(
+        &self,
+        now: Timestamp,
+        take: &mut (dyn FnMut(GivenLink) + Send),
+    ) -> Result<(), Refusal> {
         let mut end = self.store.audit_head().await.map_err(store_failure)?.size;
         let mut looked = 0;
         while end > 0 && looked < LOOKED_AT_MOST {
@@ -71,7 +81,11 @@ impl Delivery {
         Ok(())
     }
 
-    async fn of_document(&self, found: BTreeMap<LinkId, GivenLink>, document: &DocumentFacts) -> Result<Vec<GivenLink>, Refusal> {
+    async fn of_document(
+        &self,
+        found: BTreeMap<LinkId, GivenLink>,
+        document: &DocumentFacts,
+    ) -> Result<Vec<GivenLink>, Refusal> {
         let mut kept = Vec::new();
         for link in found.into_values() {
             let facts = self.store.file(link.file).await.map_err(store_failure)?;

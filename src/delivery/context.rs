@@ -33,8 +33,8 @@ impl Delivery {
     /// resource that the caller cannot see.
     pub async fn put(&self, caller: &Caller, put: PutContext<'_>) -> Result<CreatedResource, Refusal> {
         let scope = caller.principal.may(Interaction::Update, put.kind)?;
-        let expectation = Expectation::Update(put.kind.as_str(), put.id.as_str());
-        let submitted = Submitted::read(validate::read(put.body, expectation)?, &self.terms.base_url)?;
+        let expectation = Expectation::Update(super::documents::resource_type(put.kind), put.id.as_str());
+        let submitted = Submitted::read(validate::read(put.body, expectation)?, &self.terms.base)?;
         self.write_context(caller, &scope, put.kind, put.id.clone(), submitted, (true, put.if_match), None).await
     }
 
@@ -47,7 +47,7 @@ impl Delivery {
         resource: Resource<'_>,
         idempotency: Option<Idempotency>,
     ) -> Result<CreatedResource, Refusal> {
-        let submitted = Submitted::read(resource, &self.terms.base_url)?;
+        let submitted = Submitted::read(resource, &self.terms.base)?;
         let id = ResourceId::random(self.entropy.as_ref());
         self.write_context(caller, scope, kind, id, submitted, (false, None), idempotency).await
     }

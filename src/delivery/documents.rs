@@ -1,8 +1,6 @@
 //! Taking a document in: policy decides, bytes are stored sealed, and one commit makes document, files, scan job and audit entry
 //! durable together. What fails before that commit leaves nothing behind.
 
-use bytes::Bytes;
-
 use super::failure::{blob_failure, size_words, store_failure};
 use super::offers::{about_subject, closed, not_found};
 use super::{Caller, Delivery, ReadResource};
@@ -15,6 +13,7 @@ use crate::domain::principal::{AccessScope, Interaction};
 use crate::domain::refusal::{Code, Issue, Refusal, Severity};
 use crate::domain::resource::{FileFacts, Kind, NewFile, Target};
 use crate::fhir::document::{Content, FileNote, Source, Submitted};
+use crate::fhir::tables::ResourceType;
 use crate::fhir::validate::{self, Expectation};
 use crate::store::{Earlier, Idempotency, NewDocument, StoreError};
 
@@ -43,17 +42,23 @@ impl Delivery {
     /// # Errors
     /// `scope-insufficient`; all that validation finds; `content-…`, `source-refused`; `idempotency-key-reused`;
     /// `storage-full`; failures of the parts.
-    pub async fn create(&self, caller: &Caller, kind: Kind, body: &[u8], idempotency: Option<&str>) -> Result<CreatedResource, Refusal> {
+    pub async fn create(
+        &self,
+        caller: &Caller,
+        kind: Kind,
+        body: &[u8],
+        idempotency: Option<&str>,
+    ) -> Result<CreatedResource, Refusal> {
         let scope = caller.principal.may(Interaction::Create, kind)?;
         let remembered = self.remembered(caller, kind, body, idempotency).await?;
         let idempotency = match remembered {
             Remembered::Answered(earlier) => return self.again(earlier, &scope).await,
             Remembered::New(idempotency) => idempotency,
         };
-        let resource = validate::read(body, Expectation::Create(kind.as_str()))?;
+        let resource = validate::read(body, Expectation::Create(resource_type(kind)))?;
         match kind {
             Kind::DocumentReference => {
-                let submitted = Submitted::read(resource, &self.terms.base_url)?;
+                let submitted = Submitted::read(resource, &self.terms.base)?;
                 self.create_document(caller, &scope, submitted, idempotency).await
             }
             Kind::Binary => self.create_binary(caller, resource, idempotency).await,
@@ -126,7 +131,13 @@ impl Delivery {
     }
 
     /// Stores what comes with the document, and finds what it names.
-    async fn gather(&self, caller: &Caller, submitted: &Submitted, decision: &Decision, subject: Option<&Target>) -> Result<Gathered, Refusal> {
+    async fn gather(
+        &self,
+        caller: &Caller,
+        submitted: &Submitted,
+        decision: &Decision,
+        subject: Option<&Target>,
+    ) -> Result<Gathered, Refusal> {
         let mut gathered = Gathered::default();
         let outcome = self.gather_each(caller, submitted, decision, subject, &mut gathered).await;
         if let Err(refusal) = outcome {
@@ -147,27 +158,35 @@ impl Delivery {
         gathered: &mut Gathered,
     ) -> Result<(), Refusal> {
         for content in submitted.contents() {
-            match &content.source {
-                Source::Nothing => {}
+            let note = match &content.source {
+                Source::Nothing => continue,
                 Source::Data(bytes) => {
                     accepted(content, content.media_type.as_deref().unwrap_or_default(), decision)?;
                     self.room().await?;
                     let file = self.store_bytes(content, bytes, decision).await?;
-                    gathered.notes.push(note_of(&file));
+                    let note = note_of(&file);
                     gathered.files.push(file);
+                    note
                 }
                 Source::File(file) => {
                     let facts = self.named_file(caller, *file, content, subject).await?;
                     let declared = content.media_type.as_deref().unwrap_or(&facts.media_type);
                     accepted(content, declared, decision)?;
-                    self.take_named(caller, &facts, content, decision, gathered).await?;
+                    self.take_named(caller, &facts, content, decision, gathered).await?
                 }
-            }
+            };
+            content.check(&note)?;
+            gathered.notes.push(note);
         }
         Ok(())
     }
 
-    async fn store_bytes(&self, content: &Content, bytes: &Bytes, decision: &Decision) -> Result<NewFile, Refusal> {
+    async fn store_bytes(
+        &self,
+        content: &Content,
+        bytes: &bytes::Bytes,
+        decision: &Decision,
+    ) -> Result<NewFile, Refusal> {
         let size = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
         within(size, decision)?;
         let file = FileId::random(self.entropy.as_ref());
@@ -177,7 +196,13 @@ impl Delivery {
 
     /// A file that the document names, if the writer may read it and it fits: unclaimed and its own, or of a document about
     /// the same subject that can be opened now.
-    async fn named_file(&self, caller: &Caller, file: FileId, content: &Content, subject: Option<&Target>) -> Result<std::sync::Arc<FileFacts>, Refusal> {
+    async fn named_file(
+        &self,
+        caller: &Caller,
+        file: FileId,
+        content: &Content,
+        subject: Option<&Target>,
+    ) -> Result<std::sync::Arc<FileFacts>, Refusal> {
         let path = format!("DocumentReference.content[{}].attachment.url", content.index);
         let missing = || Refusal::new(Issue::new(Code::ReferenceNotFound).at(&path));
         let scope = caller.principal.may_open_content()?;
@@ -196,12 +221,18 @@ impl Delivery {
         }
     }
 
-    async fn take_named(&self, caller: &Caller, facts: &FileFacts, content: &Content, decision: &Decision, gathered: &mut Gathered) -> Result<(), Refusal> {
+    async fn take_named(
+        &self,
+        caller: &Caller,
+        facts: &FileFacts,
+        content: &Content,
+        decision: &Decision,
+        gathered: &mut Gathered,
+    ) -> Result<FileNote, Refusal> {
         within(facts.size, decision)?;
         if facts.document.is_none() && facts.owner == caller.principal.number {
             gathered.claims.push((facts.file, content.index, content.title.clone()));
-            gathered.notes.push(FileNote { content: content.index, size: facts.size, sha1: facts.sha1, sha256: facts.sha256 });
-            return Ok(());
+            return Ok(FileNote { content: content.index, size: facts.size, sha1: facts.sha1, sha256: facts.sha256 });
         }
         self.room().await?;
         let opened = self.content_of(facts).await?;
@@ -220,9 +251,9 @@ impl Delivery {
         }
         let media_type = content.media_type.clone().unwrap_or_else(|| facts.media_type.clone());
         let copied = new_file(stored, content.index, media_type, content.title.clone());
-        gathered.notes.push(note_of(&copied));
+        let note = note_of(&copied);
         gathered.files.push(copied);
-        Ok(())
+        Ok(note)
     }
 
     /// Refuses uploads when the disk is nearly full, so that reading and auditing go on.
@@ -238,24 +269,32 @@ impl Delivery {
     }
 
     /// References that lead nowhere for this caller: warnings, or a refusal where settings ask for that.
-    pub(super) async fn dangling(&self, references: &[(String, Target)], scope: &AccessScope) -> Result<Vec<Issue>, Refusal> {
+    pub(super) async fn dangling(
+        &self,
+        references: &[(String, Target)],
+        scope: &AccessScope,
+    ) -> Result<Vec<Issue>, Refusal> {
         let targets: Vec<Target> = references.iter().map(|(_, target)| target.clone()).collect();
         if targets.is_empty() {
             return Ok(Vec::new());
         }
         let there = self.store.visible_targets(&targets, scope).await.map_err(store_failure)?;
-        let code = if self.terms.strict_references { Code::ReferenceNotFound } else { Code::ReferenceDangling };
-        let severity = if self.terms.strict_references { Severity::Error } else { Severity::Warning };
-        let lost = references.iter().zip(there).filter(|(_, there)| !there);
-        let issues: Vec<Issue> = lost.map(|((path, _), _)| Issue::new(code).at(path).severity(severity)).collect();
-        match Refusal::of_all(issues.clone()) {
-            Some(refusal) => Err(refusal),
-            None => Ok(issues),
+        let lost = references.iter().zip(there).filter(|(_, there)| !there).map(|((path, _), _)| path);
+        if self.terms.strict_references {
+            let issues = lost.map(|path| Issue::new(Code::ReferenceNotFound).at(path)).collect();
+            return Refusal::of_all(issues).map_or(Ok(Vec::new()), Err);
         }
+        Ok(lost.map(|path| Issue::new(Code::ReferenceDangling).at(path).severity(Severity::Warning)).collect())
     }
 
     /// What an idempotency key says of a request.
-    pub(super) async fn remembered(&self, caller: &Caller, kind: Kind, body: &[u8], key: Option<&str>) -> Result<Remembered, Refusal> {
+    pub(super) async fn remembered(
+        &self,
+        caller: &Caller,
+        kind: Kind,
+        body: &[u8],
+        key: Option<&str>,
+    ) -> Result<Remembered, Refusal> {
         let Some(key) = key else {
             return Ok(Remembered::New(None));
         };
@@ -273,18 +312,25 @@ impl Delivery {
 
     /// The answer of an earlier request with the same key and body.
     pub(super) async fn again(&self, earlier: Earlier, scope: &AccessScope) -> Result<CreatedResource, Refusal> {
-        let found = self.store.read_version(earlier.kind, &earlier.id, earlier.version, scope).await.map_err(store_failure)?;
+        let found =
+            self.store.read_version(earlier.kind, &earlier.id, earlier.version, scope).await.map_err(store_failure)?;
         let stored = found.ok_or_else(not_found)?;
-        let read = ReadResource { stored, urls: std::collections::HashMap::new() };
+        let read = ReadResource { stored, addresses: Vec::new() };
         Ok(CreatedResource { read, created: true, warnings: Vec::new() })
     }
 
     /// A resource as its creator sees it right after the commit; the create's own entry covers it.
-    pub(super) async fn shown(&self, caller: &Caller, kind: Kind, id: &ResourceId, scope: &AccessScope) -> Result<ReadResource, Refusal> {
+    pub(super) async fn shown(
+        &self,
+        caller: &Caller,
+        kind: Kind,
+        id: &ResourceId,
+        scope: &AccessScope,
+    ) -> Result<ReadResource, Refusal> {
         let stored = self.store.read(kind, id, scope).await.map_err(store_failure)?.ok_or_else(not_found)?;
         let (epochs, keys) = (self.store.epochs(), self.link_keys());
-        let (urls, _) = self.offers(&caller.principal, &keys, &epochs).of(&stored);
-        Ok(ReadResource { stored, urls })
+        let (addresses, _) = self.offers(&caller.principal, &keys, &epochs).of(&stored);
+        Ok(ReadResource { stored, addresses })
     }
 }
 
@@ -294,6 +340,19 @@ pub(super) enum Remembered {
     New(Option<Idempotency>),
     /// It was answered before.
     Answered(Earlier),
+}
+
+/// The FHIR type of a kind. Every kind is one.
+pub(super) fn resource_type(kind: Kind) -> ResourceType {
+    match kind {
+        Kind::DocumentReference => ResourceType::DocumentReference,
+        Kind::Binary => ResourceType::Binary,
+        Kind::Patient => ResourceType::Patient,
+        Kind::Practitioner => ResourceType::Practitioner,
+        Kind::PractitionerRole => ResourceType::PractitionerRole,
+        Kind::Organization => ResourceType::Organization,
+        Kind::Encounter => ResourceType::Encounter,
+    }
 }
 
 fn request_digest(kind: Kind, body: &[u8]) -> [u8; 32] {

@@ -166,7 +166,8 @@ impl Delivery {
         let covered = self.store.covers(file, &scope).await.map_err(store_failure)?;
         let facts = if covered { self.store.file(file).await.map_err(store_failure)? } else { None };
         let Some(facts) = facts else {
-            self.record_missing(caller, Action::BinaryRead, crate::domain::resource::Kind::Binary, &file.into()).await?;
+            self.record_missing(caller, Action::BinaryRead, crate::domain::resource::Kind::Binary, &file.into())
+                .await?;
             return Err(not_found());
         };
         let access = Access {
@@ -366,8 +367,7 @@ impl Drop for Transfer {
 }
 
 fn entry_of(access: &Access, facts: &FileFacts, outcome: Outcome) -> Entry {
-    let mut entry =
-        Entry::new(access.action, outcome).request(&access.request).ip(access.address).file(facts.file);
+    let mut entry = Entry::new(access.action, outcome).request(&access.request).ip(access.address).file(facts.file);
     if let Some(client) = &access.client {
         entry = entry.client(client);
     }

@@ -24,7 +24,12 @@ impl Delivery {
     ///
     /// # Errors
     /// `scope-insufficient`, `resource-not-found`, `audit-unavailable`.
-    pub async fn lifecycle(&self, caller: &Caller, id: &ResourceId, wait: Option<Duration>) -> Result<Lifecycle, Refusal> {
+    pub async fn lifecycle(
+        &self,
+        caller: &Caller,
+        id: &ResourceId,
+        wait: Option<Duration>,
+    ) -> Result<Lifecycle, Refusal> {
         let scope = caller.principal.may(Interaction::Read, Kind::DocumentReference)?;
         let mut seen = self.store.state_changes();
         let Some(mut steps) = self.store.steps(id, &scope).await.map_err(store_failure)? else {

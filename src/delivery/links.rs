@@ -55,7 +55,12 @@ impl Delivery {
     /// # Errors
     /// `scope-insufficient`, `resource-not-found`, `content-…` while it cannot be opened, `policy-limit-exceeded`,
     /// `parameter-malformed` for a content entry that is not there.
-    pub async fn issue_link(&self, caller: &Caller, id: &ResourceId, wanted: &IssueLink) -> Result<IssuedLink, Refusal> {
+    pub async fn issue_link(
+        &self,
+        caller: &Caller,
+        id: &ResourceId,
+        wanted: &IssueLink,
+    ) -> Result<IssuedLink, Refusal> {
         let (stored, document) = self.document_for(caller, Interaction::Read, Action::LinkIssue, id).await?;
         let version = u64::from(stored.version);
         if let Some(refusal) = closed(&document) {
@@ -82,7 +87,13 @@ impl Delivery {
         Ok(issued)
     }
 
-    fn sign_issued(&self, caller: &Caller, document: &DocumentFacts, file: crate::domain::id::FileId, lifetime: Duration) -> IssuedLink {
+    fn sign_issued(
+        &self,
+        caller: &Caller,
+        document: &DocumentFacts,
+        file: crate::domain::id::FileId,
+        lifetime: Duration,
+    ) -> IssuedLink {
         let reader = caller.principal.number;
         let subject = Subject { reader, document: document.number, patient: document.patient };
         let mut nonce = [0; 8];
@@ -93,7 +104,7 @@ impl Delivery {
         let epoch = self.store.epochs().current(&subject);
         let claims = Claims { file, purpose: Purpose::Download, expires, epoch, reader, nonce };
         let token = self.link_keys().mint(&claims);
-        IssuedLink { url: format!("{}/d/{}", self.terms.base_url, token.as_str()), expires, id: token.id() }
+        IssuedLink { url: self.terms.base.link(&token), expires, id: token.id() }
     }
 
     /// Ends links of a document: one (its issuer may), or all given so far (update, and owner); with `state` the document
@@ -108,7 +119,8 @@ impl Delivery {
         let now = self.clock.now();
         if let Some(link) = &wanted.link {
             let given = self.links_alive(&document, now).await?;
-            let mine = |known: &super::alive::GivenLink| known.id == *link && known.client == caller.principal.client.as_str();
+            let mine =
+                |known: &super::alive::GivenLink| known.id == *link && known.client == caller.principal.client.as_str();
             if !owner && !given.iter().any(mine) {
                 return Err(not_found());
             }
@@ -120,8 +132,7 @@ impl Delivery {
         let scope = wanted.link.clone().map_or(Scope::Document(document.number), Scope::Link);
         let entry = caller.entry(Action::LinkRevoke, Outcome::Ok).document(id, u64::from(document.version));
         let entry = about(entry, &document).reason(reason);
-        let sealed = self.recorder.seal(&entry)?;
-        self.store.revoke(scope, now, reason, sealed).await.map_err(store_failure)?;
+        self.cut(scope, reason, &entry).await?;
         if wanted.state {
             self.revoke_document(&document, &Actor::Client(caller.principal.client.clone()), reason, &entry).await?;
         }
@@ -131,7 +142,13 @@ impl Delivery {
     }
 
     /// Moves a document to `revoked`.
-    pub(super) async fn revoke_document(&self, document: &DocumentFacts, actor: &Actor, why: &str, entry: &Entry) -> Result<(), Refusal> {
+    pub(super) async fn revoke_document(
+        &self,
+        document: &DocumentFacts,
+        actor: &Actor,
+        why: &str,
+        entry: &Entry,
+    ) -> Result<(), Refusal> {
         let at = self.clock.now();
         let due = Some(at.plus(document.decision.purge_after));
         let stamp = Stamp { at, actor: actor.clone(), due };
@@ -146,10 +163,17 @@ impl Delivery {
     }
 
     /// A document that the caller may act on, or the answer that there is none.
-    pub(super) async fn document_for(&self, caller: &Caller, right: Interaction, action: Action, id: &ResourceId) -> Result<(Stored, DocumentFacts), Refusal> {
+    pub(super) async fn document_for(
+        &self,
+        caller: &Caller,
+        right: Interaction,
+        action: Action,
+        id: &ResourceId,
+    ) -> Result<(Stored, DocumentFacts), Refusal> {
         let scope = caller.principal.may(right, Kind::DocumentReference)?;
         let found = self.store.read(Kind::DocumentReference, id, &scope).await.map_err(store_failure)?;
-        let Some((stored, document)) = found.and_then(|stored| stored.document.clone().map(|document| (stored, document)))
+        let Some((stored, document)) =
+            found.and_then(|stored| stored.document.clone().map(|document| (stored, document)))
         else {
             self.record_missing(caller, action, Kind::DocumentReference, id).await?;
             return Err(not_found());

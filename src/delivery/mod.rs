@@ -18,6 +18,7 @@ mod recorder;
 mod retention;
 mod scanning;
 mod search;
+mod spool;
 
 pub use binaries::{BinaryForm, NewUpload, Upload};
 pub use caller::Caller;
@@ -32,6 +33,7 @@ pub use recorder::Recorder;
 pub use retention::Swept;
 pub use scanning::Scanned;
 pub use search::{SearchRequest, Searched};
+pub use spool::Spool;
 
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -42,14 +44,15 @@ use crate::domain::cursor::CursorKey;
 use crate::domain::link::LinkKeys;
 use crate::domain::policy::Policy;
 use crate::domain::verdict::Engine;
+use crate::fhir::base::Base;
 use crate::scan::Scanner;
 use crate::store::Store;
 
 /// What the use cases go by, taken from the settings once.
 #[derive(Debug, Clone)]
 pub struct Terms {
-    /// Base URL of the server, without a trailing slash. Generated URLs use this and nothing of a request.
-    pub base_url: String,
+    /// Where this server is. Generated URLs use this and nothing of a request.
+    pub base: Base,
     /// Whether references that dangle are refused.
     pub strict_references: bool,
     /// Engines that are configured.
@@ -93,6 +96,8 @@ pub struct Delivery {
     policy: RwLock<Arc<PolicyInForce>>,
     link_keys: RwLock<Arc<LinkKeys>>,
     transfers: download::Transfers,
+    pub(crate) spool: Arc<dyn Spool>,
+    waiting: spool::Waiting,
 }
 
 /// What [`Delivery`] is made of.
@@ -118,6 +123,8 @@ pub struct Parts {
     pub policy: PolicyInForce,
     /// Signs links.
     pub link_keys: LinkKeys,
+    /// Where revocations wait that the database does not take.
+    pub spool: Arc<dyn Spool>,
 }
 
 impl Delivery {
@@ -135,6 +142,8 @@ impl Delivery {
             policy: RwLock::new(Arc::new(parts.policy)),
             link_keys: RwLock::new(Arc::new(parts.link_keys)),
             transfers: download::Transfers::default(),
+            spool: parts.spool,
+            waiting: spool::Waiting::default(),
         }
     }
 
@@ -161,6 +170,11 @@ impl Delivery {
     /// Now, by the wall clock.
     pub fn now(&self) -> Timestamp {
         self.clock.now()
+    }
+
+    /// Downloads that run now.
+    pub fn running_downloads(&self) -> usize {
+        self.transfers.count(|_| true)
     }
 
     /// The terms.

@@ -1,7 +1,5 @@
 //! Reading a resource, and the links that readers are offered with it.
 
-use std::collections::HashMap;
-
 use super::failure::store_failure;
 use super::{Caller, Delivery};
 use crate::domain::audit::{Action, Entry, Outcome};
@@ -12,15 +10,36 @@ use crate::domain::lifecycle::State;
 use crate::domain::link::{Claims, LinkKeys, Purpose, offered_until};
 use crate::domain::principal::{AttachmentUrl, Interaction, Principal};
 use crate::domain::refusal::{Code, Issue, Refusal};
-use crate::domain::resource::{Absence, DocumentFacts, Kind, Shown, Stored, Target};
+use crate::domain::resource::{DocumentFacts, Kind, Stored, Target};
+use crate::fhir::base::Base;
+use crate::fhir::render::{Absent, Address, Shown};
 
 /// A resource with what stands for the urls of its contents.
 #[derive(Debug)]
 pub struct ReadResource {
     /// The resource.
     pub stored: Stored,
-    /// By content entry.
-    pub urls: HashMap<u16, Shown>,
+    /// Where each content entry can be opened, by its number.
+    pub addresses: Vec<Address>,
+}
+
+impl ReadResource {
+    /// What is set into the stored text for this reader.
+    pub fn shown(&self) -> Shown<'_> {
+        Shown {
+            version: self.stored.version,
+            updated: self.stored.updated,
+            state: self.stored.version_state,
+            addresses: &self.addresses,
+        }
+    }
+
+    /// The resource as JSON text.
+    pub fn to_json(&self) -> String {
+        let mut out = String::new();
+        self.stored.body.render(&self.shown(), &mut out);
+        out
+    }
 }
 
 /// Links that one answer offers, for its audit entry: the link's id, its file, its end.
@@ -29,7 +48,7 @@ pub(super) type Offered = Vec<(LinkId, FileId, Timestamp)>;
 /// What offering needs, taken once per answer.
 pub(super) struct Offers<'a> {
     reader: &'a Principal,
-    base_url: &'a str,
+    base: &'a Base,
     keys: &'a LinkKeys,
     epochs: &'a Epochs,
     now: Timestamp,
@@ -57,7 +76,7 @@ impl Delivery {
         }
         let (epochs, keys) = (self.store.epochs(), self.link_keys());
         let offers = self.offers(&caller.principal, &keys, &epochs);
-        let (urls, offered) = offers.of(&stored);
+        let (addresses, offered) = offers.of(&stored);
         let mut entry = caller.entry(action, Outcome::Ok);
         entry = match &stored.document {
             Some(document) => about(entry.document(id, u64::from(stored.version)), document),
@@ -67,7 +86,7 @@ impl Delivery {
             entry = entry.patient(&format!("Patient/{id}"));
         }
         self.recorder.record(&entry.offered(offered)).await?;
-        Ok(ReadResource { stored, urls })
+        Ok(ReadResource { stored, addresses })
     }
 
     /// Records that something was asked for by an authenticated caller and not shown.
@@ -84,34 +103,37 @@ impl Delivery {
 
     /// What offering needs, for one answer.
     pub(super) fn offers<'a>(&'a self, reader: &'a Principal, keys: &'a LinkKeys, epochs: &'a Epochs) -> Offers<'a> {
-        Offers { reader, base_url: &self.terms.base_url, keys, epochs, now: self.clock.now() }
+        Offers { reader, base: &self.terms.base, keys, epochs, now: self.clock.now() }
     }
 }
 
 impl Offers<'_> {
-    /// What stands for the urls of a resource's contents, and the links among them.
-    pub(super) fn of(&self, stored: &Stored) -> (HashMap<u16, Shown>, Offered) {
+    /// Where a resource's contents can be opened by the reader, and the links among that.
+    pub(super) fn of(&self, stored: &Stored) -> (Vec<Address>, Offered) {
         let mut offered = Vec::new();
         let Some(document) = &stored.document else {
-            return (HashMap::new(), offered);
+            return (Vec::new(), offered);
         };
-        let urls = stored.files.iter().map(|brief| {
-            let shown = match absence(document.state) {
-                Some(absence) => Shown::Absent(absence),
+        let entries = stored.files.iter().map(|brief| usize::from(brief.content) + 1).max().unwrap_or(0);
+        let mut addresses = vec![Address::Absent(Absent::TempUnknown); entries];
+        for brief in &stored.files {
+            let address = match Absent::of(document.state) {
+                Some(absent) => Address::Absent(absent),
                 None if self.reader.attachment_url == AttachmentUrl::Handle => {
-                    Shown::Url(format!("{}/fhir/Binary/{}/_history/1", self.base_url, brief.file))
+                    Address::Url(self.base.handle(brief.file))
                 }
                 None => self.link(document, brief.file, &mut offered),
             };
-            (brief.content, shown)
-        });
-        (urls.collect(), offered)
+            if let Some(place) = addresses.get_mut(usize::from(brief.content)) {
+                *place = address;
+            }
+        }
+        (addresses, offered)
     }
 
-    fn link(&self, document: &DocumentFacts, file: FileId, offered: &mut Offered) -> Shown {
+    fn link(&self, document: &DocumentFacts, file: FileId, offered: &mut Offered) -> Address {
         let expires = offered_until(file, document.decision.link.lifetime, self.now);
-        let subject =
-            Subject { reader: self.reader.number, document: document.number, patient: document.patient };
+        let subject = Subject { reader: self.reader.number, document: document.number, patient: document.patient };
         let token = self.keys.mint(&Claims {
             file,
             purpose: Purpose::Download,
@@ -121,17 +143,7 @@ impl Offers<'_> {
             nonce: 0,
         });
         offered.push((token.id(), file, expires));
-        Shown::Url(format!("{}/d/{}", self.base_url, token.as_str()))
-    }
-}
-
-/// Why there is no url in a state, if there is none (contract, Links).
-fn absence(state: State) -> Option<Absence> {
-    match state {
-        State::Created | State::Scanned => Some(Absence::TempUnknown),
-        State::Ready | State::Delivered => None,
-        State::Quarantined => Some(Absence::Masked),
-        State::Expired | State::Revoked | State::Purged => Some(Absence::NotPermitted),
+        Address::Url(self.base.link(&token))
     }
 }
 
@@ -162,9 +174,6 @@ pub(super) fn closed(document: &DocumentFacts) -> Option<Refusal> {
 }
 
 fn gone(document: &DocumentFacts) -> Refusal {
-    let cure = format!(
-        "Ask its source to send it again; the record of it remains (rule {}).",
-        document.decision.rule
-    );
+    let cure = format!("Ask its source to send it again; the record of it remains (rule {}).", document.decision.rule);
     Refusal::new(Issue::new(Code::ContentPurged).fill("when", document.since).cure_text(cure))
 }

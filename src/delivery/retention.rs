@@ -1,9 +1,9 @@
 //! What happens by itself when time is over: expiry, destruction, and putting bytes and rows in order after a crash. Keys are
 //! destroyed first, so a half-done purge is already unreadable.
 
+use super::Delivery;
 use super::failure::{blob_failure, store_failure};
 use super::offers::about_subject;
-use super::Delivery;
 use crate::domain::audit::{Action, Entry, Outcome};
 use crate::domain::id::FileId;
 use crate::domain::lifecycle::{self, Actor, Stamp, State};

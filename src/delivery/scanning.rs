@@ -4,9 +4,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::Delivery;
 use super::failure::store_failure;
 use super::offers::about_subject;
-use super::Delivery;
 use crate::blob::ContentReader;
 use crate::domain::audit::{Action, Entry, Outcome};
 use crate::domain::clock::Timestamp;
@@ -125,7 +125,12 @@ impl Delivery {
         }
     }
 
-    async fn finish(&self, job: &ScanJob, transition: Result<Transition, InvalidTransition>, place: &str) -> Result<Scanned, Refusal> {
+    async fn finish(
+        &self,
+        job: &ScanJob,
+        transition: Result<Transition, InvalidTransition>,
+        place: &str,
+    ) -> Result<Scanned, Refusal> {
         let Ok(transition) = transition else {
             return Ok(Scanned::Lost);
         };

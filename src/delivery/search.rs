@@ -1,13 +1,23 @@
 //! Search: the query and the caller's scope become one question to the store; links are offered with what is found; one audit
 //! entry says which documents that was.
 
+use aws_lc_rs::digest;
+
 use super::failure::store_failure;
 use super::{Caller, Delivery, ReadResource};
 use crate::domain::audit::{Action, Outcome};
-use crate::domain::principal::Interaction;
+use crate::domain::clock::Timestamp;
+use crate::domain::cursor::{self, Cursor, ScopeDigest};
+use crate::domain::principal::{Interaction, Principal};
+use crate::domain::query::Position;
 use crate::domain::refusal::{Code, Issue, Refusal};
 use crate::domain::resource::Kind;
-use crate::fhir::search::{self, ParsedSearch};
+use crate::fhir::bundle::{Head, SearchSet};
+use crate::fhir::search::{self, Asked, Search};
+use crate::store::TOTAL_LIMIT;
+
+/// Bytes that a row takes in the answer, for the first size of the buffer.
+const ROW_BYTES: usize = 3 * 1024;
 
 /// A search as it was asked.
 #[derive(Debug, Clone)]
@@ -23,16 +33,17 @@ pub struct SearchRequest {
 /// What was found.
 #[derive(Debug)]
 pub struct Searched {
-    /// Matches of this page, with their urls.
-    pub rows: Vec<ReadResource>,
-    /// All matches within the caller's reach.
-    pub total: u64,
-    /// Parameters that were used, for the self link.
-    pub used: Vec<(String, String)>,
-    /// Seal of the next page, if there is one.
-    pub next: Option<String>,
-    /// What was ignored.
-    pub ignored: Vec<Issue>,
+    /// The searchset Bundle as JSON text.
+    pub text: String,
+    /// Matches on this page.
+    pub count: usize,
+}
+
+/// A search with the place where its page begins.
+struct Paged {
+    search: Search,
+    began: Timestamp,
+    first: bool,
 }
 
 impl Delivery {
@@ -46,26 +57,80 @@ impl Delivery {
             let issue = Issue::new(Code::InteractionUnsupported).fill("interaction", "search");
             return Err(issue.fill("type", request.kind.as_str()).into());
         }
-        let now = self.clock.now();
-        let parsed = search::parse(request, &self.terms, &self.cursors, caller.principal.number, now)?;
-        let ParsedSearch { query, used, ignored } = parsed;
-        let page = self.store.search(&query, &scope).await.map_err(store_failure)?;
+        let paged = self.page_asked(caller, request)?;
+        let page = self.store.search(&paged.search.query, &scope).await.map_err(store_failure)?;
         let (epochs, keys) = (self.store.epochs(), self.link_keys());
         let offers = self.offers(&caller.principal, &keys, &epochs);
-        let mut offered = Vec::new();
+        let (mut offered, mut rows) = (Vec::new(), Vec::with_capacity(page.rows.len()));
         let mut entry = caller.entry(Action::Search, Outcome::Ok);
-        let mut rows = Vec::with_capacity(page.rows.len());
         for stored in page.rows {
-            let (urls, links) = offers.of(&stored);
+            let (addresses, links) = offers.of(&stored);
             offered.extend(links);
             if let Some(subject) = stored.document.as_ref().and_then(|document| document.subject.as_ref()) {
                 entry = entry.patient(&subject.0);
             }
-            rows.push(ReadResource { stored, urls });
+            rows.push(ReadResource { stored, addresses });
         }
+        let next = page.next.map(|after| self.next_page(&caller.principal, &paged, after)).transpose()?;
         entry = entry.returned(rows.iter().map(|row| &row.stored.id)).offered(offered);
         self.recorder.record(&entry).await?;
-        let next = page.next.map(|after| search::next_page(&self.cursors, &query, &used, after, caller.principal.number, now));
-        Ok(Searched { rows, total: page.total, used, next, ignored })
+        let text = self.bundle(caller, &paged, page.total, next.as_deref(), &rows);
+        Ok(Searched { text, count: rows.len() })
     }
+
+    /// The search that was asked, or the one that a page link goes on with.
+    fn page_asked(&self, caller: &Caller, request: &SearchRequest) -> Result<Paged, Refusal> {
+        let now = self.clock.now();
+        let is_page = request.parameters.iter().any(|(name, _)| name == search::PAGE);
+        if !is_page {
+            let asked = Asked { base: &self.terms.base, now, strict: request.strict };
+            return Ok(Paged { search: search::read(&request.parameters, &asked)?, began: now, first: true });
+        }
+        let text = search::page_text(&request.parameters)
+            .ok_or_else(|| Refusal::new(Issue::new(Code::PageExpired).fill("lifetime", "an hour")))?;
+        let cursor = self.cursors.open(text, &scope_digest(&caller.principal), now)?;
+        let asked = Asked { base: &self.terms.base, now: cursor.began, strict: false };
+        let mut search = search::read(&cursor.pairs, &asked)?;
+        search.query.after = Some(cursor.position);
+        search.query.as_of = Some(cursor.began);
+        Ok(Paged { search, began: cursor.began, first: false })
+    }
+
+    fn next_page(&self, reader: &Principal, paged: &Paged, position: Position) -> Result<String, Refusal> {
+        let expires = self.clock.now().plus(cursor::LIFETIME);
+        let cursor = Cursor { pairs: paged.search.used.clone(), position, began: paged.began, expires };
+        let text = self.cursors.seal(&cursor, &scope_digest(reader), self.entropy.as_ref())?;
+        Ok(search::page_url(&self.terms.base, &text))
+    }
+
+    fn bundle(&self, caller: &Caller, paged: &Paged, total: u64, next: Option<&str>, rows: &[ReadResource]) -> String {
+        let base = &self.terms.base;
+        let self_url = search::url(base, &paged.search.used);
+        let head = Head {
+            self_url: &self_url,
+            first: (!paged.first).then_some(self_url.as_str()),
+            next,
+            // Beyond the limit the store only knows that there are more; a number that is not exact is not told.
+            total: (paged.search.total && total <= TOTAL_LIMIT).then_some(total),
+            at: self.clock.now(),
+        };
+        let mut set = SearchSet::begin(&head, rows.len() * ROW_BYTES);
+        for row in rows {
+            set.matched(base, row.stored.kind, &row.stored.id, &row.stored.body, &row.shown());
+        }
+        set.warn(&paged.search.warnings, &caller.request);
+        set.finish()
+    }
+}
+
+/// Whom a page link is for: client and reach, so that a link from before a change of reach ends with it.
+fn scope_digest(reader: &Principal) -> ScopeDigest {
+    let mut context = digest::Context::new(&digest::SHA256);
+    context.update(reader.client.as_str().as_bytes());
+    context.update(&[0, u8::from(reader.reach.all)]);
+    for custodian in &reader.reach.custodians {
+        context.update(custodian.as_bytes());
+        context.update(&[0]);
+    }
+    ScopeDigest(context.finish().as_ref().try_into().unwrap_or_default())
 }

@@ -5,6 +5,7 @@ pub mod audit;
 pub mod clock;
 pub mod content;
 pub mod coverage;
+pub mod cursor;
 pub mod epoch;
 pub mod id;
 pub mod lifecycle;

@@ -7,6 +7,9 @@ use super::lifecycle::State;
 use super::policy::CodeTest;
 use super::resource::{Kind, Span, Target};
 
+/// Most rows of a page.
+pub const MAX_COUNT: usize = 1_000;
+
 /// A prefix of a date parameter (FHIR R4 search, prefixes).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Prefix {

@@ -150,6 +150,9 @@ pub struct Index {
     pub category: Vec<Coding>,
     /// `date`.
     pub date: Option<Span>,
+    /// Every other reference of the resource (author, authenticator, related, …): what it refers to is visible to whoever
+    /// sees it.
+    pub references: Vec<Target>,
 }
 
 /// A file that goes with a document or a Binary, stored already but named by no committed row.
@@ -248,9 +251,11 @@ pub struct Stored {
     pub version: u32,
     /// When this version was made.
     pub updated: Timestamp,
-    /// Its text.
+    /// Its text; empty once it is purged.
     pub body: Body,
-    /// For a DocumentReference: what access depends on.
+    /// For a DocumentReference: the state that this version shows. It is that of `document` in the current version.
+    pub version_state: Option<State>,
+    /// For a DocumentReference, and a Binary that one claims: what access depends on now.
     pub document: Option<DocumentFacts>,
     /// For a DocumentReference: its files, by content entry.
     pub files: Vec<FileBrief>,
@@ -287,37 +292,6 @@ pub struct Owner {
     pub id: ClientId,
     /// The store's number.
     pub number: ClientNumber,
-}
-
-/// What stands for an attachment's `url`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Shown {
-    /// A signed link or the handle.
-    Url(String),
-    /// `_url` with a `data-absent-reason`.
-    Absent(Absence),
-}
-
-/// Why an attachment has no url now (`http://terminology.hl7.org/CodeSystem/data-absent-reason`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Absence {
-    /// Not released yet.
-    TempUnknown,
-    /// Held back after the safety check.
-    Masked,
-    /// Its time or the right to it is over.
-    NotPermitted,
-}
-
-impl Absence {
-    /// The code.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::TempUnknown => "temp-unknown",
-            Self::Masked => "masked",
-            Self::NotPermitted => "not-permitted",
-        }
-    }
 }
 
 /// What is set in where a place in the text is due.

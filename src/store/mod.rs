@@ -12,9 +12,10 @@
 //!   call returns, so whoever revokes and then asks sees the revocation.
 //! - **Corrupt rows** are [`StoreError::Corrupt`], which names table, column and row.
 //!
-//! `tests/it/store_contract.rs` holds an implementation to this.
+//! `tests/it/store_contract/` holds an implementation to this.
 
 mod records;
+pub mod sqlite;
 
 pub use records::*;
 
@@ -194,13 +195,16 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     /// Revocations, as far as they count; the same value for all callers until the next revocation.
     fn epochs(&self) -> Arc<Epochs>;
 
+    /// Cuts access at once, in [`Store::epochs`] only: what cutting must not wait for is made durable by [`Store::revoke`].
+    fn cut(&self, scope: &Scope, at: Timestamp);
+
     /// Cuts access: durable and in [`Store::epochs`] when it returns. Answers its number.
     async fn revoke(&self, scope: Scope, at: Timestamp, reason: &str, entry: SealedEntry) -> Result<u32, StoreError>;
 
     /// The number of a subject that documents have; `None` when none has.
     async fn patient_number(&self, patient: &Target) -> Result<Option<PatientNumber>, StoreError>;
 
-    /// Records a complete download. Answers what is known of the document's receipts now, this one included.
+    /// Records a complete download. The source's own are kept but count for nothing. Answers what is known of the document's receipts now, this one included.
     async fn add_receipt(&self, receipt: Receipt, entry: SealedEntry) -> Result<Receipts, StoreError>;
 
     // ---- lifecycle
@@ -243,7 +247,8 @@ pub trait Store: Send + Sync + std::fmt::Debug {
         entry: SealedEntry,
     ) -> Result<Vec<FileId>, StoreError>;
 
-    /// Unclaimed Binaries that are due: destroys them like [`Store::purge`] and answers their files.
+    /// Unclaimed Binaries that are due: destroys them like [`Store::purge`] and answers the files whose bytes are still in the
+    /// blob store. Where none is due nothing is written, no entry either.
     async fn purge_unclaimed(
         &self,
         now: Timestamp,

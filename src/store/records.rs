@@ -194,6 +194,9 @@ pub struct Written {
     pub created: bool,
 }
 
+/// Totals of searches are exact up to here.
+pub const TOTAL_LIMIT: u64 = 10_000;
+
 /// A page of a search.
 #[derive(Debug, Clone)]
 pub struct Page {
@@ -201,7 +204,7 @@ pub struct Page {
     pub rows: Vec<Stored>,
     /// Where the next page begins; `None`: this is the last.
     pub next: Option<Position>,
-    /// All matches within the scope.
+    /// All matches within the scope: exact up to [`TOTAL_LIMIT`], one more than it stands for "more".
     pub total: u64,
 }
 

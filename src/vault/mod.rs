@@ -37,6 +37,8 @@ pub enum SecretKind {
     AuditSigningSeed,
     /// Master key of the personal cells of the audit log.
     AuditCellMasterKey,
+    /// Key that page cursors are sealed with.
+    CursorKey,
 }
 
 impl SecretKind {
@@ -47,6 +49,7 @@ impl SecretKind {
             Self::TokenSigningKey => "token-signing-key",
             Self::AuditSigningSeed => "audit-signing-seed",
             Self::AuditCellMasterKey => "audit-cell-master-key",
+            Self::CursorKey => "cursor-key",
         }
     }
 }

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::domain::audit::{Checkpoint, Frontier, Hash, SigningKey, sign_next};
+use crate::domain::audit::note::sign_next;
+use crate::domain::audit::{Checkpoint, Frontier, Hash, SigningKey};
 use crate::domain::clock::{Clock, Timestamp};
 use crate::store::{Store, StoreError};
 
@@ -48,7 +49,13 @@ pub struct Checkpointer {
 
 impl Checkpointer {
     /// Goes on from a log that was verified whole: `verified` is its tree. `key` is named by the log's origin.
-    pub fn new(store: Arc<dyn Store>, clock: Arc<dyn Clock>, key: SigningKey, folder: PathBuf, verified: Frontier) -> Self {
+    pub fn new(
+        store: Arc<dyn Store>,
+        clock: Arc<dyn Clock>,
+        key: SigningKey,
+        folder: PathBuf,
+        verified: Frontier,
+    ) -> Self {
         let origin = key.verifying_key().name().to_owned();
         Self { store, clock, key, origin, folder, then: verified, last: None, kept: None }
     }

@@ -1,5 +1,13 @@
-//! What must hold from outside, in one binary: a module for each journey and for each contract. Each is marked as test code, so
-//! that clippy grants its functions what it grants to tests.
+//! What must hold from outside, in one test binary: every module is a journey, a resource, or a contract that each
+//! implementation of a trait is held to.
 
 #[cfg(test)]
 mod blob_contract;
+#[cfg(test)]
+mod fhir_examples;
+#[cfg(test)]
+mod store_build;
+#[cfg(test)]
+mod store_contract;
+#[cfg(test)]
+mod store_sqlite;

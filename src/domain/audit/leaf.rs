@@ -174,6 +174,11 @@ impl Prepared {
         Leaf { seq, time_micros, tenant, action, outcome, commitment }
     }
 
+    /// The commitment to all groups.
+    pub fn commitment(&self) -> &Hash {
+        &self.commitment
+    }
+
     /// What was done.
     pub fn action(&self) -> Action {
         self.action

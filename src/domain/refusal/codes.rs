@@ -56,6 +56,9 @@ codes! {
     RangeNotSatisfiable "range-not-satisfiable": 416 exit 1, Value, None, Caller,
         "The range lies outside the file, which has {size} bytes.",
         "Ask for a range below {size}, as `Content-Range` says.";
+    RequestTimeout "request-timeout": 408 exit 1, Timeout, None, Caller,
+        "The request did not arrive in time.",
+        "Send it again, over a faster network or in smaller parts.";
     RateLimited "rate-limited": 429 exit 1, Throttled, None, Caller,
         "Too many requests in a short time.",
         "Wait {n} seconds, then continue more slowly.";

@@ -4,8 +4,10 @@
 //! No text here may hold a value that a caller sent: placeholders take names from our own lists, limits, and element paths.
 
 mod codes;
+mod page;
 
 pub use codes::{ALL, Code};
+pub use page::errors_markdown;
 
 use std::fmt;
 
@@ -66,7 +68,7 @@ text_codes! {
         Forbidden = "forbidden", Informational = "informational", Invalid = "invalid", Invariant = "invariant",
         Login = "login", NoStore = "no-store", NotFound = "not-found", NotSupported = "not-supported",
         Processing = "processing", Required = "required", Security = "security", Structure = "structure",
-        Throttled = "throttled", TooCostly = "too-costly", TooLong = "too-long", Transient = "transient",
+        Throttled = "throttled", Timeout = "timeout", TooCostly = "too-costly", TooLong = "too-long", Transient = "transient",
         Unknown = "unknown", Value = "value",
     }
 }
@@ -187,6 +189,13 @@ impl Issue {
         self
     }
 
+    /// A message of its own instead of the table's, for one that was filled elsewhere (the other end of the control socket).
+    #[must_use]
+    pub fn message_text(mut self, message: impl Into<String>) -> Self {
+        self.message = message.into();
+        self
+    }
+
     /// A cure of its own instead of the table's.
     #[must_use]
     pub fn cure_text(mut self, cure: impl Into<String>) -> Self {
@@ -252,6 +261,7 @@ struct Parts {
     scope: Option<String>,
     allow: Option<&'static str>,
     length: Option<u64>,
+    oauth: Option<OauthError>,
 }
 
 impl Refusal {
@@ -281,7 +291,16 @@ impl Refusal {
 
     fn with_others(first: Issue, others: Vec<Issue>) -> Self {
         let status = first.code.entry().status;
-        Self(Box::new(Parts { first, others, status, retry_after: None, scope: None, allow: None, length: None }))
+        Self(Box::new(Parts {
+            first,
+            others,
+            status,
+            retry_after: None,
+            scope: None,
+            allow: None,
+            length: None,
+            oauth: None,
+        }))
     }
 
     fn fill_first(&mut self, name: &str, text: impl fmt::Display) {
@@ -325,6 +344,19 @@ impl Refusal {
         self.0.length = Some(length);
         self.fill_first("size", length);
         self
+    }
+
+    /// Another OAuth error than the table's, where the table names several (`unsupported_grant_type` for a `grant_type`
+    /// that is not served).
+    #[must_use]
+    pub fn with_oauth(mut self, error: OauthError) -> Self {
+        self.0.oauth = Some(error);
+        self
+    }
+
+    /// What stands in `error` under `/auth` (RFC 6749 §5.2).
+    pub fn oauth(&self) -> OauthError {
+        self.0.oauth.unwrap_or(self.code().entry().oauth)
     }
 
     /// The code that decides.

@@ -1,0 +1,108 @@
+"""Writes this server's own definitions, fhir-profiles/daylily/*.json. Texts are kept here; the error CodeSystem is not made
+here but from the program's table of codes (`fhir::definitions` holds it to the committed file)."""
+
+import json
+import pathlib
+
+OUT = pathlib.Path(__file__).resolve().parent.parent / "daylily"
+BASE = "urn:daylily:fhir/"
+DATE = "2026-11-23"
+
+
+def head(kind, ident, name, title, description):
+    return {
+        "resourceType": kind, "id": ident, "url": f"{BASE}{kind}/{ident}", "version": "0.1.0", "name": name, "title": title,
+        "status": "active", "date": DATE, "publisher": "Daylily", "description": description,
+    }
+
+
+def write(resource):
+    path = OUT / f"{resource['resourceType']}-{resource['id']}.json"
+    path.write_text(json.dumps(resource, indent=1, ensure_ascii=False) + "\n")
+
+
+def extension(ident, name, title, description, context, value_type):
+    resource = head("StructureDefinition", ident, name, title, description)
+    resource |= {
+        "fhirVersion": "4.0.1", "kind": "complex-type", "abstract": False,
+        "context": [{"type": "element", "expression": context}], "type": "Extension",
+        "baseDefinition": "http://hl7.org/fhir/StructureDefinition/Extension", "derivation": "constraint",
+        "differential": {"element": [
+            {"id": "Extension", "path": "Extension", "short": title, "definition": description},
+            {"id": "Extension.extension", "path": "Extension.extension", "max": "0"},
+            {"id": "Extension.url", "path": "Extension.url", "fixedUri": resource["url"]},
+            {"id": "Extension.value[x]", "path": "Extension.value[x]", "min": 1, "type": [{"code": value_type}]},
+        ]},
+    }
+    write(resource)
+
+
+def parameter(name, use, minimum, maximum, kind, text, parts=None):
+    made = {"name": name, "use": use, "min": minimum, "max": maximum, "documentation": text}
+    if parts:
+        made["part"] = parts
+    else:
+        made["type"] = kind
+    return made
+
+
+def operation(ident, name, title, description, affects, parameters):
+    resource = head("OperationDefinition", ident, name, title, description)
+    resource |= {"kind": "operation", "affectsState": affects, "code": ident, "resource": ["DocumentReference"],
+                 "system": False, "type": False, "instance": True, "parameter": parameters}
+    write(resource)
+
+
+def main():
+    OUT.mkdir(exist_ok=True)
+    extension("lifecycle", "DaylilyLifecycle", "Where the document stands",
+              "State of the document on this server: created, scanned, ready, delivered, expired, purged, quarantined or revoked. "
+              "Kept by the server; what a client sends is ignored.", "DocumentReference", "code")
+    extension("recipient", "DaylilyRecipient", "A client that is to receive the document",
+              "Names a registered client: system urn:daylily:fhir/client, value the client's id. It may read the document.",
+              "DocumentReference", "Identifier")
+    extension("sha256", "DaylilySha256", "SHA-256 of the file",
+              "SHA-256 of the file's bytes as 64 lower-case hexadecimal digits. Checked on create, written by the server.",
+              "Attachment", "string")
+    search = head("SearchParameter", "lifecycle", "lifecycle", "Search by state", "Where the document stands on this server.")
+    search |= {"code": "lifecycle", "base": ["DocumentReference"], "type": "token",
+               "expression": "DocumentReference.extension.where(url='urn:daylily:fhir/StructureDefinition/lifecycle').value",
+               "xpathUsage": "normal", "multipleOr": True, "multipleAnd": True}
+    write(search)
+    label = head("CodeSystem", "retention-label", "DaylilyRetentionLabel", "Retention labels",
+                 "How long a document can be opened, as policies write it: a whole number and s, m, h or d (72h, 7d). "
+                 "The codes are this grammar and are not listed.")
+    label |= {"caseSensitive": True, "content": "not-present"}
+    write(label)
+    rule = head("CodeSystem", "policy-rule", "DaylilyPolicyRule", "Policy rules",
+                "The name of the policy rule that decided about a document. The codes are the rules of the deployment's policy.")
+    rule |= {"caseSensitive": True, "content": "not-present"}
+    write(rule)
+    operation("issue-link", "IssueLink", "Make a link", "Makes a signed link to one file of the document, within the policy's limits.", True, [
+        parameter("content", "in", 0, "1", "positiveInt", "Which content entry, counted from 1; 1 when absent."),
+        parameter("lifetime", "in", 0, "1", "string", "How long it works (15m); the policy's lifetime when absent."),
+        parameter("file-name", "in", 0, "1", "string", "Name for the saved file."),
+        parameter("url", "out", 1, "1", "url", "The link. Whoever holds it can open the file."),
+        parameter("expires", "out", 1, "1", "instant", "Its last second."),
+        parameter("link", "out", 1, "1", "string", "Its id, safe to log."),
+    ])
+    operation("revoke", "Revoke", "End links", "Ends one link, or all links to the document given so far.", True, [
+        parameter("reason", "in", 0, "1", "string", "Why, for the record."),
+        parameter("link", "in", 0, "1", "string", "Id of the one link to end."),
+        parameter("state", "in", 0, "1", "boolean", "true: the document becomes revoked as well, for good."),
+        parameter("revoked", "out", 1, "1", "integer", "How many links worked until now."),
+    ])
+    step = [
+        parameter("from", "out", 0, "1", "code", "State before; absent for the creation."),
+        parameter("to", "out", 1, "1", "code", "State after."),
+        parameter("at", "out", 1, "1", "instant", "When."),
+        parameter("actor", "out", 0, "1", "string", "Who: server, client/ID or os:UID."),
+        parameter("reason", "out", 0, "1", "string", "Why."),
+    ]
+    operation("lifecycle", "Lifecycle", "What happened to the document", "The document's states so far, oldest first; GET too.", False, [
+        parameter("wait", "in", 0, "1", "string", "Answer at the next change, or after this long (30s)."),
+        parameter("transition", "out", 0, "*", None, "One change of state.", step),
+    ])
+
+
+main()

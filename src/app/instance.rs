@@ -1,0 +1,303 @@
+//! One data folder, opened for writing with everything that lies in it: vault, database, files, secrets, policy, and the use cases over
+//! them. What a server needs beyond that (listener, workers) is in [`super::running`]; a command without a server needs no more.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_lc_rs::digest;
+
+use super::failure::StartFailure;
+use super::folder::LockedFolder;
+use super::keyring::KeyRing;
+use super::log_check::{self, Against, OfStore};
+use crate::blob::{Blobs, LocalBlobs};
+use crate::config::{BaseUrl, Limits, References, SecretSource, Settings, policy_text};
+use crate::delivery::administration::NewPolicy;
+use crate::delivery::{Delivery, Parts, PolicyInForce, Recorder, Terms};
+use crate::domain::audit::Frontier;
+use crate::domain::audit::verify::Report;
+use crate::domain::clock::{Clock, Entropy};
+use crate::domain::content::FileKeys;
+use crate::domain::cursor::CursorKey;
+use crate::domain::lifecycle::Actor;
+use crate::domain::refusal::{Code, Issue};
+use crate::fhir::base::Base;
+use crate::scan::Scanner;
+use crate::scan::rules::RuleScanner;
+use crate::store::sqlite::{OpenError, Settings as StoreSettings, SqliteStore};
+use crate::store::{Health, Store};
+use crate::vault::{KeySource, Vault};
+use crate::worker::FileSpool;
+
+/// Lease of a scan job beyond the engines' own time: reading a large file from a slow disk.
+const SCAN_LEASE: Duration = Duration::from_secs(300);
+
+/// Time and chance, so that tests bring their own.
+#[derive(Debug, Clone)]
+pub struct Nature {
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Chance.
+    pub entropy: Arc<dyn Entropy>,
+}
+
+/// An opened folder.
+#[derive(Debug)]
+pub struct Instance {
+    /// The folder, held.
+    pub folder: LockedFolder,
+    /// How it runs.
+    pub settings: Settings,
+    /// Where it is reached.
+    pub base: BaseUrl,
+    /// Time and chance.
+    pub nature: Nature,
+    /// Opens and seals keys.
+    pub vault: Arc<Vault>,
+    /// Rows.
+    pub store: Arc<dyn Store>,
+    /// Bytes.
+    pub blobs: Arc<dyn Blobs>,
+    /// The server's secrets.
+    pub keys: KeyRing,
+    /// The use cases.
+    pub delivery: Arc<Delivery>,
+    /// What was found.
+    pub found: Found,
+}
+
+/// What an opening found and made.
+#[derive(Debug, Clone)]
+pub struct Found {
+    /// The database's health after opening.
+    pub health: Health,
+    /// Whether the log was new.
+    pub new_log: bool,
+    /// Short digest of the active policy, and whether this opening made the shipped or given one active.
+    pub policy: (String, Seeded),
+    /// The tree of the log as it was checked.
+    pub tree: Frontier,
+    /// Digest of the policy file in the settings where it differs from the active policy.
+    pub differing_policy: bool,
+}
+
+/// Whether an opening made a policy active.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Seeded {
+    /// The shipped one.
+    Shipped,
+    /// That of `[policy] file`.
+    File,
+    /// None: there was one.
+    No,
+}
+
+impl Instance {
+    /// Opens a folder, whose log is checked whole first: a log that does not verify is not added to.
+    ///
+    /// # Errors
+    /// [`StartFailure`].
+    pub async fn open(
+        folder: LockedFolder,
+        settings: Settings,
+        base: BaseUrl,
+        nature: Nature,
+    ) -> Result<Self, StartFailure> {
+        let path = folder.folder().path().to_owned();
+        let source = key_source(&settings.keys.encryption);
+        let vault = Arc::new(Vault::open(&source, &path, !folder.is_new(), Arc::clone(&nature.entropy))?);
+        let store = open_store(&folder, &settings.limits, &nature)?;
+        let health = store.health().await?;
+        let mut keys = KeyRing::open(&store.keys().await?, &vault, folder.instance(), health.documents)?;
+        let new_log = store.audit_head().await?.size == 0;
+        let now = nature.clock.now();
+        if new_log {
+            keys.complete(store.as_ref(), &vault, nature.entropy.as_ref(), now).await?;
+        }
+        let checked = check_log(store.as_ref(), &keys, &settings.audit.checkpoints, folder.instance()).await?;
+        if !new_log {
+            keys.complete(store.as_ref(), &vault, nature.entropy.as_ref(), now).await?;
+        }
+        let line = keys.checkpoint()?.verifying_key().to_string();
+        folder.publish_log_key(&settings.audit.checkpoints, &line)?;
+        let file_keys: Arc<dyn FileKeys> = Arc::clone(&vault) as Arc<dyn FileKeys>;
+        let inline = usize::try_from(settings.limits.inline_threshold).unwrap_or(usize::MAX);
+        let blobs = LocalBlobs::open(&path, inline, file_keys, Arc::clone(&nature.entropy));
+        let blobs: Arc<dyn Blobs> =
+            Arc::new(blobs.map_err(|error| StartFailure::machine("the files cannot be opened", &error))?);
+        let recorder = Recorder::new(keys.cells()?, Arc::clone(&nature.entropy), Arc::clone(&store));
+        let seed = policy_seed(store.as_ref(), &settings).await?;
+        let parts = Parts {
+            store: Arc::clone(&store),
+            blobs: Arc::clone(&blobs),
+            scanners: vec![Arc::new(RuleScanner::new(scan_limits(&settings.limits))) as Arc<dyn Scanner>],
+            recorder,
+            clock: Arc::clone(&nature.clock),
+            entropy: Arc::clone(&nature.entropy),
+            terms: terms(&settings, &base),
+            cursors: CursorKey::new(&*keys.cursor()?)?,
+            policy: seed.in_force,
+            link_keys: keys.links(now)?,
+            spool: Arc::new(FileSpool::new(path.join("revocations.spool"))),
+        };
+        let delivery = Arc::new(Delivery::new(parts));
+        delivery.recall_spool()?;
+        let digest = match seed.apply {
+            Some(new) => delivery.apply_policy(&Actor::Server, new).await?,
+            None => delivery.policy().short_digest.clone(),
+        };
+        let found =
+            Found { health, new_log, policy: (digest, seed.seeded), tree: checked, differing_policy: seed.differs };
+        Ok(Self { folder, settings, base, nature, vault, store, blobs, keys, delivery, found })
+    }
+}
+
+fn key_source(source: &SecretSource) -> KeySource {
+    match source {
+        SecretSource::DataFolder => KeySource::Folder,
+        SecretSource::File(path) => KeySource::File(path.clone()),
+        SecretSource::Command(words) => KeySource::Command(words.clone()),
+    }
+}
+
+/// The vault of a folder, for commands that only read.
+///
+/// # Errors
+/// Those of [`Vault::open`].
+pub fn open_vault(settings: &Settings, path: &Path, entropy: &Arc<dyn Entropy>) -> Result<Vault, Issue> {
+    Vault::open(&key_source(&settings.keys.encryption), path, true, Arc::clone(entropy))
+}
+
+fn open_store(folder: &LockedFolder, limits: &Limits, nature: &Nature) -> Result<Arc<dyn Store>, StartFailure> {
+    let settings = StoreSettings {
+        readers: u32::try_from(limits.database_readers).unwrap_or(u32::MAX),
+        queue: limits.write_queue,
+        ..StoreSettings::default()
+    };
+    let database = folder.folder().database();
+    let opened = SqliteStore::open(&database, Arc::clone(&nature.clock), folder.instance(), settings);
+    opened.map(|store| store as Arc<dyn Store>).map_err(|error| open_failure(&error))
+}
+
+pub(super) fn open_failure(error: &OpenError) -> StartFailure {
+    match error {
+        OpenError::Newer { found } => {
+            let issue = Issue::new(Code::DataNewer).fill("found", found).fill("known", env!("CARGO_PKG_VERSION"));
+            issue.fill("version", "that wrote it").into()
+        }
+        OpenError::AuditLog => {
+            let issue = Issue::new(Code::AuditMismatch)
+                .message_text("the audit log's end is not what its summary says")
+                .cure_text(
+                    "run `daylily audit verify` to see where; keep a copy of the data folder, restore nothing over it",
+                );
+            issue.into()
+        }
+        other => StartFailure::machine("the database cannot be opened", other),
+    }
+}
+
+async fn check_log(store: &dyn Store, keys: &KeyRing, folder: &Path, origin: &str) -> Result<Frontier, StartFailure> {
+    let outside = log_check::in_folder(folder).map_err(|(path, error)| super::folder::not_usable(&path, &error))?;
+    let key = keys.checkpoint()?.verifying_key().clone();
+    let against = Against { origin: origin.to_owned(), key, cells: keys.cells()?, outside };
+    let checked = log_check::check(&OfStore(store), against, &|_, _| {}).await?;
+    if checked.report.valid {
+        return Ok(checked.tree);
+    }
+    Err(StartFailure::new(findings(&checked.report)))
+}
+
+/// What a check found, as issues: the first finding, and how many there are.
+pub fn findings(report: &Report) -> Vec<Issue> {
+    report.findings.first().map(log_check::issue_of).into_iter().collect()
+}
+
+fn scan_limits(limits: &Limits) -> crate::scan::rules::Limits {
+    crate::scan::rules::Limits {
+        depth: u32::try_from(limits.archive_depth).unwrap_or(u32::MAX),
+        entries: u64::try_from(limits.archive_entries).unwrap_or(u64::MAX),
+        unpacked: limits.archive_unpacked,
+        ratio: u64::try_from(limits.archive_ratio).unwrap_or(u64::MAX),
+        ..crate::scan::rules::Limits::default()
+    }
+}
+
+fn terms(settings: &Settings, base: &BaseUrl) -> Terms {
+    Terms {
+        base: Base::new(base.as_str()),
+        strict_references: settings.fhir.references == References::Strict,
+        engines: settings.scan.engines.clone(),
+        unclaimed: settings.limits.unclaimed_binary,
+        idempotency: settings.limits.idempotency_key_lifetime,
+        fhir_form_most: settings.limits.binary_form,
+        wait_most: settings.limits.wait_max,
+        disk_stop_percent: settings.limits.disk_stop,
+        scan_lease: settings.scan.timeout.saturating_add(SCAN_LEASE),
+        scan_timeout: settings.scan.timeout,
+    }
+}
+
+/// The policy to begin with.
+struct Seed {
+    in_force: PolicyInForce,
+    apply: Option<NewPolicy>,
+    seeded: Seeded,
+    differs: bool,
+}
+
+/// The active policy of the store; with none, the file's or the shipped one, which is to be applied.
+async fn policy_seed(store: &dyn Store, settings: &Settings) -> Result<Seed, StartFailure> {
+    let given = match &settings.policy.file {
+        Some(path) => Some((path.display().to_string(), read_policy(path)?)),
+        None => None,
+    };
+    if let Some(active) = store.policy().await? {
+        // A text that was once applied was without mistakes; a later version may know it as one.
+        let policy = parse("the active policy", &active.text)?;
+        let differs = given.is_some_and(|(_, text)| sha256(text.as_bytes()) != active.digest);
+        let in_force = PolicyInForce { policy, short_digest: short(&active.digest) };
+        return Ok(Seed { in_force, apply: None, seeded: Seeded::No, differs });
+    }
+    let seeded = if given.is_some() { Seeded::File } else { Seeded::Shipped };
+    let (name, text) = given.unwrap_or_else(|| ("the shipped policy".to_owned(), policy_text::SHIPPED.to_owned()));
+    let digest = sha256(text.as_bytes());
+    let in_force = PolicyInForce { policy: parse(&name, &text)?, short_digest: short(&digest) };
+    let reason = if seeded == Seeded::Shipped { "shipped" } else { "first policy, from the settings" };
+    let apply = NewPolicy { policy: parse(&name, &text)?, text, digest, reason: reason.to_owned() };
+    Ok(Seed { in_force, apply: Some(apply), seeded, differs: false })
+}
+
+fn read_policy(path: &Path) -> Result<String, StartFailure> {
+    std::fs::read_to_string(path).map_err(|error| {
+        let issue = Issue::new(Code::FileUnreadable)
+            .fill("flag", "[policy] file")
+            .fill("why", error.kind())
+            .fill("cure", "give the path of a policy file");
+        issue.into()
+    })
+}
+
+fn parse(name: &str, text: &str) -> Result<crate::domain::policy::Policy, StartFailure> {
+    policy_text::parse(name, text).map_err(|mistakes| StartFailure {
+        issues: mistakes.iter().map(crate::config::Mistake::to_issue).collect(),
+        exit: 2,
+    })
+}
+
+/// SHA-256.
+pub(super) fn sha256(bytes: &[u8]) -> [u8; 32] {
+    digest::digest(&digest::SHA256, bytes).as_ref().try_into().unwrap_or_default()
+}
+
+fn short(digest: &[u8; 32]) -> String {
+    hex::encode(digest.get(..3).unwrap_or_default())
+}
+
+impl Instance {
+    /// Ends in order when no server runs on it: the database closed, the folder let go.
+    pub async fn close(self) {
+        self.store.close().await;
+    }
+}

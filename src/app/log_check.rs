@@ -1,0 +1,224 @@
+//! The whole audit log against its tree, its signed checkpoints and those in the checkpoint folder: at every start, and by command.
+//! Reads in pages; nothing is kept but the verifier's own state.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use async_trait::async_trait;
+
+use super::failure::StartFailure;
+use crate::domain::audit::note::{MAX_NOTE, SignedCheckpoint};
+use crate::domain::audit::verify::{
+    Finding, NoteFault, Report, Row, Source, StoredCheckpoint, TooLate, Trust, Verifier,
+};
+use crate::domain::audit::{CellKey, Frontier, VerifyingKey};
+use crate::domain::refusal::Issue;
+use crate::store::sqlite::LogReader;
+use crate::store::{AuditHead, AuditRow, Store, StoreError};
+
+/// Rows that are read at once.
+pub const PAGE: usize = 1_000;
+/// Files of the checkpoint folder that are looked at: the newest, and a year of days and more.
+const MOST_FILES: usize = 400;
+/// What names of checkpoint files begin with.
+const CHECKPOINT: &str = "checkpoint";
+/// A file of that folder that is none: the public key.
+const CHECKPOINT_KEY: &str = "checkpoint-key";
+
+/// Where the log is read from: a running store, or the folder of one, opened for reading.
+#[async_trait]
+pub trait LogSource: Send + Sync {
+    /// Entries from `first` on, at most `limit`, in order.
+    async fn rows(&self, first: u64, limit: usize) -> Result<Vec<AuditRow>, StoreError>;
+    /// Size and frontier.
+    async fn head(&self) -> Result<AuditHead, StoreError>;
+    /// Signed checkpoints that are kept, by rising size.
+    async fn checkpoints(&self) -> Result<Vec<(u64, String)>, StoreError>;
+}
+
+/// A store as a source of its log.
+#[derive(Debug, Clone, Copy)]
+pub struct OfStore<'a>(pub &'a dyn Store);
+
+#[async_trait]
+impl LogSource for OfStore<'_> {
+    async fn rows(&self, first: u64, limit: usize) -> Result<Vec<AuditRow>, StoreError> {
+        self.0.audit_rows(first, limit).await
+    }
+
+    async fn head(&self) -> Result<AuditHead, StoreError> {
+        self.0.audit_head().await
+    }
+
+    async fn checkpoints(&self) -> Result<Vec<(u64, String)>, StoreError> {
+        self.0.checkpoints().await
+    }
+}
+
+/// What a log is checked against.
+#[derive(Debug)]
+pub struct Against {
+    /// Name of the log.
+    pub origin: String,
+    /// Its key.
+    pub key: VerifyingKey,
+    /// Opens the cells.
+    pub cells: CellKey,
+    /// Checkpoints from outside the database, as read.
+    pub outside: Vec<Vec<u8>>,
+}
+
+/// The outcome: the report, and the tree of the entries that were read, from which new checkpoints go on.
+#[derive(Debug)]
+pub struct Checked {
+    /// What was found.
+    pub report: Report,
+    /// The tree.
+    pub tree: Frontier,
+}
+
+/// Checks the whole log as it stands when the check begins; entries that come meanwhile belong to the next check. `progress` is told
+/// the number of entries read and the number of all, after each page.
+///
+/// # Errors
+/// The store cannot be read.
+pub async fn check(
+    source: &dyn LogSource,
+    against: Against,
+    progress: &(dyn Fn(u64, u64) + Sync),
+) -> Result<Checked, StoreError> {
+    // The head first: it is the end of what is read, and whatever is signed before it vouches for no more.
+    let checkpoints = source.checkpoints().await?;
+    let head = source.head().await?;
+    let trust = Trust { origin: against.origin, keys: vec![against.key], cell_key: Some(against.cells) };
+    let mut verifier = Verifier::new(trust);
+    let fed = feed_checkpoints(&mut verifier, &checkpoints, &against.outside);
+    if fed.is_err() {
+        tracing::error!("checkpoints came after entries");
+    }
+    let (mut next, mut tree) = (0_u64, Frontier::new());
+    // A summary that says nothing while entries are there is looked at with all of them.
+    while next < head.size || head.size == 0 {
+        let rows = source.rows(next, PAGE).await?;
+        let Some(last) = rows.last().map(|row| row.seq) else { break };
+        for row in rows.iter().filter(|row| row.seq < head.size || head.size == 0) {
+            let seq = i64::try_from(row.seq).unwrap_or(i64::MAX);
+            verifier.row(Row { seq, body: &row.body, leaf_hash: &row.hash, cells: &row.cells });
+            tree.append(row.hash.as_slice().try_into().unwrap_or_default());
+        }
+        next = last.saturating_add(1);
+        progress(next.min(head.size), head.size);
+    }
+    let frontier = (next > 0 || !head.frontier.is_empty()).then_some(head.frontier.as_slice());
+    Ok(Checked { report: verifier.finish(frontier), tree })
+}
+
+fn feed_checkpoints(verifier: &mut Verifier, stored: &[(u64, String)], outside: &[Vec<u8>]) -> Result<(), TooLate> {
+    for (size, note) in stored {
+        let parsed = SignedCheckpoint::parse(note.as_bytes());
+        let root = parsed.as_ref().map(|signed| signed.unverified().root).unwrap_or_default();
+        let size = i64::try_from(*size).unwrap_or(i64::MAX);
+        verifier.stored_checkpoint(StoredCheckpoint { size, root: &root, note: note.as_bytes() })?;
+    }
+    outside.iter().try_for_each(|note| verifier.outside_checkpoint(note))
+}
+
+/// The checkpoints that lie in a folder: the newest ones by name. A folder that is not there has none.
+///
+/// # Errors
+/// A file that cannot be read, with its path.
+pub fn in_folder(folder: &Path) -> Result<Vec<Vec<u8>>, (PathBuf, std::io::Error)> {
+    let entries = match std::fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err((folder.to_owned(), error)),
+    };
+    let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    let mut names: Vec<String> = names.filter(|name| name.starts_with(CHECKPOINT) && name != CHECKPOINT_KEY).collect();
+    // `checkpoint` before `checkpoint-2026-11-23`: reversed, the newest day is first and the newest of all last.
+    names.sort_unstable_by(|one, other| other.cmp(one));
+    if names.len() > MOST_FILES {
+        let newest = names.pop();
+        names.truncate(MOST_FILES - 1);
+        names.extend(newest);
+    }
+    names.iter().map(|name| read_note(&folder.join(name))).collect()
+}
+
+/// One checkpoint file, as it stands.
+///
+/// # Errors
+/// It cannot be read, with its path.
+pub fn read_note(path: &Path) -> Result<Vec<u8>, (PathBuf, std::io::Error)> {
+    let mut note = Vec::new();
+    let limit = u64::try_from(MAX_NOTE).unwrap_or(u64::MAX).saturating_add(1);
+    let read = File::open(path).and_then(|file| file.take(limit).read_to_end(&mut note));
+    read.map(|_| note).map_err(|error| (path.to_owned(), error))
+}
+
+/// A finding as a message: which entry, or how many there should be.
+pub fn issue_of(finding: &Finding) -> Issue {
+    let issue = Issue::new(finding.code());
+    match finding {
+        Finding::Shortened { have, vouched, source } => {
+            let when = match source {
+                Some(Source::Stored) => "the database",
+                Some(Source::Outside(_)) => "the checkpoint folder",
+                None => "the stored tree",
+            };
+            let issue = issue.fill("n", have).fill("m", vouched);
+            match source {
+                Some(_) => issue.fill("when", when),
+                None => {
+                    let text = format!("the log has {have} entries, but its own tree has {vouched}");
+                    issue.message_text(text)
+                }
+            }
+        }
+        Finding::Missing { first, last } if first == last => issue.message_text(format!("entry {first} is missing")),
+        Finding::Missing { first, last } => issue.message_text(format!("entries {first} to {last} are missing")),
+        Finding::Repeated { seq } => issue.message_text(format!("there is a second entry {seq}")),
+        Finding::Rewritten { intact, size, .. } => issue.message_text(format!(
+            "entries between {intact} and {size} are not what was recorded: a signed checkpoint says otherwise"
+        )),
+        Finding::Fork { size, .. } => {
+            issue.message_text(format!("two different signed checkpoints of {size} entries exist; keep both"))
+        }
+        Finding::Tree => issue.message_text("the stored tree is not that of the entries"),
+        Finding::ErasureUnrecorded { first, last } => {
+            issue.message_text(format!("cells of entries {first} to {last} are erased, and no entry says so"))
+        }
+        Finding::ErasuresTooMany => issue.message_text("more separate erasures than are checked"),
+        Finding::Checkpoint { fault, .. } => match fault {
+            NoteFault::UnknownSigner | NoteFault::OtherLog => issue,
+            NoteFault::Malformed => issue.message_text("a checkpoint is damaged"),
+            NoteFault::BadSignature => issue.message_text("a checkpoint's signature does not fit"),
+            NoteFault::RowDiffers => issue.message_text("a stored checkpoint is not the one that was signed"),
+        },
+        Finding::Entry { seq, .. } => issue.fill("n", seq),
+    }
+}
+
+#[async_trait]
+impl LogSource for LogReader {
+    async fn rows(&self, first: u64, limit: usize) -> Result<Vec<AuditRow>, StoreError> {
+        Self::rows(self, first, limit).await
+    }
+
+    async fn head(&self) -> Result<AuditHead, StoreError> {
+        Self::head(self).await
+    }
+
+    async fn checkpoints(&self) -> Result<Vec<(u64, String)>, StoreError> {
+        Self::checkpoints(self).await
+    }
+}
+
+/// The log of a database, opened for reading.
+///
+/// # Errors
+/// As opening a store.
+pub fn open_log(database: &Path) -> Result<LogReader, StartFailure> {
+    LogReader::open(database).map_err(|error| super::instance::open_failure(&error))
+}

@@ -1,0 +1,41 @@
+//! Composition root: settings → parts → server and workers. The only room that names concrete parts.
+
+mod clock;
+mod failure;
+mod folder;
+mod gate;
+mod instance;
+mod keyring;
+pub mod log_check;
+mod operations;
+mod process;
+mod running;
+
+pub use clock::SystemClock;
+pub use failure::StartFailure;
+pub use folder::{DataFolder, LockedFolder};
+pub use instance::{Found, Instance, Nature, Seeded, open_vault};
+pub use keyring::{KeyRing, Purpose};
+pub use log_check::open_log;
+pub use operations::Commands;
+pub use process::harden;
+pub use running::{Running, Start, local_commands};
+
+use crate::domain::id::ClientId;
+use crate::domain::policy::Facts;
+use crate::domain::refusal::Refusal;
+use crate::fhir::base::Base;
+use crate::fhir::document::Submitted;
+use crate::fhir::tables::ResourceType;
+use crate::fhir::validate::{self, Expectation};
+
+/// What a policy would look at in a DocumentReference that `client` delivered, for `policy explain`.
+///
+/// # Errors
+/// All that validation finds.
+pub fn facts_of(text: &str, client: &ClientId) -> Result<Facts, Refusal> {
+    let expectation = Expectation::Create(ResourceType::DocumentReference);
+    let resource = validate::read(text.as_bytes(), expectation)?;
+    // Links are of no concern to a policy: any base will do.
+    Ok(Submitted::read(resource, &Base::new("http://localhost"))?.facts(client))
+}

@@ -1,0 +1,279 @@
+//! What commands do: the same functions for those that come over the control socket and those that a command performs itself on the
+//! folder that it holds.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use super::instance::sha256;
+use crate::auth::client_registration::{self, GivenKeys};
+use crate::auth::discovery::Endpoints;
+use crate::auth::jwk::KeySet;
+use crate::auth::jwks::FetchKeys;
+use crate::config::{Mistake, policy_text};
+use crate::control::{
+    ClientChange, ClientView, KeysGiven, NewClient, Operations, PolicyView, Request, Response, RevocationAim,
+    RevocationView, StatusView,
+};
+use crate::delivery::Delivery;
+use crate::delivery::administration::{Aim, NewPolicy, Revoked};
+use crate::domain::audit::{Action, Entry, Outcome};
+use crate::domain::id::{ClientId, LinkId, ResourceId};
+use crate::domain::lifecycle::Actor;
+use crate::domain::link::{LinkError, Purpose};
+use crate::domain::principal::{AttachmentUrl, Operator};
+use crate::domain::refusal::{Code, Issue, Refusal};
+use crate::domain::resource::Target;
+use crate::store::{Client, ClientKeys};
+
+/// Commands over the use cases.
+#[derive(Debug)]
+pub struct Commands {
+    delivery: Arc<Delivery>,
+    /// Looks at a key address when it is registered, so that the operator learns now that it does not answer.
+    fetch: Arc<dyn FetchKeys>,
+    status: StatusView,
+    allow_http: bool,
+}
+
+impl Commands {
+    /// Over the use cases of one folder.
+    pub fn new(delivery: Arc<Delivery>, fetch: Arc<dyn FetchKeys>, status: StatusView, allow_http: bool) -> Self {
+        Self { delivery, fetch, status, allow_http }
+    }
+
+    fn client(&self, id: &str) -> Result<Arc<Client>, Refusal> {
+        let client = ClientId::parse(id).and_then(|id| self.delivery.store().client(&id));
+        client.ok_or_else(|| {
+            let issue = Issue::new(Code::ResourceNotFound).message_text("no client has this id");
+            issue.cure_text("see `daylily client list`").into()
+        })
+    }
+
+    fn view(&self, client: &Client) -> ClientView {
+        ClientView {
+            id: client.id.to_string(),
+            name: client.name.clone(),
+            kind: "backend".to_owned(),
+            scope: client.scope.clone(),
+            reach: reach_words(client),
+            keys: key_words(&client.keys),
+            attachment_url: match client.attachment_url {
+                AttachmentUrl::Link => "link".to_owned(),
+                AttachmentUrl::Handle => "handle".to_owned(),
+            },
+            allow_ip: client.allow_ip.clone(),
+            disabled: client.disabled,
+            created: client.created.to_string(),
+            token_endpoint: Endpoints::at(&self.status.base).token,
+            warning: None,
+        }
+    }
+
+    async fn add(&self, uid: u32, new: NewClient) -> Result<Response, Refusal> {
+        let given = client_registration::NewClient {
+            id: new.id,
+            name: new.name,
+            scope: new.scope,
+            reach: new.reach,
+            allow_ip: new.allow_ip,
+            attachment_url: new.handles.then(|| "handle".to_owned()),
+        };
+        let keys = given_keys(new.keys);
+        let client = client_registration::register(&given, &keys, self.allow_http, self.delivery.now())?;
+        let id = client.id.to_string();
+        self.delivery.add_client(Operator { uid }, client).await?;
+        self.shown_after(&id, &keys).await
+    }
+
+    async fn change(&self, uid: u32, id: &str, change: ClientChange) -> Result<Response, Refusal> {
+        let mut client = (*self.client(id)?).clone();
+        let (action, keys) = match change {
+            ClientChange::Disable => {
+                client.disabled = true;
+                (Action::ClientDisable, None)
+            }
+            ClientChange::Enable => {
+                client.disabled = false;
+                (Action::ClientEnable, None)
+            }
+            ClientChange::Rotate(keys) => {
+                let keys = given_keys(keys);
+                client.keys = client_registration::keys(&keys, self.allow_http)?;
+                (Action::ClientRotate, Some(keys))
+            }
+        };
+        self.delivery.change_client(Operator { uid }, client, action).await?;
+        match keys {
+            Some(keys) => self.shown_after(id, &keys).await,
+            None => Ok(Response::Client(self.view(&*self.client(id)?))),
+        }
+    }
+
+    /// The client as it is now; where its keys lie elsewhere, they are looked at once.
+    async fn shown_after(&self, id: &str, keys: &GivenKeys) -> Result<Response, Refusal> {
+        let mut view = self.view(&*self.client(id)?);
+        if let GivenKeys::Uri(uri) = keys {
+            view.warning = self.look_at(uri).await.err();
+        }
+        Ok(Response::Client(view))
+    }
+
+    async fn look_at(&self, uri: &str) -> Result<(), String> {
+        let fetched = self.fetch.fetch(uri).await.map_err(|error| error.to_string())?;
+        let set = KeySet::parse(&fetched.body).map_err(|fault| format!("the key set {}", fault.as_str()))?;
+        if set.keys().is_empty() {
+            Err("the key set has no key that can be used (RS384, ES384)".to_owned())
+        } else {
+            Ok(())
+        }
+    }
+
+    async fn apply(&self, uid: u32, text: String, file: &str, reason: String) -> Result<Response, Refusal> {
+        let policy = policy_text::parse(file, &text).map_err(|mistakes| {
+            let issues = mistakes.iter().map(Mistake::to_issue).collect();
+            Refusal::of_all(issues).unwrap_or_else(|| Refusal::of(Code::ServerFault))
+        })?;
+        let digest = sha256(text.as_bytes());
+        let new = NewPolicy { text, digest, policy, reason };
+        self.delivery.apply_policy(&Actor::OsUser(uid), new).await?;
+        self.policy().await
+    }
+
+    async fn policy(&self) -> Result<Response, Refusal> {
+        let active = self.delivery.store().policy().await.map_err(crate::delivery::store_failure)?;
+        let active = active.ok_or_else(|| Refusal::of(Code::ServerFault))?;
+        Ok(Response::Policy(PolicyView {
+            text: active.text,
+            digest: hex::encode(active.digest),
+            actor: active.actor,
+            reason: active.reason,
+            at: active.at.to_string(),
+        }))
+    }
+
+    async fn revoke(
+        &self,
+        uid: u32,
+        (aim, reason): (RevocationAim, String),
+        (state, preview): (bool, bool),
+    ) -> Result<Response, Refusal> {
+        let (operator, aim) = (Operator { uid }, self.aim(aim)?);
+        let revoked = if preview {
+            self.delivery.revoke_preview(operator, &aim).await?
+        } else {
+            self.delivery.revoke(operator, &aim, &reason, state).await?
+        };
+        Ok(Response::Revocation(revocation(revoked)))
+    }
+
+    fn aim(&self, aim: RevocationAim) -> Result<Aim, Refusal> {
+        let wrong = |flag: &str, fault: &str, cure: &str| {
+            Refusal::new(Issue::new(Code::FlagMalformed).fill("flag", flag).fill("fault", fault).fill("cure", cure))
+        };
+        match aim {
+            RevocationAim::All => Ok(Aim::All),
+            RevocationAim::Client(id) => Ok(Aim::Client(self.client(&id)?.id.clone())),
+            RevocationAim::Document(reference) => {
+                let id = reference.strip_prefix("DocumentReference/").unwrap_or(&reference);
+                let id = ResourceId::parse(id);
+                id.map(Aim::Document)
+                    .ok_or_else(|| wrong("--document", "must be a reference", "write it like DocumentReference/9f31"))
+            }
+            RevocationAim::Patient(reference) => Ok(Aim::Patient(Target(reference.trim().to_owned()))),
+            RevocationAim::Link(text) => {
+                let token = text.trim().rsplit('/').next().unwrap_or_default().to_owned();
+                let known = link_id(&self.delivery, &token);
+                known.map(Aim::Link).ok_or_else(|| {
+                    let issue = Issue::new(Code::LinkInvalid).message_text("this link was not made here");
+                    issue.cure_text("paste the whole link, as it was handed out").into()
+                })
+            }
+        }
+    }
+
+    /// An export is recorded before anything is handed out; what may be handed out ends with that entry.
+    async fn export(
+        &self,
+        uid: u32,
+        patient: Option<String>,
+        (from, to): (Option<String>, Option<String>),
+    ) -> Result<Response, Refusal> {
+        let mut entry = Entry::new(Action::AuditExport, Outcome::Ok).os_user(uid);
+        if let Some(patient) = &patient {
+            entry = entry.patient(patient);
+        }
+        for (name, moment) in [("from", from), ("to", to)] {
+            if let Some(moment) = moment {
+                entry = entry.with(name, moment);
+            }
+        }
+        self.delivery.record(&entry).await?;
+        let head = self.delivery.store().audit_head().await.map_err(crate::delivery::store_failure)?;
+        Ok(Response::Export { size: head.size })
+    }
+}
+
+#[async_trait]
+impl Operations for Commands {
+    async fn perform(&self, uid: u32, request: Request) -> Result<Response, Refusal> {
+        match request {
+            Request::Status => Ok(Response::Status(self.status.clone())),
+            Request::ClientAdd(new) => self.add(uid, new).await,
+            Request::ClientList => {
+                let clients = self.delivery.store().clients().iter().map(|client| self.view(client)).collect();
+                Ok(Response::Clients { clients })
+            }
+            Request::ClientShow { id } => Ok(Response::Client(self.view(&*self.client(&id)?))),
+            Request::ClientChange { id, change } => self.change(uid, &id, change).await,
+            Request::PolicyApply { text, file, reason } => self.apply(uid, text, &file, reason).await,
+            Request::PolicyShow => self.policy().await,
+            Request::LinksRevoke { aim, reason, state, preview } => {
+                self.revoke(uid, (aim, reason), (state, preview)).await
+            }
+            Request::AuditExport { patient, from, to } => self.export(uid, patient, (from, to)).await,
+        }
+    }
+}
+
+/// The id of a link that was made here, also of one whose time is over.
+fn link_id(delivery: &Delivery, token: &str) -> Option<LinkId> {
+    match delivery.link_keys().verify(token, Purpose::Download, delivery.now()) {
+        Ok(link) | Err(LinkError::Expired(link)) => Some(link.id().clone()),
+        Err(LinkError::Invalid) => None,
+    }
+}
+
+fn given_keys(keys: KeysGiven) -> GivenKeys {
+    match keys {
+        KeysGiven::Jwks(text) => GivenKeys::Set(text),
+        KeysGiven::JwksUri(uri) => GivenKeys::Uri(uri),
+    }
+}
+
+fn reach_words(client: &Client) -> Vec<String> {
+    if client.reach.all {
+        return vec!["all".to_owned()];
+    }
+    let custodians = client.reach.custodians.iter().map(|custodian| format!("custodian={custodian}"));
+    std::iter::once("own".to_owned()).chain(custodians).collect()
+}
+
+fn key_words(keys: &ClientKeys) -> Vec<String> {
+    match keys {
+        ClientKeys::Uri(uri) => vec![uri.clone()],
+        ClientKeys::Inline(text) => {
+            let set = KeySet::parse(text.as_bytes()).unwrap_or_default();
+            set.keys().iter().map(|key| format!("{} ({})", key.kid(), key.algorithm().as_str())).collect()
+        }
+    }
+}
+
+fn revocation(revoked: Revoked) -> RevocationView {
+    RevocationView {
+        revocation: if revoked.number == 0 { String::new() } else { format!("rv_{}", revoked.number) },
+        links: revoked.links,
+        cut: revoked.cut,
+        recipients: revoked.clients,
+    }
+}

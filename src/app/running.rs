@@ -1,0 +1,283 @@
+//! A server that runs: folder, listener, use cases, workers, control socket, in the order in which they depend on each other, and taken
+//! down in the reverse. `serve`, `demo` and tests start the same thing; tests bring clock and settings.
+
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::failure::StartFailure;
+use super::folder::LockedFolder;
+use super::gate::{Grants, KeySets};
+use super::instance::{Found, Instance, Nature};
+use super::operations::Commands;
+use crate::auth::Clients;
+use crate::auth::discovery::Endpoints;
+use crate::auth::endpoint::TokenEndpoint;
+use crate::auth::jwks::{FetchKeys, KeyCache};
+use crate::auth::rate::TokenRate;
+use crate::auth::token::Tokens;
+use crate::config::{BaseUrl, Settings};
+use crate::control::{Listener, Operations, Place, StatusView};
+use crate::delivery::{Delivery, Recorder, Swept};
+use crate::domain::audit::{Action, Entry, Outcome};
+use crate::domain::refusal::{Code, Issue};
+use crate::http::ports::{Documents, Gate};
+use crate::http::{HttpParts, Refusals, Served, Server, TokenGate};
+use crate::notify::egress::{Egress, EgressRules};
+use crate::store::Store;
+use crate::telemetry::Metrics;
+use crate::worker::{Checkpointer, Workers};
+
+/// What a server is started with.
+#[derive(Debug, Clone)]
+pub struct Start {
+    /// How it runs. Port 0 takes a free one.
+    pub settings: Settings,
+    /// Time and chance.
+    pub nature: Nature,
+    /// A folder of this user alone for the control socket, where the data folder's name is too long for one.
+    pub runtime_dir: Option<PathBuf>,
+}
+
+/// A running server.
+#[derive(Debug)]
+pub struct Running {
+    instance: Instance,
+    server: Server,
+    workers: Workers,
+    control: Listener,
+    commands: Arc<Commands>,
+    address: SocketAddr,
+    draining: Arc<AtomicBool>,
+    swept: Swept,
+}
+
+impl Running {
+    /// Starts everything; answers when requests are taken.
+    ///
+    /// # Errors
+    /// [`StartFailure`]; nothing keeps running then.
+    pub async fn start(start: Start) -> Result<Self, StartFailure> {
+        let folder = LockedFolder::prepare(&start.settings.data_dir, start.nature.entropy.as_ref())?;
+        // Before the data are touched: an address that is taken is the likeliest mistake.
+        let listener = bind(start.settings.server.listen)?;
+        let metrics_listener = start.settings.server.metrics_listen.map(bind).transpose()?;
+        let address = local_address(&listener)?;
+        let base = start.settings.base_url(address.port());
+        let instance = Instance::open(folder, start.settings, base, start.nature).await?;
+        let swept = instance.delivery.reconcile().await?;
+        instance.folder.remember_base(instance.base.as_str())?;
+        let fetch = way_out(&instance.settings)?;
+        let status = StatusView {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            base: instance.base.as_str().to_owned(),
+            listen: address.to_string(),
+            pid: std::process::id(),
+        };
+        let allow_http = instance.settings.egress.allow_http;
+        let commands = Commands::new(Arc::clone(&instance.delivery), Arc::clone(&fetch), status, allow_http);
+        let commands = Arc::new(commands);
+        let (draining, refusals) = (Arc::new(AtomicBool::new(true)), refusals(&instance));
+        let parts = http_parts(&instance, fetch, &draining, &refusals)?;
+        let entry = Entry::new(Action::ServerStart, Outcome::Ok).server().with("version", env!("CARGO_PKG_VERSION"));
+        instance.delivery.record(&entry).await?;
+        let workers = start_workers(&instance, &refusals)?;
+        let control = start_control(&instance, start.runtime_dir.as_deref(), &commands)?;
+        let server = crate::http::start(parts, listener, metrics_listener)
+            .map_err(|error| StartFailure::machine("the listener cannot be used", &error))?;
+        draining.store(false, Ordering::Release);
+        Ok(Self { instance, server, workers, control, commands, address, draining, swept })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Where it is reached.
+    pub fn base(&self) -> &BaseUrl {
+        &self.instance.base
+    }
+
+    /// How it runs.
+    pub fn settings(&self) -> &Settings {
+        &self.instance.settings
+    }
+
+    /// The folder.
+    pub fn folder(&self) -> &LockedFolder {
+        &self.instance.folder
+    }
+
+    /// What the start found and made.
+    pub fn found(&self) -> &Found {
+        &self.instance.found
+    }
+
+    /// What the start put in order after a crash.
+    pub fn swept(&self) -> &Swept {
+        &self.swept
+    }
+
+    /// Whether the encryption key lies beside the data.
+    pub fn key_beside_data(&self) -> bool {
+        self.instance.vault.beside_data()
+    }
+
+    /// The use cases.
+    pub fn delivery(&self) -> &Arc<Delivery> {
+        &self.instance.delivery
+    }
+
+    /// What commands do here.
+    pub fn operations(&self) -> Arc<dyn Operations> {
+        Arc::clone(&self.commands) as Arc<dyn Operations>
+    }
+
+    /// Ends in order: not ready any more, no new requests, running ones finish within `[limits] drain`, workers end after their step, a last
+    /// entry and a last checkpoint, the database closed, the folder let go.
+    pub async fn stop(self) {
+        self.draining.store(true, Ordering::Release);
+        self.server.stop().await;
+        self.control.stop().await;
+        let entry = Entry::new(Action::ServerStop, Outcome::Ok).server();
+        if let Err(refusal) = self.instance.delivery.record(&entry).await {
+            tracing::error!(code = refusal.code().name(), "the stop could not be recorded");
+        }
+        self.workers.stop().await;
+        self.instance.store.close().await;
+    }
+}
+
+fn bind(address: SocketAddr) -> Result<TcpListener, StartFailure> {
+    TcpListener::bind(address).and_then(|listener| listener.set_nonblocking(true).map(|()| listener)).map_err(|error| {
+        match error.kind() {
+            std::io::ErrorKind::AddrInUse => Issue::new(Code::ListenTaken).fill("address", address).into(),
+            _ => {
+                let issue = Issue::new(Code::ListenTaken)
+                    .message_text(format!("{address} cannot be listened on: {}", error.kind()))
+                    .cure_text("give `--listen` an address of this machine, with a port above 1023");
+                issue.into()
+            }
+        }
+    })
+}
+
+fn local_address(listener: &TcpListener) -> Result<SocketAddr, StartFailure> {
+    listener.local_addr().map_err(|error| StartFailure::machine("the listener has no address", &error))
+}
+
+/// The way out, for key sets.
+pub(super) fn way_out(settings: &Settings) -> Result<Arc<dyn FetchKeys>, StartFailure> {
+    let rules = EgressRules { allow: settings.egress.allow.clone(), allow_http: settings.egress.allow_http };
+    let egress =
+        Egress::new(rules).map_err(|error| StartFailure::machine("outgoing requests cannot be set up", &error))?;
+    Ok(Arc::new(KeySets(egress)))
+}
+
+fn refusals(instance: &Instance) -> Arc<Refusals> {
+    let limits = &instance.settings.limits;
+    Arc::new(Refusals::new(Arc::clone(&instance.nature.clock), limits.refused_requests, limits.refusal_entries))
+}
+
+fn http_parts(
+    instance: &Instance,
+    fetch: Arc<dyn FetchKeys>,
+    draining: &Arc<AtomicBool>,
+    refusals: &Arc<Refusals>,
+) -> Result<HttpParts, StartFailure> {
+    let metrics = Metrics::install().map_err(|error| StartFailure::machine("metrics cannot be set up", &error))?;
+    let gate: Arc<dyn Gate> = Arc::new(TokenGate::new(token_endpoint(instance, fetch)?));
+    let documents: Arc<dyn Documents> = Arc::new(Served::new(Arc::clone(&instance.delivery), Arc::clone(draining)));
+    Ok(HttpParts {
+        documents,
+        gate,
+        settings: Arc::new(instance.settings.clone()),
+        base_url: instance.base.clone(),
+        metrics,
+        refusals: Arc::clone(refusals),
+        clock: Arc::clone(&instance.nature.clock),
+        entropy: Arc::clone(&instance.nature.entropy),
+    })
+}
+
+/// The store as the auth room sees it.
+#[derive(Debug)]
+struct StoreClients(Arc<dyn Store>);
+
+#[async_trait::async_trait]
+impl Clients for StoreClients {
+    fn registered(&self, id: &crate::domain::id::ClientId) -> Option<Arc<crate::store::Client>> {
+        self.0.client(id)
+    }
+
+    async fn spend(
+        &self,
+        client: crate::domain::principal::ClientNumber,
+        jti: [u8; 32],
+        until: crate::domain::clock::Timestamp,
+        entry: crate::store::SealedEntry,
+    ) -> Result<bool, crate::store::StoreError> {
+        self.0.spend_assertion(client, jti, until, entry).await
+    }
+}
+
+fn token_endpoint(instance: &Instance, fetch: Arc<dyn FetchKeys>) -> Result<TokenEndpoint, StartFailure> {
+    let (clock, entropy) = (&instance.nature.clock, &instance.nature.entropy);
+    let endpoints = Arc::new(Endpoints::at(instance.base.as_str()));
+    let keys = instance.keys.tokens(clock.now())?;
+    let lifetime = instance.settings.limits.token_lifetime;
+    let tokens = Tokens::new(keys, Arc::clone(&endpoints), lifetime, Arc::clone(clock), Arc::clone(entropy));
+    let recorder = Recorder::new(instance.keys.cells()?, Arc::clone(entropy), Arc::clone(&instance.store));
+    Ok(TokenEndpoint {
+        endpoints,
+        clients: Arc::new(StoreClients(Arc::clone(&instance.store))),
+        keys: Arc::new(KeyCache::new(fetch, Arc::clone(clock))),
+        tokens: Arc::new(tokens),
+        entries: Arc::new(Grants(recorder)),
+        rate: TokenRate::new(Arc::clone(clock)),
+        clock: Arc::clone(clock),
+    })
+}
+
+fn start_workers(instance: &Instance, refusals: &Arc<Refusals>) -> Result<Workers, StartFailure> {
+    let checkpointer = Checkpointer::new(
+        Arc::clone(&instance.store),
+        Arc::clone(&instance.nature.clock),
+        instance.keys.checkpoint()?,
+        instance.settings.audit.checkpoints.clone(),
+        instance.found.tree.clone(),
+    );
+    let refusals = Arc::clone(refusals);
+    let counted = Arc::new(move || refusals.drain(false));
+    Ok(Workers::start(&instance.delivery, checkpointer, counted))
+}
+
+fn start_control(
+    instance: &Instance,
+    runtime: Option<&Path>,
+    commands: &Arc<Commands>,
+) -> Result<Listener, StartFailure> {
+    let folder = instance.folder.folder();
+    let failed = |error: &std::io::Error| StartFailure::machine("the control socket cannot be made", error);
+    let place = Place::choose(folder.path(), runtime, &std::env::temp_dir()).map_err(|error| failed(&error))?;
+    let operations = Arc::clone(commands) as Arc<dyn Operations>;
+    Listener::start(folder.path(), place, folder.owner()?, operations).map_err(|error| failed(&error))
+}
+
+/// What commands do on a folder that no server holds.
+///
+/// # Errors
+/// The way out cannot be set up.
+pub fn local_commands(instance: &Instance) -> Result<Arc<dyn Operations>, StartFailure> {
+    let status = StatusView {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        base: instance.base.as_str().to_owned(),
+        listen: String::new(),
+        pid: std::process::id(),
+    };
+    let fetch = way_out(&instance.settings)?;
+    let allow_http = instance.settings.egress.allow_http;
+    Ok(Arc::new(Commands::new(Arc::clone(&instance.delivery), fetch, status, allow_http)))
+}

@@ -1,0 +1,213 @@
+//! `audit verify`, `audit export`: on the folder itself, opened for reading, beside a running server or without one.
+
+mod export;
+
+use std::path::PathBuf;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+
+use super::arguments::{Audit, AuditVerify};
+use super::input;
+use super::message::{Failure, Tone, said};
+use super::terminal::Terminal;
+use super::words::{number, of_micros};
+use crate::app::log_check::{self, Against, Checked, LogSource};
+use crate::app::{DataFolder, KeyRing, Nature, StartFailure, open_log, open_vault};
+use crate::config::Settings;
+use crate::domain::audit::verify::{Finding, Report, Wrong};
+use crate::domain::refusal::Code;
+use crate::store::sqlite::LogReader;
+
+/// Runs one of them.
+pub(super) async fn run(command: Audit, terminal: &Terminal, nature: &Nature) -> Result<u8, Failure> {
+    match command {
+        Audit::Verify(verify) => self::verify(verify, terminal, nature).await,
+        Audit::Export(export) => export::run(export, terminal, nature).await,
+    }
+}
+
+/// A log opened for reading, with what opens its entries.
+pub(super) struct OpenLog {
+    /// Its rows.
+    pub(super) reader: LogReader,
+    /// Its keys.
+    pub(super) keys: KeyRing,
+    /// Its name.
+    pub(super) origin: String,
+}
+
+impl OpenLog {
+    /// Opens the log of the settings' folder.
+    pub(super) async fn open(settings: &Settings, nature: &Nature) -> Result<Self, Failure> {
+        let folder = DataFolder::open(&settings.data_dir)?;
+        let origin = folder.instance()?;
+        let vault = open_vault(settings, folder.path(), &nature.entropy)?;
+        let reader = open_log(&folder.database())?;
+        let sealed = reader.keys().await.map_err(StartFailure::from)?;
+        let keys = KeyRing::open(&sealed, &vault, &origin, 0)?;
+        Ok(Self { reader, keys, origin })
+    }
+
+    /// What it is checked against, with checkpoints from outside.
+    pub(super) fn against(&self, outside: Vec<Vec<u8>>) -> Result<Against, Failure> {
+        let key = self.keys.checkpoint()?.verifying_key().clone();
+        Ok(Against { origin: self.origin.clone(), key, cells: self.keys.cells()?, outside })
+    }
+}
+
+/// Checks the log of a folder against its own checkpoints and those given.
+pub(super) async fn check(
+    settings: &Settings,
+    nature: &Nature,
+    given: Vec<Vec<u8>>,
+    progress: &(dyn Fn(u64, u64) + Sync),
+) -> Result<(Checked, usize), Failure> {
+    // Before the log is opened: what lies in the folder then vouches for no more than is there.
+    let mut outside = log_check::in_folder(&settings.audit.checkpoints).map_err(unreadable)?;
+    let own = outside.len();
+    outside.extend(given);
+    let log = OpenLog::open(settings, nature).await?;
+    let against = log.against(outside)?;
+    let checked = log_check::check(&log.reader as &dyn LogSource, against, progress).await;
+    Ok((checked.map_err(StartFailure::from)?, own))
+}
+
+fn unreadable((path, error): (PathBuf, std::io::Error)) -> Failure {
+    let why = format!("{} ({})", error.kind(), path.display());
+    Failure::file("--checkpoint", &why, "give a checkpoint file that this user may read")
+}
+
+async fn verify(verify: AuditVerify, terminal: &Terminal, nature: &Nature) -> Result<u8, Failure> {
+    let settings = input::settings(&verify.place, Vec::new(), false)?;
+    let given: Result<Vec<_>, _> = verify.checkpoint.iter().map(|path| log_check::read_note(path)).collect();
+    let given = given.map_err(unreadable)?;
+    let quiet = |_: u64, _: u64| {};
+    let (checked, own) = check(&settings, nature, given, &quiet).await?;
+    let report = checked.report;
+    if terminal.json {
+        terminal.say_json(&report_json(&report));
+    } else if report.valid {
+        say_valid(&report, own, terminal);
+    } else {
+        complain(&report, terminal);
+    }
+    Ok(u8::from(!report.valid))
+}
+
+fn say_valid(report: &Report, own: usize, terminal: &Terminal) {
+    let day = |micros: Option<u64>| micros.map_or_else(String::new, |micros| terminal.zone.date(of_micros(micros)));
+    let ok = terminal.out(Tone::Good, "ok");
+    terminal.say(&format!(
+        "{ok}: {} entries from {} to {}, none changed, none missing, none added out of order",
+        number(report.size),
+        day(report.first),
+        day(report.last),
+    ));
+    terminal.say(&format!("  root        {}", STANDARD.encode(report.root)));
+    for fitting in report.outside.iter().skip(own.min(report.outside.len())) {
+        terminal.say(&format!(
+            "  checkpoint  of {} ({} entries) is part of this log",
+            day(fitting.time),
+            number(fitting.size)
+        ));
+    }
+    match &report.newest {
+        Some(newest) => {
+            terminal.say(&format!(
+                "  signed      {} entries by its own key, {}",
+                number(newest.size),
+                day(newest.time)
+            ));
+        }
+        None => terminal.say("  signed      nothing yet"),
+    }
+    if report.erased > 0 {
+        let erased = number(report.erased);
+        terminal
+            .say(&format!("  erased      {erased} entries have erased personal cells, all covered by erasure entries"));
+    }
+    for silence in &report.silences {
+        let (from, to) = (terminal.zone.moment(of_micros(silence.from)), terminal.zone.time(of_micros(silence.to)));
+        terminal.tell(&format!(
+            "note: no entry from {from} to {to}; the server was stopped without saying so, or the clock was set"
+        ));
+    }
+}
+
+fn complain(report: &Report, terminal: &Terminal) {
+    let paint = |tone, text: &str| terminal.err(tone, text);
+    for finding in report.findings.iter().take(8) {
+        let issue = log_check::issue_of(finding);
+        let mut text = format!(
+            "{}: {}{}\n",
+            paint(Tone::Bad, &format!("error[{}]", issue.code().name())),
+            said(issue.message()),
+            between(finding, terminal),
+        );
+        if let Some(more) = what_was_changed(finding) {
+            text.push_str(&format!("  {more}\n"));
+        }
+        terminal.complain(&text);
+    }
+    let hidden = report.findings.len().saturating_sub(8);
+    if hidden > 0 || report.more > 0 {
+        let more =
+            u64::try_from(hidden).unwrap_or(u64::MAX).saturating_add(u64::try_from(report.more).unwrap_or(u64::MAX));
+        terminal.complain(&format!("  and {} more findings\n", number(more)));
+    }
+    if report.others_intact() {
+        terminal.complain(&format!("  the other {} entries are intact\n", number(report.size.saturating_sub(1))));
+    }
+    if let Some(newest) = &report.newest {
+        let at = newest.time.map_or_else(String::new, |time| terminal.zone.moment(of_micros(time)));
+        terminal.complain(&format!("  newest checkpoint that fits: {at} ({} entries)\n", number(newest.size)));
+    }
+    let code = report.findings.first().map_or(Code::AuditMismatch, Finding::code);
+    terminal.complain(&format!("  = {}: {}\n", paint(Tone::Help, "cure"), said(code.entry().cure)));
+}
+
+/// Between which good entries a false one stands.
+fn between(finding: &Finding, terminal: &Terminal) -> String {
+    let Finding::Entry { after: Some(after), before: Some(before), .. } = finding else { return String::new() };
+    let (after, before) = (of_micros(*after), of_micros(*before));
+    let zone = terminal.zone;
+    format!(" ({}, between {} and {})", zone.date(after), zone.time(after), zone.time(before))
+}
+
+fn what_was_changed(finding: &Finding) -> Option<&'static str> {
+    let Finding::Entry { wrong, .. } = finding else { return None };
+    Some(match wrong {
+        Wrong::Body => {
+            "its stored hash still fits the signed root, so the text of this entry was changed and nothing else"
+        }
+        Wrong::StoredHash => "its text still fits the signed root, so the stored hash was changed and nothing else",
+        Wrong::BodyOrStoredHash => "its text and its stored hash differ, and nothing signed says which was changed",
+        Wrong::Leaf(_) => "its text is no entry",
+        Wrong::Misplaced { .. } => "it is the entry of another place: swapped or renumbered",
+        Wrong::TimeBackwards => "it is older than the entry before it",
+        Wrong::CellsUnreadable | Wrong::CellDamaged(_) => "what it says of people does not open: it was changed",
+        Wrong::CellsDiffer => "what it says of people is not what was recorded with it",
+    })
+}
+
+fn report_json(report: &Report) -> Value {
+    let finding = report.findings.first().map(|finding| {
+        let issue = log_check::issue_of(finding);
+        json!({
+            "code": issue.code().name(), "message": said(issue.message()), "entry": finding.entry(),
+            "others-intact": report.others_intact(),
+        })
+    });
+    json!({
+        "valid": report.valid,
+        "finding": finding,
+        "size": report.size,
+        "root": STANDARD.encode(report.root),
+        "checkpoint": report.newest.as_ref().map(|newest| newest.note.clone()),
+        "findings": report.findings.len(),
+        "erased": report.erased,
+        "silences": report.silences.len(),
+    })
+}

@@ -1,0 +1,123 @@
+//! What a command reads: standard input, files, settings. Bounded; values are never repeated.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use zeroize::Zeroizing;
+
+use super::arguments::Place;
+use super::message::Failure;
+use crate::config::{FlagValue, Settings, Sources, environment};
+
+/// The longest text that is read from a file or standard input.
+const MOST_BYTES: u64 = 1024 * 1024;
+/// The longest line that standard input may hold where one value is asked for.
+const MOST_LINE: usize = 4_096;
+
+/// One value from standard input: its first line.
+pub(super) fn stdin_value(flag: &str) -> Result<String, Failure> {
+    let mut text = String::new();
+    let read = io::stdin().lock().take(MOST_BYTES).read_to_string(&mut text);
+    let line = text.lines().next().unwrap_or_default().trim();
+    if read.is_err() || line.is_empty() || line.len() > MOST_LINE {
+        let cure = format!("give `{flag} -` and one line on standard input");
+        return Err(Failure::flag(flag, "needs one line on standard input", &cure));
+    }
+    Ok(line.to_owned())
+}
+
+/// The text of a file.
+pub(super) fn file(flag: &str, path: &Path) -> Result<String, Failure> {
+    let mut text = String::new();
+    let read = File::open(path).and_then(|file| file.take(MOST_BYTES + 1).read_to_string(&mut text));
+    match read {
+        Ok(_) if u64::try_from(text.len()).unwrap_or(u64::MAX) > MOST_BYTES => {
+            Err(Failure::file(flag, "larger than 1 MiB", "give the right file"))
+        }
+        Ok(_) => Ok(text),
+        Err(error) => Err(unreadable(flag, &error)),
+    }
+}
+
+/// The text of a file that holds a secret: refused when others can read it.
+pub(super) fn secret_file(flag: &str, path: &Path) -> Result<Zeroizing<String>, Failure> {
+    let meta = fs::metadata(path).map_err(|error| unreadable(flag, &error))?;
+    if meta.mode() & 0o077 != 0 {
+        let cure = format!("run `chmod 600 {}`; who could read it may have its key", path.display());
+        return Err(Failure::file(flag, "it can be read by others", &cure));
+    }
+    file(flag, path).map(Zeroizing::new)
+}
+
+/// Writes a new file that only its owner can read; one that is there is never replaced.
+pub(super) fn new_secret_file(flag: &str, path: &Path, text: &str) -> Result<(), Failure> {
+    let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+    let mut file = made.map_err(|error| match error.kind() {
+        io::ErrorKind::AlreadyExists => {
+            Failure::flag(flag, "names a file that is there already", "give the path of a new file")
+        }
+        _ => unreadable(flag, &error),
+    })?;
+    file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(|error| unreadable(flag, &error))
+}
+
+fn unreadable(flag: &str, error: &io::Error) -> Failure {
+    let (why, cure) = match error.kind() {
+        io::ErrorKind::NotFound => ("missing", "give the path of a file that is there"),
+        io::ErrorKind::PermissionDenied => ("no permission", "run this as a user that may read it"),
+        io::ErrorKind::InvalidData => ("not UTF-8", "save it as UTF-8 text"),
+        io::ErrorKind::IsADirectory => ("it is a folder", "give the path of a file"),
+        _ => ("the disk did not give it", "look at the disk that it lies on"),
+    };
+    Failure::file(flag, why, cure)
+}
+
+/// The settings of a command: file, variables, flags.
+pub(super) fn settings(place: &Place, flags: Vec<FlagValue>, dev: bool) -> Result<Settings, Failure> {
+    let file = match &place.config {
+        Some(path) => Some((path.display().to_string(), file("--config", path)?)),
+        None => None,
+    };
+    let sources =
+        Sources { file, environment: environment(), flags, data_dir: place.data_dir.clone().unwrap_or_default(), dev };
+    Settings::load(&sources).map_err(Failure::new)
+}
+
+/// The data folder of a command that reads no other setting.
+pub(super) fn data_dir(settings: &Settings) -> PathBuf {
+    settings.data_dir.clone()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn a_key_file_is_made_once_for_its_owner_and_refused_when_others_can_read_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.key");
+        new_secret_file("--generate-key", &path, "secret\n").unwrap();
+        assert_eq!(secret_file("--key", &path).unwrap().as_str(), "secret\n");
+        assert_eq!(new_secret_file("--generate-key", &path, "other").unwrap_err().exit, 2);
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+        let refused = secret_file("--key", &path).unwrap_err();
+        assert!(refused.issues[0].cure().contains("chmod 600"), "{refused:?}");
+        assert_eq!(secret_file("--key", &folder.path().join("none")).unwrap_err().exit, 2);
+    }
+
+    #[test]
+    fn settings_come_from_the_file_and_their_mistakes_end_with_two() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("daylily.toml");
+        fs::write(&path, "[server]\nlisen = \"127.0.0.1:1\"\n").unwrap();
+        let place = Place { data_dir: None, config: Some(path.clone()) };
+        let failure = settings(&place, Vec::new(), false).unwrap_err();
+        assert_eq!(failure.exit, 2);
+        fs::write(&path, "[server]\nlisten = \"127.0.0.1:9\"\n").unwrap();
+        assert_eq!(settings(&place, Vec::new(), false).unwrap().server.listen.port(), 9);
+    }
+}

@@ -1,0 +1,140 @@
+//! `links revoke`.
+
+use super::arguments::{Links, LinksRevoke, RevokeAim};
+use super::message::Failure;
+use super::terminal::Terminal;
+use super::words::{counted, number, span};
+use super::{backend, input};
+use crate::app::Nature;
+use crate::control::{Request, Response, RevocationAim, RevocationView};
+
+/// Above this many links a person is asked first.
+const ASK_ABOVE: u64 = 1_000;
+
+/// Runs it.
+pub(super) async fn run(command: Links, terminal: &Terminal, nature: &Nature) -> Result<u8, Failure> {
+    let Links::Revoke(revoke) = command;
+    let settings = input::settings(&revoke.place, Vec::new(), false)?;
+    if revoke.reason.trim().is_empty() {
+        return Err(Failure::flag("--reason", "must say why", "write it like `--reason \"lost laptop, ticket 4711\"`"));
+    }
+    let (aim, words) = aim(&revoke.aim)?;
+    let ask = |preview| Request::LinksRevoke {
+        aim: aim.clone(),
+        reason: revoke.reason.clone(),
+        state: revoke.state,
+        preview,
+    };
+    if revoke.dry_run || (!revoke.yes && !matches!(aim, RevocationAim::Link(_))) {
+        let preview = perform(&settings, nature, ask(true)).await?;
+        if revoke.dry_run {
+            say_preview(&preview, &words, terminal);
+            return Ok(0);
+        }
+        if matches!(aim, RevocationAim::All) || preview.links > ASK_ABOVE {
+            confirm(&preview, terminal)?;
+        }
+    }
+    let began = nature.clock.monotonic();
+    let done = perform(&settings, nature, ask(false)).await?;
+    let took = nature.clock.monotonic().saturating_sub(began);
+    say_done(&done, &words, (&span(took), &revoke), terminal);
+    Ok(0)
+}
+
+fn aim(given: &RevokeAim) -> Result<(RevocationAim, String), Failure> {
+    if given.link.is_some() {
+        return Ok((RevocationAim::Link(input::stdin_value("--link")?), String::new()));
+    }
+    if given.patient.is_some() {
+        return Ok((RevocationAim::Patient(input::stdin_value("--patient")?), " of one patient".to_owned()));
+    }
+    if let Some(document) = &given.document {
+        return Ok((RevocationAim::Document(document.clone()), " of one document".to_owned()));
+    }
+    if let Some(client) = &given.client {
+        return Ok((RevocationAim::Client(client.clone()), format!(" of client {client}")));
+    }
+    Ok((RevocationAim::All, String::new()))
+}
+
+async fn perform(
+    settings: &crate::config::Settings,
+    nature: &Nature,
+    request: Request,
+) -> Result<RevocationView, Failure> {
+    match backend::perform(settings, nature, request).await? {
+        Response::Revocation(view) => Ok(view),
+        _ => Err(backend::unexpected()),
+    }
+}
+
+/// Asks on a terminal; without one, `--yes` is needed.
+fn confirm(preview: &RevocationView, terminal: &Terminal) -> Result<(), Failure> {
+    let question = format!("Withdraw {}? Type the number to go on:", counted(preview.links, "link"));
+    match terminal.ask(&question, &preview.links.to_string()) {
+        Some(true) => Ok(()),
+        Some(false) => Err(Failure::flag("the number typed", "is another", "run it again; nothing was changed")),
+        None => Err(Failure::flag(
+            "--yes",
+            &format!("is needed without a terminal: this withdraws {}", counted(preview.links, "link")),
+            "look with `--dry-run`, then give `--yes`",
+        )),
+    }
+}
+
+fn say_preview(preview: &RevocationView, words: &str, terminal: &Terminal) {
+    if terminal.json {
+        terminal.say_json(&serde_json::to_value(preview).unwrap_or_default());
+        return;
+    }
+    terminal.say(&format!("would withdraw: {}{words}", counted(preview.links, "link")));
+    terminal.say(&format!("  cut off   {}", counted(preview.cut, "running download")));
+    terminal.say(&format!("  touched   {}", holders(preview)));
+}
+
+fn say_done(done: &RevocationView, words: &str, (took, asked): (&str, &LinksRevoke), terminal: &Terminal) {
+    if terminal.json {
+        terminal.say_json(&serde_json::to_value(done).unwrap_or_default());
+        return;
+    }
+    if done.revocation.is_empty() && done.links == 0 {
+        terminal.say("no link matched");
+        return;
+    }
+    terminal.say(&format!("withdrawn: {}{words}, effective now ({took})", counted(done.links, "link")));
+    terminal.say(&format!("  cut off   {}", counted(done.cut, "running download")));
+    terminal.say(&format!("  touched   {}", holders(done)));
+    terminal.say(&format!("  recorded  as {}; the record has more: daylily audit export", done.revocation));
+    if let Some(client) = &asked.aim.client {
+        terminal.say(&format!("  still on  the client itself; to stop it: daylily client disable {client}"));
+    }
+}
+
+/// Who held the links.
+fn holders(view: &RevocationView) -> String {
+    let count = u64::try_from(view.recipients.len()).unwrap_or(u64::MAX);
+    match view.recipients.as_slice() {
+        [] => "nobody held one".to_owned(),
+        few if few.len() <= 8 => format!("held by {}", few.join(", ")),
+        _ => format!("held by {} clients; `--json` lists them", number(count)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn holders_are_named_while_they_are_few() {
+        let view = |count: usize| RevocationView {
+            revocation: "rv_1".to_owned(),
+            links: 1,
+            cut: 0,
+            recipients: (0..count).map(|n| format!("c{n}")).collect(),
+        };
+        assert_eq!(holders(&view(0)), "nobody held one");
+        assert_eq!(holders(&view(2)), "held by c0, c1");
+        assert_eq!(holders(&view(9)), "held by 9 clients; `--json` lists them");
+    }
+}

@@ -1,0 +1,165 @@
+//! The two streams: what was asked for goes to standard output, everything else to standard error; colour only where a person
+//! looks. The only file of this room that writes.
+
+use std::io::{self, BufRead, IsTerminal, Write};
+
+use serde_json::Value;
+
+use super::arguments::{Color, Global};
+use super::message::{Failure, Tone};
+use super::words::Zone;
+use crate::config::Surroundings;
+use crate::domain::refusal::Issue;
+
+/// How this invocation talks.
+#[derive(Debug, Clone)]
+pub(crate) struct Terminal {
+    /// `--json`.
+    pub(crate) json: bool,
+    /// `--quiet`.
+    quiet: bool,
+    /// Zone of times in words.
+    pub(crate) zone: Zone,
+    out_color: bool,
+    err_color: bool,
+    utf8: bool,
+}
+
+impl Terminal {
+    /// From flags and surroundings.
+    pub(crate) fn new(global: &Global, around: &Surroundings) -> Self {
+        let color = |terminal: bool| is_colored(global.color, terminal, around);
+        Self {
+            json: global.json,
+            quiet: global.quiet,
+            zone: if global.utc { Zone::Utc } else { Zone::Local },
+            out_color: color(io::stdout().is_terminal()),
+            err_color: color(io::stderr().is_terminal()),
+            utf8: around.utf8,
+        }
+    }
+
+    /// One line of what was asked for.
+    pub(crate) fn say(&self, line: &str) {
+        // A reader that went away (`| head`) is no failure of the command.
+        let _ = writeln!(io::stdout().lock(), "{line}");
+    }
+
+    /// A JSON value of what was asked for, on one line.
+    pub(crate) fn say_json(&self, value: &Value) {
+        self.say(&value.to_string());
+    }
+
+    /// Progress, notes: standard error, nothing with `--quiet`.
+    pub(crate) fn tell(&self, line: &str) {
+        if !self.quiet {
+            let _ = writeln!(io::stderr().lock(), "{line}");
+        }
+    }
+
+    /// `warning: what` with its cure.
+    pub(crate) fn warn(&self, what: &str, cure: &str) {
+        self.tell(&format!("{}: {what}", self.err(Tone::Doubt, "warning")));
+        self.cure("cure", cure);
+    }
+
+    /// `  = word: text` on standard error.
+    pub(crate) fn cure(&self, word: &str, text: &str) {
+        self.tell(&format!("  = {}: {text}", self.err(Tone::Help, word)));
+    }
+
+    /// An issue of severity warning, as it is.
+    pub(crate) fn warn_issue(&self, issue: &Issue) {
+        self.tell(super::message::block(issue, &|tone, text| self.err(tone, text)).trim_end());
+    }
+
+    /// Tells a failure and answers its exit status.
+    pub(crate) fn fail(&self, failure: &Failure) -> u8 {
+        if self.json {
+            self.say_json(&failure.to_json());
+        } else {
+            let _ = write!(io::stderr().lock(), "{}", failure.render(&|tone, text| self.err(tone, text)));
+        }
+        failure.exit
+    }
+
+    /// A text as it stands, to standard error, also with `--quiet`.
+    pub(crate) fn complain(&self, text: &str) {
+        let _ = write!(io::stderr().lock(), "{text}");
+    }
+
+    /// Coloured for standard output.
+    pub(crate) fn out(&self, tone: Tone, text: &str) -> String {
+        paint(self.out_color, tone, text)
+    }
+
+    /// Coloured for standard error.
+    pub(crate) fn err(&self, tone: Tone, text: &str) -> String {
+        paint(self.err_color, tone, text)
+    }
+
+    /// The sign of a step that held or did not, in what the locale can show.
+    pub(crate) fn sign(&self, held: bool) -> &'static str {
+        match (held, self.utf8) {
+            (true, true) => "✓",
+            (false, true) => "✗",
+            (true, false) => "ok",
+            (false, false) => "FAILED",
+        }
+    }
+
+    /// `→`, or `->` where the locale has none.
+    pub(crate) fn arrows(&self, text: &str) -> String {
+        if self.utf8 { text.to_owned() } else { text.replace('→', "->") }
+    }
+
+    /// Asks a person to type exactly `expected`. `None`: there is no terminal to ask at.
+    pub(crate) fn ask(&self, question: &str, expected: &str) -> Option<bool> {
+        if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
+            return None;
+        }
+        let _ = write!(io::stderr().lock(), "{question} ");
+        let _ = io::stderr().flush();
+        let mut answer = String::new();
+        let read = io::stdin().lock().read_line(&mut answer);
+        let typed = answer.trim().replace(',', "");
+        Some(read.is_ok() && typed == expected)
+    }
+}
+
+fn is_colored(wish: Color, terminal: bool, around: &Surroundings) -> bool {
+    match wish {
+        Color::Always => true,
+        Color::Never => false,
+        Color::Auto => terminal && !around.no_color && !around.dumb_terminal,
+    }
+}
+
+fn paint(color: bool, tone: Tone, text: &str) -> String {
+    let code = match tone {
+        Tone::Good => "32",
+        Tone::Bad => "31",
+        Tone::Doubt => "33",
+        Tone::Help => "36",
+        Tone::Dim => "2",
+    };
+    if color { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn colour_is_for_terminals_that_want_it() {
+        let plain = Surroundings { utf8: true, ..Surroundings::default() };
+        let no_color = Surroundings { no_color: true, ..plain.clone() };
+        let dumb = Surroundings { dumb_terminal: true, ..plain.clone() };
+        assert!(is_colored(Color::Auto, true, &plain));
+        assert!(!is_colored(Color::Auto, false, &plain));
+        assert!(!is_colored(Color::Auto, true, &no_color) && !is_colored(Color::Auto, true, &dumb));
+        assert!(is_colored(Color::Always, false, &no_color) && !is_colored(Color::Never, true, &plain));
+        assert_eq!(paint(false, Tone::Bad, "error"), "error");
+        assert_eq!(paint(true, Tone::Bad, "error"), "\u{1b}[31merror\u{1b}[0m");
+    }
+}

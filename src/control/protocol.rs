@@ -1,0 +1,279 @@
+//! The messages. Closed enums: a line that is none of them is refused. Field names are kebab-case, as in the contract's JSON.
+
+use serde::{Deserialize, Serialize};
+
+use crate::domain::refusal::{Code, Issue, Refusal};
+
+/// What is asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "command", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Request {
+    /// Whether the server is there, and what it serves.
+    Status,
+    /// Registers a client.
+    ClientAdd(NewClient),
+    /// All clients.
+    ClientList,
+    /// One client.
+    ClientShow {
+        /// Its id.
+        id: String,
+    },
+    /// Changes a client.
+    ClientChange {
+        /// Its id.
+        id: String,
+        /// How.
+        change: ClientChange,
+    },
+    /// Makes a policy the active one.
+    PolicyApply {
+        /// Its text.
+        text: String,
+        /// What mistakes call the file.
+        file: String,
+        /// Why.
+        reason: String,
+    },
+    /// The active policy.
+    PolicyShow,
+    /// Withdraws links.
+    LinksRevoke {
+        /// Which.
+        aim: RevocationAim,
+        /// Why.
+        reason: String,
+        /// The document to `revoked` as well.
+        #[serde(default)]
+        state: bool,
+        /// Only say what it would do.
+        #[serde(default)]
+        preview: bool,
+    },
+    /// Records that the log is about to be handed out, before it is.
+    AuditExport {
+        /// About this patient only.
+        patient: Option<String>,
+        /// From this moment (RFC 3339).
+        from: Option<String>,
+        /// Before this moment.
+        to: Option<String>,
+    },
+}
+
+/// What a client registers with; `auth` checks it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct NewClient {
+    /// Id.
+    pub id: String,
+    /// Name for people.
+    pub name: Option<String>,
+    /// Scopes.
+    pub scope: String,
+    /// Public keys.
+    pub keys: KeysGiven,
+    /// `own`, `custodian=REF`, `all`.
+    pub reach: Vec<String>,
+    /// CIDRs.
+    pub allow_ip: Vec<String>,
+    /// Handles instead of links.
+    pub handles: bool,
+}
+
+/// Where public keys come from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum KeysGiven {
+    /// A JWK set of public keys, as text.
+    Jwks(String),
+    /// An address that gives one.
+    JwksUri(String),
+}
+
+/// A change to a client.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ClientChange {
+    /// Switch off.
+    Disable,
+    /// Switch on.
+    Enable,
+    /// Other keys.
+    Rotate(KeysGiven),
+}
+
+/// Which links.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RevocationAim {
+    /// One, by its address or token.
+    Link(String),
+    /// A document's, by reference or id.
+    Document(String),
+    /// A client's, by id.
+    Client(String),
+    /// A patient's, by reference.
+    Patient(String),
+    /// All.
+    All,
+}
+
+/// What is answered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum Response {
+    /// For [`Request::Status`].
+    Status(StatusView),
+    /// For one client.
+    Client(ClientView),
+    /// For all of them.
+    Clients {
+        /// By id.
+        clients: Vec<ClientView>,
+    },
+    /// For policies.
+    Policy(PolicyView),
+    /// For withdrawals.
+    Revocation(RevocationView),
+    /// For exports: entries below this number may be handed out.
+    Export {
+        /// Size of the log when the export was recorded, that entry included.
+        size: u64,
+    },
+}
+
+/// The server as commands see it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct StatusView {
+    /// Version of the program.
+    pub version: String,
+    /// Base URL that it serves.
+    pub base: String,
+    /// Address that it listens on.
+    pub listen: String,
+    /// Process id.
+    pub pid: u32,
+}
+
+/// A client, as shown. Never a secret.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct ClientView {
+    /// Id.
+    pub id: String,
+    /// Name for people.
+    pub name: Option<String>,
+    /// `backend`.
+    pub kind: String,
+    /// Scopes that it may ask for.
+    pub scope: String,
+    /// `own`, `custodian=REF`, `all`.
+    pub reach: Vec<String>,
+    /// Its keys, by id and algorithm, or the address that they come from.
+    pub keys: Vec<String>,
+    /// `link` or `handle`.
+    pub attachment_url: String,
+    /// Networks that it may call from; empty: any.
+    pub allow_ip: Vec<String>,
+    /// Whether it is switched off.
+    pub disabled: bool,
+    /// When it was registered.
+    pub created: String,
+    /// Where it gets tokens.
+    pub token_endpoint: String,
+    /// What could not be done for it now (its key address did not answer).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warning: Option<String>,
+}
+
+/// A policy, as shown.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct PolicyView {
+    /// Its text.
+    pub text: String,
+    /// SHA-256 of the text, hexadecimal.
+    pub digest: String,
+    /// Who applied it.
+    pub actor: String,
+    /// Why.
+    pub reason: String,
+    /// When.
+    pub at: String,
+}
+
+/// A withdrawal, done or previewed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct RevocationView {
+    /// `rv_…`; empty for a preview, and when nothing matched.
+    pub revocation: String,
+    /// Links that were alive and ended.
+    pub links: u64,
+    /// Running downloads that were cut.
+    pub cut: u64,
+    /// Clients that held the links.
+    pub recipients: Vec<String>,
+}
+
+/// The line that answers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Reply {
+    /// Done.
+    Done(Response),
+    /// Refused: issues in order.
+    Refused(Vec<Told>),
+}
+
+/// An issue on the wire.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Told {
+    code: String,
+    message: String,
+    cure: String,
+}
+
+impl Reply {
+    /// From what a use case answered.
+    pub fn of(outcome: Result<Response, Refusal>) -> Self {
+        match outcome {
+            Ok(response) => Self::Done(response),
+            Err(refusal) => Self::Refused(refusal.issues().map(Told::of).collect()),
+        }
+    }
+
+    /// Back to what the use case answered.
+    ///
+    /// # Errors
+    /// The refusal; `server-fault` for one whose code is not known here (a server of another version).
+    pub fn into_result(self) -> Result<Response, Refusal> {
+        match self {
+            Self::Done(response) => Ok(response),
+            Self::Refused(told) => {
+                let issues: Vec<Issue> = told.iter().map(Told::to_issue).collect();
+                Err(Refusal::of_all(issues).unwrap_or_else(|| Refusal::of(Code::ServerFault)))
+            }
+        }
+    }
+}
+
+impl Told {
+    fn of(issue: &Issue) -> Self {
+        Self {
+            code: issue.code().name().to_owned(),
+            message: issue.message().to_owned(),
+            cure: issue.cure().to_owned(),
+        }
+    }
+
+    fn to_issue(&self) -> Issue {
+        Code::from_name(&self.code).map_or_else(
+            || Issue::new(Code::ServerFault),
+            |code| Issue::new(code).message_text(&self.message).cure_text(&self.cure),
+        )
+    }
+}

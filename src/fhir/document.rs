@@ -1,0 +1,168 @@
+//! A DocumentReference from its sender to what is stored: what policy and search may look at, where the bytes of each content
+//! come from, and the text with places for what changes. Input has passed [`super::validate::read`].
+//!
+//! The client `PUT`s and posts what it read before, so what this server shows and owns (state, its tags, its links) is taken
+//! out without a word; what is stored is never a link.
+
+mod content;
+mod text;
+
+pub(super) use content::decode;
+pub use content::{Content, Declared, FileNote, Source};
+
+use crate::domain::id::ClientId;
+use crate::domain::policy::{Coding, Facts};
+use crate::domain::refusal::{Code, Issue, Refusal};
+use crate::domain::resource::{Identifier, Index, Target};
+
+use super::base::Base;
+use super::context::local_references;
+use super::json::Object;
+use super::search::date;
+use super::validate::Resource;
+
+/// The extension that names a recipient (`valueIdentifier`).
+pub const RECIPIENT: &str = "urn:daylily:fhir/StructureDefinition/recipient";
+/// The system of client ids in identifiers.
+pub const CLIENT_SYSTEM: &str = "urn:daylily:fhir/client";
+/// The extension of an attachment with its SHA-256 (`valueString`, lower-case hex).
+pub const SHA256: &str = "urn:daylily:fhir/StructureDefinition/sha256";
+
+/// A DocumentReference, understood.
+#[derive(Clone)]
+pub struct Submitted {
+    object: Object<'static>,
+    index: Index,
+    contents: Vec<Content>,
+    recipients: Vec<ClientId>,
+    references: Vec<(String, Target)>,
+}
+
+impl std::fmt::Debug for Submitted {
+    /// Without what it says: that is about a patient.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Submitted").field("contents", &self.contents).finish_non_exhaustive()
+    }
+}
+
+impl Submitted {
+    /// Looks into a valid DocumentReference.
+    ///
+    /// # Errors
+    /// 422 with every mistake: `source-refused` for a url of another host, `reference-not-found` for one of this server that
+    /// names no file, `value-malformed` for a broken `data`, `sha256` or recipient, `content-mismatch` for `data` whose
+    /// SHA-256 is not the one declared.
+    pub fn read(resource: Resource<'_>, base: &Base) -> Result<Self, Refusal> {
+        let mut object = resource.object;
+        let mut issues = Vec::new();
+        let contents = content::read(&object, base, &mut issues);
+        let recipients = recipients(&object, &mut issues);
+        if let Some(refusal) = Refusal::of_all(issues) {
+            return Err(refusal);
+        }
+        let references = local_references("DocumentReference", &object, base);
+        let index = index(&object, base, &references);
+        content::forget_data(&mut object);
+        Ok(Self { object: object.into_owned(), index, contents, recipients, references })
+    }
+
+    /// What policy may look at.
+    pub fn facts(&self, client: &ClientId) -> Facts {
+        let department = self.object.object("context").and_then(|context| context.object("practiceSetting"));
+        Facts {
+            kind: self.index.kind.clone(),
+            category: self.index.category.clone(),
+            security_label: self.object.objects("securityLabel").flat_map(codings).collect(),
+            department: department.map(codings).unwrap_or_default(),
+            client: client.as_str().to_owned(),
+        }
+    }
+
+    /// What search can find it by.
+    pub fn index(&self) -> Index {
+        self.index.clone()
+    }
+
+    /// The content entries, in order.
+    pub fn contents(&self) -> &[Content] {
+        &self.contents
+    }
+
+    /// The clients that it names as recipients.
+    pub fn recipients(&self) -> Vec<ClientId> {
+        self.recipients.clone()
+    }
+
+    /// References to this server with their paths: who is strict asks the store for them, who is not warns.
+    pub fn references(&self) -> Vec<(String, Target)> {
+        self.references.clone()
+    }
+}
+
+fn index(object: &Object<'_>, base: &Base, local: &[(String, Target)]) -> Index {
+    let reference =
+        |holder: Option<&Object<'_>>| holder.and_then(|one| one.text("reference")).map(|text| base.target(text));
+    let context = object.object("context");
+    let encounters = context.into_iter().flat_map(|context| context.objects("encounter"));
+    let encounters: Vec<Target> = encounters.filter_map(|encounter| reference(Some(encounter))).collect();
+    let (subject, custodian) = (reference(object.object("subject")), reference(object.object("custodian")));
+    let mut references: Vec<Target> = Vec::new();
+    for (_, target) in local {
+        let named = [&subject, &custodian].into_iter().flatten().chain(&encounters).chain(&references);
+        if !named.into_iter().any(|known| known == target) {
+            references.push(target.clone());
+        }
+    }
+    Index {
+        identifiers: identifiers(object.object("masterIdentifier").into_iter().chain(object.objects("identifier"))),
+        subject,
+        encounters,
+        custodian,
+        references,
+        status: object.text("status").map(str::to_owned),
+        kind: object.object("type").map(codings).unwrap_or_default(),
+        category: object.objects("category").flat_map(codings).collect(),
+        date: object.text("date").and_then(date::span),
+    }
+}
+
+/// Identifiers that have a value: what a search can compare.
+pub(super) fn identifiers<'o>(list: impl Iterator<Item = &'o Object<'o>>) -> Vec<Identifier> {
+    list.filter_map(|one| {
+        let value = one.text("value")?.to_owned();
+        Some(Identifier { system: one.text("system").map(str::to_owned), value })
+    })
+    .collect()
+}
+
+fn codings(concept: &Object<'_>) -> Vec<Coding> {
+    let text = |coding: &Object<'_>, name: &str| coding.text(name).map(str::to_owned);
+    let read = |coding: &Object<'_>| Coding { system: text(coding, "system"), code: text(coding, "code") };
+    concept.objects("coding").map(read).filter(|coding| coding.system.is_some() || coding.code.is_some()).collect()
+}
+
+fn recipients(object: &Object<'_>, issues: &mut Vec<Issue>) -> Vec<ClientId> {
+    let mut found = Vec::new();
+    for (at, extension) in object.objects("extension").enumerate() {
+        if extension.text("url") != Some(RECIPIENT) {
+            continue;
+        }
+        let identifier = extension.object("valueIdentifier");
+        let system = identifier.and_then(|one| one.text("system"));
+        let client = identifier.and_then(|one| one.text("value")).and_then(ClientId::parse);
+        match client.filter(|_| system == Some(CLIENT_SYSTEM)) {
+            Some(client) if !found.contains(&client) => found.push(client),
+            Some(_) => {}
+            None => {
+                let path = format!("DocumentReference.extension[{at}].value");
+                let example = format!("{{\"system\":\"{CLIENT_SYSTEM}\",\"value\":\"ehr\"}}");
+                let issue = Issue::new(Code::ValueMalformed).at(&path).fill("datatype", "client identifier");
+                issues.push(issue.fill("example", example));
+            }
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests;

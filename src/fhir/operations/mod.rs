@@ -1,0 +1,190 @@
+//! The operations of this version as text: `Parameters` in, `Parameters` out (FHIR R4 operations.html; contract, FHIR names).
+//! Names, types and counts are held to: an unknown or repeated parameter is refused, because a misspelled limit must not be
+//! taken for no limit.
+
+mod parameters;
+#[cfg(test)]
+mod tests;
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use crate::domain::clock::Timestamp;
+use crate::domain::id::LinkId;
+use crate::domain::refusal::Refusal;
+use crate::domain::resource::Step;
+
+use super::json::{Object, write_text};
+use parameters::{Form, Input, Reader};
+
+/// Longest `file-name`, in characters.
+pub const MAX_FILE_NAME: usize = 255;
+/// Longest `reason`, in characters.
+pub const MAX_REASON: usize = 1_000;
+
+/// An operation on one DocumentReference.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Operation {
+    /// `$issue-link`
+    IssueLink,
+    /// `$revoke`
+    Revoke,
+    /// `$lifecycle`
+    Lifecycle,
+}
+
+impl Operation {
+    /// Every operation.
+    pub const ALL: [Self; 3] = [Self::IssueLink, Self::Revoke, Self::Lifecycle];
+
+    /// Its name behind `$`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::IssueLink => "issue-link",
+            Self::Revoke => "revoke",
+            Self::Lifecycle => "lifecycle",
+        }
+    }
+
+    /// The operation of a name, without `$`.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|operation| operation.as_str() == name)
+    }
+
+    /// Names of what goes in.
+    pub fn input_names(self) -> impl Iterator<Item = &'static str> {
+        self.inputs().iter().map(|input| input.name)
+    }
+
+    /// What goes in.
+    fn inputs(self) -> &'static [Input] {
+        match self {
+            Self::IssueLink => &[
+                Input { name: "content", form: Form::PositiveInt, example: "1" },
+                Input { name: "lifetime", form: Form::Text, example: "15m" },
+                Input { name: "file-name", form: Form::Text, example: "summary.pdf" },
+            ],
+            Self::Revoke => &[
+                Input { name: "reason", form: Form::Text, example: "sent to the wrong ward" },
+                Input { name: "link", form: Form::Text, example: "lk_0123456ab" },
+                Input { name: "state", form: Form::Boolean, example: "true" },
+            ],
+            Self::Lifecycle => &[Input { name: "wait", form: Form::Text, example: "30s" }],
+        }
+    }
+}
+
+/// Input of `$issue-link`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct IssueLink {
+    /// Which content entry, counted from 1.
+    pub content: u32,
+    /// How long; `None`: the policy's lifetime.
+    pub lifetime: Option<Duration>,
+    /// Name for the saved file.
+    pub file_name: Option<String>,
+}
+
+impl std::fmt::Debug for IssueLink {
+    /// Without the file's name, which may name a patient.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("IssueLink")
+            .field("content", &self.content)
+            .field("lifetime", &self.lifetime)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Input of `$revoke`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Revoke {
+    /// Why.
+    pub reason: Option<String>,
+    /// Only this link.
+    pub link: Option<LinkId>,
+    /// Move the document to `revoked` as well.
+    pub state: bool,
+}
+
+/// Reads the body of `$issue-link`; no body is all defaults.
+///
+/// # Errors
+/// 400 with every mistake: `parameter-unsupported`, `parameter-malformed`, `resource-mismatch`.
+pub fn issue_link(body: Option<&Object<'_>>) -> Result<IssueLink, Refusal> {
+    let mut reader = Reader::of_body(Operation::IssueLink, body)?;
+    let content = reader.count("content").unwrap_or(1);
+    let lifetime = reader.span("lifetime");
+    let file_name =
+        reader.text("file-name", MAX_FILE_NAME, |name| !name.chars().any(|c| c.is_control() || c == '/' || c == '\\'));
+    reader.finish(IssueLink { content, lifetime, file_name })
+}
+
+/// Reads the body of `$revoke`; no body ends every link given so far.
+///
+/// # Errors
+/// As [`issue_link`].
+pub fn revoke(body: Option<&Object<'_>>) -> Result<Revoke, Refusal> {
+    let mut reader = Reader::of_body(Operation::Revoke, body)?;
+    let reason = reader.text("reason", MAX_REASON, |_| true);
+    let link = reader.text("link", 64, |text| LinkId::parse(text).is_some()).and_then(|text| LinkId::parse(&text));
+    let state = reader.flag("state");
+    reader.finish(Revoke { reason, link, state })
+}
+
+/// Reads `wait` of `$lifecycle` from a body (POST) and a query (GET), percent-decoded.
+///
+/// # Errors
+/// As [`issue_link`].
+pub fn lifecycle(body: Option<&Object<'_>>, query: &[(String, String)]) -> Result<Option<Duration>, Refusal> {
+    let mut reader = Reader::of_body(Operation::Lifecycle, body)?;
+    reader.add_query(query);
+    let wait = reader.span("wait");
+    reader.finish(wait)
+}
+
+/// The answer of `$issue-link`.
+pub fn issued(url: &str, expires: Timestamp, link: &LinkId) -> String {
+    let mut out = String::from("{\"resourceType\":\"Parameters\",\"parameter\":[{\"name\":\"url\",\"valueUrl\":");
+    write_text(url, &mut out);
+    // Writing to a String cannot fail. The name `uses` waits for counted links.
+    let _ = write!(
+        out,
+        "}},{{\"name\":\"expires\",\"valueInstant\":\"{expires}\"}},{{\"name\":\"link\",\"valueString\":\"{link}\"}}]}}"
+    );
+    out
+}
+
+/// The answer of `$revoke`: how many links were alive.
+pub fn revoked(count: u64) -> String {
+    // `integer` of R4 has 32 bits.
+    let count = i32::try_from(count).unwrap_or(i32::MAX);
+    format!("{{\"resourceType\":\"Parameters\",\"parameter\":[{{\"name\":\"revoked\",\"valueInteger\":{count}}}]}}")
+}
+
+/// The answer of `$lifecycle`, oldest step first.
+pub fn steps(steps: &[Step]) -> String {
+    let mut out = String::with_capacity(64 + 256 * steps.len());
+    out.push_str("{\"resourceType\":\"Parameters\"");
+    for (at, step) in steps.iter().enumerate() {
+        out.push_str(if at == 0 { ",\"parameter\":[" } else { "," });
+        out.push_str("{\"name\":\"transition\",\"part\":[");
+        if let Some(from) = step.from {
+            let _ = write!(out, "{{\"name\":\"from\",\"valueCode\":\"{from}\"}},");
+        }
+        let _ = write!(
+            out,
+            "{{\"name\":\"to\",\"valueCode\":\"{}\"}},{{\"name\":\"at\",\"valueInstant\":\"{}\"}}",
+            step.to, step.at
+        );
+        for (name, text) in [("actor", &step.actor), ("reason", &step.reason)] {
+            if !text.trim().is_empty() {
+                let _ = write!(out, ",{{\"name\":\"{name}\",\"valueString\":");
+                write_text(text, &mut out);
+                out.push('}');
+            }
+        }
+        out.push_str("]}");
+    }
+    out.push_str(if steps.is_empty() { "}" } else { "]}" });
+    out
+}

@@ -1,0 +1,313 @@
+//! One request and its answer: id, caller's address, security headers, log line, metrics, panics. Everything that every answer has
+//! is given here, to errors and unknown paths too.
+
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::net::IpAddr;
+use std::panic::AssertUnwindSafe;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::body::{BoxBody, MessageBody};
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::error::InternalError;
+use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use actix_web::http::{Method, Uri};
+use actix_web::middleware::Next;
+use actix_web::web::Data;
+use actix_web::{Error, HttpMessage, HttpResponse};
+use futures_util::FutureExt;
+use metrics::{counter, gauge, histogram};
+use tokio::sync::Semaphore;
+
+use super::error::{self, Told, value};
+use super::peer::Proxies;
+use super::ports::{Documents, Gate};
+use super::refusals::Refusals;
+use super::{accept, cors, screen};
+use crate::config::{BaseUrl, Limits, Pages, WebOrigin};
+use crate::domain::clock::{Clock, Entropy};
+use crate::domain::id::{ClientId, RequestId};
+use crate::domain::refusal::{By, Code, Refusal};
+use crate::telemetry::Metrics;
+use crate::telemetry::metrics as names;
+
+/// What all workers share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) documents: Arc<dyn Documents>,
+    pub(super) gate: Arc<dyn Gate>,
+    pub(super) base_url: BaseUrl,
+    pub(super) behind_proxy: bool,
+    pub(super) listens_on_loopback: bool,
+    pub(super) proxies: Proxies,
+    pub(super) origins: Vec<WebOrigin>,
+    pub(super) pages: Pages,
+    pub(super) limits: Limits,
+    /// `None` where metrics have a listener of their own.
+    pub(super) metrics: Option<Metrics>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) entropy: Arc<dyn Entropy>,
+    pub(super) refusals: Arc<Refusals>,
+    pub(super) downloads: Arc<Semaphore>,
+    pub(super) uploads: Arc<Semaphore>,
+    pub(super) waits: Arc<Semaphore>,
+}
+
+impl Shared {
+    /// Whether `Host` may name this server: the base URL's name, loopback spellings being one. Any name behind a proxy, and
+    /// literal addresses, which health checks use and which cannot be poisoned into anything.
+    pub(super) fn answers_to(&self, host: &str) -> bool {
+        let name = host
+            .rsplit_once(':')
+            .filter(|(_, port)| port.bytes().all(|b| b.is_ascii_digit()))
+            .map_or(host, |(name, _)| name);
+        let bare = name.trim_start_matches('[').trim_end_matches(']');
+        let local = name.eq_ignore_ascii_case("localhost") && (self.base_url.is_loopback() || self.listens_on_loopback);
+        let own = self.base_url.as_str().split_once("://").map(|(_, rest)| rest.split('/').next().unwrap_or_default());
+        let own = own.is_some_and(|own| {
+            own.eq_ignore_ascii_case(host) || own.split(':').next().is_some_and(|own| own.eq_ignore_ascii_case(name))
+        });
+        let plain = host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._:[]".contains(&b));
+        plain && (self.behind_proxy || local || own || bare.parse::<IpAddr>().is_ok())
+    }
+}
+
+/// Which shape refusals have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Surface {
+    /// `/fhir`
+    Fhir,
+    /// `/auth`
+    Auth,
+    /// Links, pages, operations, unknown paths.
+    Other,
+}
+
+/// One request, for handlers and for what is written about it.
+#[derive(Debug)]
+pub(super) struct Exchange {
+    pub(super) id: RequestId,
+    pub(super) surface: Surface,
+    pub(super) is_link: bool,
+    pub(super) html: bool,
+    pub(super) address: IpAddr,
+    /// The connection's own address.
+    pub(super) socket: IpAddr,
+    pub(super) client: RefCell<Option<ClientId>>,
+    pub(super) case: Cell<Option<&'static str>>,
+    method: Method,
+    origin: Option<&'static str>,
+    permitted: Option<String>,
+    started: Duration,
+}
+
+impl Exchange {
+    fn of(shared: &Shared, request: &ServiceRequest) -> Self {
+        let headers = request.headers();
+        let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
+        let id = text(HeaderName::from_static("x-request-id")).and_then(RequestId::parse);
+        let path = below(shared.base_url.path(), request.uri());
+        let socket = request.peer_addr().map_or(IpAddr::from([0, 0, 0, 0]), |peer| peer.ip().to_canonical());
+        Self {
+            id: id.unwrap_or_else(|| RequestId::random(&*shared.entropy)),
+            surface: surface(path),
+            is_link: path.starts_with("/d/"),
+            html: accept::prefers_html(text(header::ACCEPT)),
+            address: shared.proxies.caller(socket, headers),
+            socket,
+            client: RefCell::new(None),
+            case: Cell::new(None),
+            method: request.method().clone(),
+            origin: headers.contains_key(header::ORIGIN).then_some("present"),
+            permitted: text(header::ORIGIN)
+                .and_then(|origin| cors::allowed(path, origin, &shared.origins))
+                .map(str::to_owned),
+            started: shared.clock.monotonic(),
+        }
+    }
+}
+
+/// The path below the base URL's own.
+fn below<'a>(base: &str, uri: &'a Uri) -> &'a str {
+    let path = uri.path();
+    path.strip_prefix(base).filter(|rest| rest.starts_with('/')).unwrap_or(path)
+}
+
+fn surface(path: &str) -> Surface {
+    let under = |root: &str| path.strip_prefix(root).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    match path {
+        _ if under("/fhir") => Surface::Fhir,
+        _ if under("/auth") => Surface::Auth,
+        _ => Surface::Other,
+    }
+}
+
+/// Lowers the gauge of running requests however the request ends.
+struct Running;
+
+impl Running {
+    fn begin() -> Self {
+        gauge!(names::REQUESTS_RUNNING).increment(1.0);
+        Self
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        gauge!(names::REQUESTS_RUNNING).decrement(1.0);
+    }
+}
+
+/// The outermost layer around every route.
+pub(super) async fn exchange(
+    shared: Data<Shared>,
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<BoxBody>, Error> {
+    let _running = Running::begin();
+    let exchange = Rc::new(Exchange::of(&shared, &request));
+    request.extensions_mut().insert(Rc::clone(&exchange));
+    if let Some(refusal) = screen::refuse(&shared, &request) {
+        let response =
+            ServiceResponse::new(request.into_parts().0, actix_web::ResponseError::error_response(&Told(refusal)));
+        return Ok(finish(&shared, &exchange, response));
+    }
+    if exchange.method == Method::OPTIONS {
+        let response = request.into_response(HttpResponse::NoContent().finish());
+        return Ok(finish(&shared, &exchange, response));
+    }
+    match AssertUnwindSafe(next.call(request)).catch_unwind().await {
+        Ok(Ok(response)) => Ok(finish(&shared, &exchange, response.map_into_boxed_body())),
+        Ok(Err(failed)) => {
+            let code = if failed.as_response_error().status_code().is_server_error() {
+                Code::ServerFault
+            } else {
+                Code::PathUnknown
+            };
+            Err(broken(&shared, &exchange, code))
+        }
+        Err(_) => {
+            counter!(names::PANICS).increment(1);
+            Err(broken(&shared, &exchange, Code::ServerFault))
+        }
+    }
+}
+
+/// The answer where nothing is left of the request but what was noted of it.
+fn broken(shared: &Shared, exchange: &Exchange, code: Code) -> Error {
+    let response = actix_web::ResponseError::error_response(&Told(code.into()));
+    let response = complete(shared, exchange, response, "unmatched");
+    InternalError::from_response(code.name(), response).into()
+}
+
+fn finish(shared: &Shared, exchange: &Exchange, response: ServiceResponse<BoxBody>) -> ServiceResponse<BoxBody> {
+    let (request, response) = response.into_parts();
+    let route = request.match_pattern().unwrap_or_else(|| "unmatched".to_owned());
+    let response = complete(shared, exchange, response, &route);
+    ServiceResponse::new(request, response)
+}
+
+/// Renders a refusal, adds what every answer has, writes the line.
+fn complete(
+    shared: &Shared,
+    exchange: &Exchange,
+    mut response: HttpResponse<BoxBody>,
+    route: &str,
+) -> HttpResponse<BoxBody> {
+    let told = response.extensions_mut().remove::<Told>().map(|told| told.0);
+    let refusal = told.map(|refusal| limited(shared, exchange, refusal));
+    if let Some(refusal) = &refusal {
+        counter!(names::REFUSALS, "code" => refusal.code().name()).increment(1);
+        response = error::render(shared, exchange, refusal);
+    }
+    common(shared, exchange, response.headers_mut());
+    note(shared, exchange, &response, refusal.as_ref(), route);
+    response
+}
+
+/// Counts a refusal of nobody known; too many of them become 429.
+fn limited(shared: &Shared, exchange: &Exchange, refusal: Refusal) -> Refusal {
+    if !Refusals::concerns(refusal.code()) || exchange.client.borrow().is_some() {
+        return refusal;
+    }
+    match shared.refusals.count(refusal.code(), exchange.address) {
+        Ok(()) => refusal,
+        Err(limited) => limited,
+    }
+}
+
+/// Headers of every answer. What a handler set itself stays.
+fn common(shared: &Shared, exchange: &Exchange, headers: &mut HeaderMap) {
+    headers.insert(HeaderName::from_static("x-request-id"), value(exchange.id.as_str()));
+    let fixed = [
+        ("x-content-type-options", "nosniff"),
+        ("content-security-policy", "default-src 'none'; frame-ancestors 'none'"),
+        ("referrer-policy", "no-referrer"),
+        ("cross-origin-opener-policy", "same-origin"),
+        ("cross-origin-resource-policy", "same-origin"),
+        ("cache-control", "no-store"),
+    ];
+    for (name, text) in fixed {
+        if !headers.contains_key(name) {
+            headers.insert(HeaderName::from_static(name), HeaderValue::from_static(text));
+        }
+    }
+    if shared.base_url.is_https() {
+        headers.insert(header::STRICT_TRANSPORT_SECURITY, HeaderValue::from_static("max-age=31536000"));
+    }
+    if exchange.origin.is_some()
+        && let Some(permitted) = &exchange.permitted
+    {
+        cors::permit(headers, permitted, exchange.method == Method::OPTIONS);
+    }
+}
+
+/// One line and the metrics; never path, query, address or header values.
+fn note(
+    shared: &Shared,
+    exchange: &Exchange,
+    response: &HttpResponse<BoxBody>,
+    refusal: Option<&Refusal>,
+    route: &str,
+) {
+    let took = shared.clock.monotonic().saturating_sub(exchange.started);
+    let (status, method) = (response.status().as_u16(), method(&exchange.method));
+    let labels = [("route", route.to_owned()), ("method", method.to_owned()), ("status", status.to_string())];
+    counter!(names::REQUESTS, &labels).increment(1);
+    histogram!(names::REQUEST_SECONDS, "route" => route.to_owned(), "method" => method).record(took.as_secs_f64());
+    let request = exchange.id.as_str();
+    let client = exchange.client.borrow();
+    let client = client.as_ref().map(ClientId::as_str);
+    let (ms, case) = (u64::try_from(took.as_millis()).unwrap_or(u64::MAX), exchange.case.get());
+    match refusal.map(|refusal| (refusal.code().name(), refusal.code().entry().by)) {
+        None => tracing::info!(status, request, route, method, client, ms, "answered"),
+        Some((code, By::Caller)) => tracing::info!(code, status, request, route, method, client, ms, case, "refused"),
+        Some((code, _)) => tracing::warn!(code, status, request, route, method, client, ms, case, "refused"),
+    }
+}
+
+/// A method as label: callers can make up any number of others.
+fn method(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::HEAD => "HEAD",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        Method::DELETE => "DELETE",
+        Method::PATCH => "PATCH",
+        Method::OPTIONS => "OPTIONS",
+        _ => "other",
+    }
+}
+
+impl fmt::Display for Surface {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Fhir => "fhir",
+            Self::Auth => "auth",
+            Self::Other => "other",
+        })
+    }
+}

@@ -1,0 +1,263 @@
+//! Bytes on their way out: by link (`/d/{token}`), and as a Binary with a token. Headers as the contract's table of links has them.
+
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use actix_web::body::{BodySize, MessageBody};
+use actix_web::http::header::{self, HeaderName};
+use actix_web::http::{Method, StatusCode};
+use actix_web::web::{Bytes, Data, Path};
+use actix_web::{HttpMessage, HttpRequest, HttpResponse};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use metrics::{counter, gauge};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::accept::{self, BinaryForm};
+use super::disposition;
+use super::error::Told;
+use super::exchange::{Exchange, Shared};
+use super::fhir_routes::{caller, header_text, json, query_value};
+use super::ports::{Download, OpenFile, Pieces};
+use super::range::{Wanted, if_range_holds, wanted};
+use crate::domain::clock::Timestamp;
+use crate::domain::id::{FileId, ResourceId};
+use crate::domain::refusal::{Code, Refusal};
+use crate::domain::resource::FileFacts;
+use crate::telemetry::metrics::{DOWNLOADED_BYTES, DOWNLOADS, DOWNLOADS_RUNNING};
+
+/// Longest text behind `/d/` that is looked at.
+const TOKEN_MOST: usize = 256;
+
+/// `GET`, `HEAD` `/d/{token}`. Query and `Authorization` mean nothing here.
+pub(super) async fn link(
+    request: HttpRequest,
+    shared: Data<Shared>,
+    token: Path<String>,
+) -> Result<HttpResponse, Told> {
+    let token = token.into_inner();
+    if token.len() > TOKEN_MOST {
+        return Err(Code::LinkInvalid.into());
+    }
+    let exchange = of(&request)?;
+    let head = request.method() == Method::HEAD;
+    let asked = Download { token, request: exchange.id.clone(), address: exchange.address, head };
+    let file = shared.documents.open_link(asked).await?;
+    send(&shared, &request, file).await
+}
+
+/// `GET`, `HEAD` `/fhir/Binary/{id}`.
+pub(super) async fn binary(request: HttpRequest, shared: Data<Shared>, id: Path<String>) -> Result<HttpResponse, Told> {
+    binary_version(request, shared, id.as_str(), "1").await
+}
+
+/// `GET`, `HEAD` `/fhir/Binary/{id}/_history/{version}`: the bytes of a Binary never change, so it has one version.
+pub(super) async fn binary_history(
+    request: HttpRequest,
+    shared: Data<Shared>,
+    path: Path<(String, String)>,
+) -> Result<HttpResponse, Told> {
+    binary_version(request, shared, &path.0, &path.1).await
+}
+
+async fn binary_version(
+    request: HttpRequest,
+    shared: Data<Shared>,
+    id: &str,
+    version: &str,
+) -> Result<HttpResponse, Told> {
+    let caller = caller(&request, &shared)?;
+    let scope = caller.principal.may_open_content();
+    scope?;
+    let file = FileId::parse(id).filter(|_| version == "1").ok_or(Code::ResourceNotFound)?;
+    let head = request.method() == Method::HEAD;
+    let opened = shared.documents.open_handle(&caller, file, head).await?;
+    let format = query_value(&request, "_format");
+    match accept::binary_form(header_text(&request, header::ACCEPT), format.as_deref(), &opened.facts.media_type)? {
+        BinaryForm::Raw => send(&shared, &request, opened).await,
+        BinaryForm::Resource if opened.facts.size > shared.limits.binary_form => Err(accept::unsupported().into()),
+        BinaryForm::Resource => resource(&request, opened).await,
+    }
+}
+
+async fn resource(request: &HttpRequest, opened: OpenFile) -> Result<HttpResponse, Told> {
+    let updated = opened.facts.created;
+    let text = opened.content.as_resource().await?;
+    let mut response = json(request, StatusCode::OK, text);
+    let headers = response.headers_mut();
+    headers.insert(header::ETAG, super::error::value("W/\"1\""));
+    headers.insert(header::LAST_MODIFIED, super::error::value(&http_date(updated)));
+    Ok(response)
+}
+
+/// An HTTP date (RFC 9110 §5.6.7).
+pub(super) fn http_date(moment: Timestamp) -> String {
+    moment.to_utc().format("%a, %d %b %Y %H:%M:%S GMT").to_string()
+}
+
+/// The media type as a header: only what is plainly one, anything else is bytes.
+fn media_type(declared: &str) -> &str {
+    let token =
+        |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$&^_.+-".contains(&b));
+    let plain =
+        declared.len() <= 127 && declared.split_once('/').is_some_and(|(kind, subtype)| token(kind) && token(subtype));
+    if plain { declared } else { "application/octet-stream" }
+}
+
+/// The strong tag of a file: from what its bytes are, so that parts of one version are never joined with another's.
+fn etag(facts: &FileFacts) -> String {
+    format!("\"{}\"", hex::encode(facts.sha256))
+}
+
+async fn send(shared: &Data<Shared>, request: &HttpRequest, file: OpenFile) -> Result<HttpResponse, Told> {
+    let (facts, size) = (std::sync::Arc::clone(&file.facts), file.facts.size);
+    let (tag, modified) = (etag(&facts), http_date(facts.created));
+    let head = request.method() == Method::HEAD;
+    // RFC 9110 §14.2: Range has no meaning with any method but GET.
+    let usable = !head && if_range_holds(header_text(request, header::IF_RANGE), &tag, &modified);
+    let range = header_text(request, header::RANGE).filter(|_| usable);
+    let (status, part) = match wanted(range, size) {
+        Wanted::Whole => (StatusCode::OK, 0..size),
+        Wanted::Part(part) => (StatusCode::PARTIAL_CONTENT, part),
+        Wanted::Unsatisfiable => return Err(Refusal::of(Code::RangeNotSatisfiable).with_length(size).into()),
+    };
+    let mut response = HttpResponse::build(status);
+    let media = media_type(&facts.media_type);
+    response
+        .insert_header((header::CONTENT_TYPE, media))
+        .insert_header((header::CONTENT_DISPOSITION, disposition::attachment(facts.title.as_deref(), media)))
+        .insert_header((header::CACHE_CONTROL, "private, no-store"))
+        .insert_header((header::CONTENT_SECURITY_POLICY, "sandbox; default-src 'none'; frame-ancestors 'none'"))
+        .insert_header((HeaderName::from_static("repr-digest"), format!("sha-256=:{}:", STANDARD.encode(facts.sha256))))
+        .insert_header((header::ETAG, tag))
+        .insert_header((header::LAST_MODIFIED, modified))
+        .insert_header((header::ACCEPT_RANGES, "bytes"));
+    if let Some(context) = &file.security_context {
+        response.insert_header((HeaderName::from_static("x-security-context"), super::error::value(context)));
+    }
+    if status == StatusCode::PARTIAL_CONTENT {
+        let last = part.end.saturating_sub(1);
+        response.insert_header((header::CONTENT_RANGE, format!("bytes {}-{last}/{size}", part.start)));
+    }
+    if head {
+        return Ok(response.body(Length(size)));
+    }
+    let permit = place(&shared.downloads)?;
+    let left = part.end - part.start;
+    let pieces = file.content.begin(part).await?;
+    Ok(response.body(Sending::new(pieces, left, left == size, permit)))
+}
+
+/// One of the places that there are for transfers.
+///
+/// # Errors
+/// `server-busy` when all are taken.
+pub(super) fn place(places: &std::sync::Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Refusal> {
+    std::sync::Arc::clone(places).try_acquire_owned().map_err(|_| Refusal::of(Code::ServerBusy).retry_after(2))
+}
+
+/// What the exchange noted of a request.
+pub(super) fn of(request: &HttpRequest) -> Result<Rc<Exchange>, Refusal> {
+    request.extensions().get::<Rc<Exchange>>().cloned().ok_or_else(|| Refusal::of(Code::ServerFault))
+}
+
+/// The id of a resource in a path; what cannot be one is not there.
+pub(super) fn resource_id(text: &str) -> Result<ResourceId, Refusal> {
+    ResourceId::parse(text).ok_or_else(|| Refusal::of(Code::ResourceNotFound))
+}
+
+/// No body, but the length of the one that GET would send.
+struct Length(u64);
+
+impl MessageBody for Length {
+    type Error = std::convert::Infallible;
+
+    fn size(&self) -> BodySize {
+        BodySize::Sized(self.0)
+    }
+
+    fn poll_next(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Bytes, Self::Error>>> {
+        Poll::Ready(None)
+    }
+}
+
+/// A transfer as a body of exact length. An error in the middle breaks the connection: the reader sees that it is not whole.
+struct Sending {
+    pieces: Box<dyn Pieces>,
+    length: u64,
+    sent: u64,
+    whole: bool,
+    was_cut: bool,
+    _place: OwnedSemaphorePermit,
+}
+
+/// Why a transfer was cut, for the connection's log only.
+#[derive(Debug, thiserror::Error)]
+#[error("transfer cut: {0}")]
+struct Cut(&'static str);
+
+impl Sending {
+    fn new(pieces: Box<dyn Pieces>, length: u64, whole: bool, place: OwnedSemaphorePermit) -> Self {
+        gauge!(DOWNLOADS_RUNNING).increment(1.0);
+        Self { pieces, length, sent: 0, whole, was_cut: false, _place: place }
+    }
+}
+
+impl MessageBody for Sending {
+    type Error = Cut;
+
+    fn size(&self) -> BodySize {
+        BodySize::Sized(self.length)
+    }
+
+    fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Bytes, Cut>>> {
+        match self.pieces.next_piece() {
+            Ok(None) => Poll::Ready(None),
+            Ok(Some(piece)) => {
+                let length = u64::try_from(piece.len()).unwrap_or(u64::MAX);
+                self.sent = self.sent.saturating_add(length);
+                counter!(DOWNLOADED_BYTES).increment(length);
+                Poll::Ready(Some(Ok(piece)))
+            }
+            Err(code) => {
+                self.was_cut = true;
+                tracing::warn!(code = code.name(), "transfer cut");
+                Poll::Ready(Some(Err(Cut(code.name()))))
+            }
+        }
+    }
+}
+
+impl Drop for Sending {
+    fn drop(&mut self) {
+        gauge!(DOWNLOADS_RUNNING).decrement(1.0);
+        let outcome = match (self.was_cut, self.sent == self.length, self.whole) {
+            (true, ..) => "cut",
+            (_, false, _) => "broken",
+            (_, _, false) => "part",
+            (_, _, true) => "complete",
+        };
+        counter!(DOWNLOADS, "outcome" => outcome).increment(1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a125_a_media_type_that_is_none_is_bytes() {
+        assert_eq!(media_type("application/pdf"), "application/pdf");
+        for odd in ["text/html\r\nX: y", "pdf", "", "a/b; charset=x", "/x", "x/"] {
+            assert_eq!(media_type(odd), "application/octet-stream", "{odd:?}");
+        }
+    }
+
+    #[test]
+    fn dates_are_as_rfc_9110_writes_them() {
+        // RFC 9110 §5.6.7's example.
+        let moment = Timestamp::parse("1994-11-06T08:49:37Z").unwrap();
+        assert_eq!(http_date(moment), "Sun, 06 Nov 1994 08:49:37 GMT");
+    }
+}

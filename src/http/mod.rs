@@ -1,0 +1,35 @@
+//! HTTP: routes, what a request says made into a call, what comes back made into an answer. No decision about access, no SQL, no
+//! FHIR JSON is read or made here. What the room needs of others stands in [`ports`].
+//!
+//! Every answer passes [`exchange`], which gives it its id, its headers and its log line; every refusal becomes an answer in
+//! [`error`] and nowhere else.
+
+mod accept;
+mod adapter;
+mod auth_routes;
+mod body;
+mod cors;
+mod disposition;
+mod error;
+mod exchange;
+mod fhir_routes;
+mod files;
+mod gate;
+mod operations;
+mod pages;
+mod peer;
+pub mod ports;
+mod pretty;
+mod range;
+mod refusals;
+mod routes;
+mod screen;
+mod server;
+#[cfg(test)]
+mod tests;
+
+pub use adapter::Served;
+pub use gate::TokenGate;
+pub use peer::Proxies;
+pub use refusals::Refusals;
+pub use server::{HttpParts, Server, StartFailed, start};

@@ -1,0 +1,198 @@
+//! What this room needs of the others, in its own words: [`Documents`] (use cases with what renders their results) and [`Gate`]
+//! (who may call). The composition root puts `delivery`, `fhir` and `auth` behind them.
+//!
+//! Neither asks its futures to be `Send`: a request stays on the worker that took it, and so does its body.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::ops::Range;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+pub use crate::auth::Denied;
+pub use crate::delivery::{Caller, Download, NewUpload};
+use crate::domain::clock::Timestamp;
+use crate::domain::id::{FileId, LinkId, RequestId, ResourceId};
+use crate::domain::principal::Principal;
+use crate::domain::refusal::{Code, Refusal};
+use crate::domain::resource::{FileFacts, Kind};
+
+/// A resource ready to be sent.
+#[derive(Debug, Clone)]
+pub struct ResourceText {
+    /// Its type.
+    pub kind: Kind,
+    /// Its id.
+    pub id: ResourceId,
+    /// Its version, from 1.
+    pub version: u32,
+    /// When that version was made.
+    pub updated: Timestamp,
+    /// FHIR JSON.
+    pub text: String,
+}
+
+/// A resource that was stored.
+#[derive(Debug, Clone)]
+pub struct Written {
+    /// As it is now.
+    pub resource: ResourceText,
+    /// Whether it is new (201) or another version (200).
+    pub created: bool,
+    /// An OperationOutcome with the remarks, or one that says that all went well; for `Prefer: return=OperationOutcome`.
+    pub outcome: String,
+}
+
+/// An operation on a document (contract, FHIR names).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Operation {
+    /// `$issue-link`
+    IssueLink,
+    /// `$revoke`
+    Revoke,
+    /// `$lifecycle`
+    Lifecycle,
+}
+
+/// What is given to an operation.
+#[derive(Debug, Clone)]
+pub enum OperationInput<'a> {
+    /// A `Parameters` resource; empty: none.
+    Body(&'a [u8]),
+    /// Parameters of the query (GET, where the operation allows it).
+    Query(Vec<(String, String)>),
+}
+
+/// The body of a raw upload, piece by piece, held to the least rate.
+#[async_trait(?Send)]
+pub trait RawBody {
+    /// The next piece; `None` at the end.
+    ///
+    /// # Errors
+    /// `request-timeout`, `request-malformed`.
+    async fn next(&mut self) -> Result<Option<Bytes>, Refusal>;
+}
+
+/// A file that may be sent.
+#[derive(Debug)]
+pub struct OpenFile {
+    /// What it is.
+    pub facts: Arc<FileFacts>,
+    /// The link's id, where a link opened it.
+    pub link: Option<LinkId>,
+    /// Reference of its security context, where it has one.
+    pub security_context: Option<String>,
+    /// Its bytes.
+    pub content: Box<dyn OpenBytes>,
+}
+
+/// The bytes of an opened file; nothing has been sent yet.
+#[async_trait(?Send)]
+pub trait OpenBytes: fmt::Debug {
+    /// The Binary resource with all bytes in `data`; records that it was given.
+    ///
+    /// # Errors
+    /// `audit-unavailable`, `content-damaged`, `accept-unsupported` for a file over the limit.
+    async fn as_resource(self: Box<Self>) -> Result<String, Refusal>;
+
+    /// Begins to send a range; the entry that says so is durable when this returns.
+    ///
+    /// # Errors
+    /// `audit-unavailable`: then no byte may leave.
+    async fn begin(self: Box<Self>, range: Range<u64>) -> Result<Box<dyn Pieces>, Refusal>;
+}
+
+/// A transfer under way; dropping it ends and records it.
+pub trait Pieces: fmt::Debug {
+    /// The next piece; `None` at the end.
+    ///
+    /// # Errors
+    /// Why the transfer is cut. There is no answer left to give: the connection breaks.
+    fn next_piece(&mut self) -> Result<Option<Bytes>, Code>;
+}
+
+/// The use cases, with results as FHIR JSON. Errors are those of `docs/errors.md`.
+#[async_trait(?Send)]
+pub trait Documents: Send + Sync + fmt::Debug {
+    /// `POST [type]`.
+    async fn create(
+        &self,
+        caller: &Caller,
+        kind: Kind,
+        body: &[u8],
+        idempotency: Option<&str>,
+    ) -> Result<Written, Refusal>;
+    /// `PUT [type]/[id]`, context types only.
+    async fn put(
+        &self,
+        caller: &Caller,
+        kind: Kind,
+        id: &ResourceId,
+        body: &[u8],
+        if_match: Option<u32>,
+    ) -> Result<Written, Refusal>;
+    /// `GET [type]/[id]`.
+    async fn read(&self, caller: &Caller, kind: Kind, id: &ResourceId) -> Result<ResourceText, Refusal>;
+    /// `GET [type]?…`, `POST [type]/_search`: the Bundle.
+    async fn search(
+        &self,
+        caller: &Caller,
+        kind: Kind,
+        parameters: Vec<(String, String)>,
+        strict: bool,
+    ) -> Result<String, Refusal>;
+    /// `DocumentReference/[id]/$…`: the answer's `Parameters`.
+    async fn operate(
+        &self,
+        caller: &Caller,
+        id: &ResourceId,
+        operation: Operation,
+        input: OperationInput<'_>,
+    ) -> Result<String, Refusal>;
+    /// `POST Binary` with any type but FHIR's.
+    async fn upload(&self, caller: &Caller, head: NewUpload, body: &mut dyn RawBody) -> Result<Written, Refusal>;
+    /// A file by link.
+    async fn open_link(&self, request: Download) -> Result<OpenFile, Refusal>;
+    /// A file by id and token.
+    async fn open_handle(&self, caller: &Caller, file: FileId, head: bool) -> Result<OpenFile, Refusal>;
+    /// Whether everything that serving needs is there; the word names what is not.
+    async fn ready(&self) -> Result<(), &'static str>;
+    /// The CapabilityStatement.
+    fn metadata(&self) -> String;
+    /// One of this server's own definitions, by type and id.
+    fn definition(&self, kind: &str, id: &str) -> Option<String>;
+    /// The searchset of own definitions of a type, those with this `url` where one is given; `None` for other types.
+    fn definitions(&self, kind: &str, url: Option<&str>) -> Option<String>;
+    /// A refusal as an OperationOutcome.
+    fn outcome(&self, refusal: &Refusal, request: &RequestId) -> String;
+}
+
+/// A token request as it came.
+#[derive(Debug)]
+pub struct TokenForm<'a> {
+    /// Its parameters, in order, repeated ones too.
+    pub form: &'a [(String, String)],
+    /// Whether an `Authorization` header came along.
+    pub authorization_header: bool,
+    /// Where it comes from.
+    pub address: IpAddr,
+    /// Its id.
+    pub request: RequestId,
+}
+
+/// Who may call.
+#[async_trait(?Send)]
+pub trait Gate: Send + Sync + fmt::Debug {
+    /// The caller of the FHIR API, from the raw values of all `Authorization` headers.
+    fn principal(&self, authorization: &[&[u8]], address: IpAddr) -> Result<Arc<Principal>, Denied>;
+    /// `POST /auth/token`: the JSON of the token response.
+    async fn token(&self, request: TokenForm<'_>) -> Result<String, Denied>;
+    /// `/auth/jwks`.
+    fn jwks(&self) -> String;
+    /// `/fhir/.well-known/smart-configuration`.
+    fn smart_configuration(&self) -> String;
+    /// `/.well-known/openid-configuration`.
+    fn authorization_server(&self) -> String;
+}

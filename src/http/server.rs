@@ -1,0 +1,212 @@
+//! Starts the listeners: main, and for metrics where one is set. What all workers share is made once, outside their factory.
+
+use std::fmt;
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::body::BoxBody;
+use actix_web::dev::{ServerHandle, ServiceFactory, ServiceRequest, ServiceResponse};
+use actix_web::middleware::from_fn;
+use actix_web::web::{self, Data};
+use actix_web::{App, Error, HttpServer};
+use rustls::ServerConfig;
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
+
+use super::exchange::{Shared, exchange};
+use super::peer::Proxies;
+use super::ports::{Documents, Gate};
+use super::refusals::Refusals;
+use super::{operations, routes};
+use crate::config::{BaseUrl, Settings, Tls};
+use crate::domain::clock::{Clock, Entropy};
+use crate::telemetry::Metrics;
+
+/// What the server is made of.
+#[derive(Debug)]
+pub struct HttpParts {
+    /// Use cases.
+    pub documents: Arc<dyn Documents>,
+    /// Who may call.
+    pub gate: Arc<dyn Gate>,
+    /// Settings of the process.
+    pub settings: Arc<Settings>,
+    /// The base URL that holds ([`Settings::base_url`] with the port listened on).
+    pub base_url: BaseUrl,
+    /// The recorder's metrics.
+    pub metrics: Metrics,
+    /// Counts refusals of nobody known; the caller drains it each minute.
+    pub refusals: Arc<Refusals>,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Chance, for request ids.
+    pub entropy: Arc<dyn Entropy>,
+}
+
+/// Why the server did not start. Texts name settings, never a secret.
+#[derive(Debug, thiserror::Error)]
+pub enum StartFailed {
+    /// A listener could not be used.
+    #[error("the listener cannot be used: {0}")]
+    Listen(#[from] std::io::Error),
+    /// Certificate or key.
+    #[error("`[server] tls` cannot be used: {0}")]
+    Tls(String),
+}
+
+/// A running server.
+pub struct Server {
+    handles: Vec<ServerHandle>,
+    running: Vec<tokio::task::JoinHandle<std::io::Result<()>>>,
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server").field("listeners", &self.handles.len()).finish_non_exhaustive()
+    }
+}
+
+impl Server {
+    /// Takes no more connections, lets running requests finish within `[limits] drain`, then ends.
+    pub async fn stop(self) {
+        for handle in &self.handles {
+            handle.stop(true).await;
+        }
+        for task in self.running {
+            if let Ok(Err(error)) = task.await {
+                tracing::error!(kind = ?error.kind(), "listener ended with an error");
+            }
+        }
+    }
+
+    /// Cuts everything at once (a second signal).
+    pub async fn abort(self) {
+        for handle in &self.handles {
+            handle.stop(false).await;
+        }
+    }
+}
+
+/// Starts to serve on bound listeners: the main one, and one for metrics where `[server] metrics-listen` is set. Must run within
+/// a Tokio runtime; signals are the caller's.
+///
+/// # Errors
+/// [`StartFailed`].
+pub fn start(
+    parts: HttpParts,
+    listener: TcpListener,
+    metrics_listener: Option<TcpListener>,
+) -> Result<Server, StartFailed> {
+    let mut servers = vec![main_server(&parts, listener, metrics_listener.is_none())?];
+    if let Some(listener) = metrics_listener {
+        servers.push(metrics_server(parts.metrics, listener)?);
+    }
+    let handles = servers.iter().map(actix_web::dev::Server::handle).collect();
+    let running = servers.into_iter().map(tokio::spawn).collect();
+    Ok(Server { handles, running })
+}
+
+pub(super) fn shared(parts: &HttpParts, metrics_here: bool) -> Data<Shared> {
+    let (settings, limits) = (&parts.settings, &parts.settings.limits);
+    Data::new(Shared {
+        documents: Arc::clone(&parts.documents),
+        gate: Arc::clone(&parts.gate),
+        base_url: parts.base_url.clone(),
+        behind_proxy: settings.server.behind_proxy,
+        listens_on_loopback: settings.listens_on_loopback(),
+        proxies: Proxies { trusted: settings.server.trusted_proxies.clone(), header: settings.server.forwarded_header },
+        origins: settings.links.origins.clone(),
+        pages: settings.pages.clone(),
+        limits: limits.clone(),
+        metrics: metrics_here.then(|| parts.metrics.clone()),
+        clock: Arc::clone(&parts.clock),
+        entropy: Arc::clone(&parts.entropy),
+        refusals: Arc::clone(&parts.refusals),
+        downloads: Arc::new(Semaphore::new(limits.downloads)),
+        uploads: Arc::new(Semaphore::new(limits.uploads)),
+        waits: Arc::new(Semaphore::new(limits.waits)),
+    })
+}
+
+/// One worker's application. Where the base URL has a path, everything is served below it, and at the root too, since some
+/// proxies strip it.
+pub(super) fn application(
+    shared: Data<Shared>,
+) -> App<
+    impl ServiceFactory<ServiceRequest, Config = (), Response = ServiceResponse<BoxBody>, Error = Error, InitError = ()>,
+> {
+    let below = shared.base_url.path().to_owned();
+    let app = App::new().app_data(shared).wrap(from_fn(exchange)).default_service(web::to(routes::unknown));
+    app.configure(move |config| {
+        if !below.is_empty() {
+            config.service(web::scope(&below).configure(routes::all));
+        }
+        routes::all(config);
+    })
+}
+
+fn main_server(
+    parts: &HttpParts,
+    listener: TcpListener,
+    metrics_here: bool,
+) -> Result<actix_web::dev::Server, StartFailed> {
+    let limits = &parts.settings.limits;
+    let shared = shared(parts, metrics_here);
+    let workers = std::thread::available_parallelism().map_or(1, usize::from);
+    let stall = limits.write_stall;
+    let server = HttpServer::new(move || application(shared.clone()))
+        .workers(workers)
+        .max_connections((limits.connections / workers).max(1))
+        .keep_alive(limits.keep_alive)
+        .client_request_timeout(limits.head_timeout)
+        .client_disconnect_timeout(Duration::from_secs(1))
+        .shutdown_timeout(limits.drain.as_secs())
+        .tcp_nodelay(true)
+        .h1_allow_half_closed(false)
+        .on_connect(move |connection, _| cut_stalled(connection, stall))
+        .disable_signals();
+    let server = match &parts.settings.server.tls {
+        Some(tls) => server.listen_rustls_0_23(listener, tls_config(tls)?)?,
+        None => server.listen(listener)?,
+    };
+    Ok(server.run())
+}
+
+fn metrics_server(metrics: Metrics, listener: TcpListener) -> Result<actix_web::dev::Server, StartFailed> {
+    let metrics = Data::new(metrics);
+    let make = move || App::new().app_data(metrics.clone()).route("/metrics", web::get().to(operations::metrics_alone));
+    Ok(HttpServer::new(make).workers(1).max_connections(16).disable_signals().listen(listener)?.run())
+}
+
+/// A reader that takes nothing is cut by the kernel: the framework polls a body only while its buffer has room, so nothing above
+/// the socket would notice (`TCP_USER_TIMEOUT`, RFC 5482; on Linux it covers closed windows too).
+fn cut_stalled(connection: &dyn std::any::Any, stall: Duration) {
+    type Secure = actix_web::rt::net::TcpStream;
+    let Some(stream) = connection.downcast_ref::<TcpStream>().or_else(|| connection.downcast_ref::<Secure>()) else {
+        return;
+    };
+    let millis = u32::try_from(stall.as_millis()).unwrap_or(u32::MAX);
+    #[cfg(target_os = "linux")]
+    if rustix::net::sockopt::set_tcp_user_timeout(stream, millis).is_err() {
+        tracing::debug!("no write timeout on this connection");
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = (stream, millis);
+}
+
+/// TLS 1.2 and 1.3, HTTP/1.1 only.
+fn tls_config(tls: &Tls) -> Result<ServerConfig, StartFailed> {
+    let failed = |what: &str| StartFailed::Tls(what.to_owned());
+    let chain = CertificateDer::pem_file_iter(&tls.certificate).map_err(|_| failed("certificate file not readable"))?;
+    let chain: Vec<_> = chain.collect::<Result<_, _>>().map_err(|_| failed("certificate file is no PEM"))?;
+    let key = PrivateKeyDer::from_pem_file(&tls.key).map_err(|_| failed("key file not readable, or no PEM key"))?;
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let builder = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    let builder = builder.map_err(|_| failed("no protocol version"))?.with_no_client_auth();
+    let mut config = builder.with_single_cert(chain, key).map_err(|_| failed("certificate and key do not fit"))?;
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(config)
+}

@@ -1,0 +1,97 @@
+//! The audit log as it is read, checkpoints, lists of files for the sweep, and what the store says of itself.
+
+use diesel::prelude::*;
+
+use super::rows::at;
+use super::statement::sql;
+use super::tx::Tx;
+use crate::domain::id::FileId;
+use crate::store::{AuditHead, AuditRow, Health, StoreError};
+
+/// Build options that `doctor` shows, because a build without them works too, only slower or less safely.
+const OPTIONS: &str = "SELECT compile_options FROM pragma_compile_options WHERE compile_options LIKE 'THREADSAFE%' \
+    OR compile_options LIKE 'ENABLE_QPSG%' OR compile_options LIKE 'DEFAULT_MEMSTATUS%' \
+    OR compile_options LIKE 'COMPILER%' OR compile_options LIKE '%FDATASYNC%' ORDER BY 1";
+
+type Leaf = (i64, Vec<u8>, Vec<u8>, Vec<u8>);
+
+/// Entries from `first` on.
+pub(super) fn entries(conn: &mut SqliteConnection, first: u64, limit: usize) -> Result<Vec<AuditRow>, StoreError> {
+    let limit = u64::try_from(limit).unwrap_or(u64::MAX);
+    let query = "SELECT seq, body, hash, cells FROM audit WHERE seq >= ? ORDER BY seq LIMIT ?";
+    let rows: Vec<Leaf> = sql(query, [first.into(), limit.into()]).rows(conn)?;
+    let entry =
+        |(seq, body, hash, cells): Leaf| Ok(AuditRow { seq: at("audit", &seq).number("seq", seq)?, body, hash, cells });
+    rows.into_iter().map(entry).collect()
+}
+
+/// Numbers of entries about a patient.
+pub(super) fn of_patient(conn: &mut SqliteConnection, patient: &str) -> Result<Vec<u64>, StoreError> {
+    let query = "SELECT seq FROM audit_subject WHERE patient = (SELECT number FROM target WHERE text = ?) ORDER BY seq";
+    let rows: Vec<(i64,)> = sql(query, [patient.into()]).rows(conn)?;
+    rows.into_iter().map(|(seq,)| at("audit_subject", &seq).number("seq", seq)).collect()
+}
+
+/// Size and frontier.
+pub(super) fn head(conn: &mut SqliteConnection) -> Result<AuditHead, StoreError> {
+    let query = "SELECT frontier, (SELECT coalesce(max(seq) + 1, 0) FROM audit) FROM audit_head WHERE id = 1";
+    let Some((frontier, size)) = sql(query, []).row::<(Vec<u8>, i64)>(conn)? else { return Ok(AuditHead::default()) };
+    Ok(AuditHead { size: at("audit", &size).number("seq", size)?, frontier })
+}
+
+/// Keeps a signed checkpoint.
+pub(super) fn add_checkpoint(tx: &mut Tx<'_>, size: u64, note: String) -> Result<(), StoreError> {
+    sql("INSERT OR REPLACE INTO checkpoint (size, note) VALUES (?, ?)", [size.into(), note.into()])
+        .run(tx.conn)
+        .map(drop)
+}
+
+/// Signed checkpoints.
+pub(super) fn checkpoints(conn: &mut SqliteConnection) -> Result<Vec<(u64, String)>, StoreError> {
+    let rows: Vec<(i64, String)> = sql("SELECT size, note FROM checkpoint ORDER BY size", []).rows(conn)?;
+    rows.into_iter().map(|(size, note)| Ok((at("checkpoint", &size).number("size", size)?, note))).collect()
+}
+
+/// The sealed bytes of a file that lives in the database.
+pub(super) fn inline(conn: &mut SqliteConnection, file: FileId) -> Result<Option<Vec<u8>>, StoreError> {
+    let query = "SELECT c.bytes FROM file f JOIN content c ON c.number = f.inline WHERE f.id = ?";
+    sql(query, [file.as_bytes().as_slice().into()]).one(conn)
+}
+
+/// For each file whether its bytes should be in the blob store.
+pub(super) fn known(conn: &mut SqliteConnection, files: &[FileId]) -> Result<Vec<bool>, StoreError> {
+    let query = "SELECT 1 FROM file WHERE id = ? AND key IS NOT NULL AND inline IS NULL";
+    let is_known = |file: &FileId| Ok(sql(query, [file.as_bytes().as_slice().into()]).one::<i64>(conn)?.is_some());
+    files.iter().map(is_known).collect()
+}
+
+/// Files whose bytes should be in the blob store, by rising id.
+pub(super) fn in_blobs(
+    conn: &mut SqliteConnection,
+    after: Option<FileId>,
+    limit: usize,
+) -> Result<Vec<FileId>, StoreError> {
+    let after = after.map_or_else(Vec::new, |file| file.as_bytes().to_vec());
+    let query = "SELECT id FROM file WHERE id > ? AND key IS NOT NULL AND inline IS NULL ORDER BY id LIMIT ?";
+    let limit = u64::try_from(limit).unwrap_or(u64::MAX);
+    let rows: Vec<(Vec<u8>,)> = sql(query, [after.into(), limit.into()]).rows(conn)?;
+    rows.into_iter().map(|(id,)| at("file", &hex::encode(&id)).file_id("id", &id)).collect()
+}
+
+/// What the store says of itself; the log's size is added by who knows the file.
+pub(super) fn health(conn: &mut SqliteConnection, log_bytes: u64) -> Result<Health, StoreError> {
+    let query = "SELECT sqlite_version(), (SELECT count(*) FROM __diesel_schema_migrations), \
+        (SELECT count(*) FROM doc), (SELECT count(*) FROM scan_job)";
+    let row: Option<(String, i64, i64, i64)> = sql(query, []).row(conn)?;
+    let (version, schema, documents, waiting) = row.unwrap_or_default();
+    let options: Vec<(String,)> = sql(OPTIONS, []).rows(conn)?;
+    let options = options.into_iter().map(|(option,)| option).collect::<Vec<_>>().join(" ");
+    let place = at("sqlite_schema", &version);
+    Ok(Health {
+        schema: place.number("migrations", schema)?,
+        documents: place.number("documents", documents)?,
+        waiting: place.number("waiting", waiting)?,
+        log_bytes,
+        description: format!("SQLite {version} ({options})"),
+    })
+}

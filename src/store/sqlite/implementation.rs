@@ -1,0 +1,298 @@
+//! The trait's calls, each handed to the room that knows its rows: reads to a reading connection, writes to the writer.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use super::log::check_entry;
+use super::rows::pack;
+use super::{SqliteStore, audit_rows, create, lifecycle, purge, read, search, server, visibility};
+use crate::domain::clock::Timestamp;
+use crate::domain::epoch::{Epochs, Scope};
+use crate::domain::id::{ClientId, FileId, ResourceId};
+use crate::domain::lifecycle::Transition;
+use crate::domain::principal::{AccessScope, ClientNumber};
+use crate::domain::query::Query;
+use crate::domain::resource::{DocumentNumber, FileFacts, Kind, PatientNumber, Step, Stored, Target};
+use crate::store::{
+    ActivePolicy, AuditHead, AuditRow, Client, DueDocument, Earlier, Health, NewBinary, NewContext, NewDocument, Page,
+    Receipt, Receipts, ScanJob, SealedEntry, SealedKey, Store, StoreError, Written,
+};
+
+#[async_trait]
+impl Store for SqliteStore {
+    async fn record(&self, entry: SealedEntry) -> Result<u64, StoreError> {
+        check_entry(&entry)?;
+        self.writer.run_plain(move |tx| tx.append(entry)).await
+    }
+
+    async fn audit_rows(&self, first: u64, limit: usize) -> Result<Vec<AuditRow>, StoreError> {
+        self.long_read(move |conn| audit_rows::entries(conn, first, limit)).await
+    }
+
+    async fn audit_of_patient(&self, patient: &str) -> Result<Vec<u64>, StoreError> {
+        let patient = patient.to_owned();
+        self.long_read(move |conn| audit_rows::of_patient(conn, &patient)).await
+    }
+
+    async fn audit_head(&self) -> Result<AuditHead, StoreError> {
+        self.read(|reading| audit_rows::head(reading.conn))
+    }
+
+    async fn add_checkpoint(&self, size: u64, note: String) -> Result<(), StoreError> {
+        self.writer.run_plain(move |tx| audit_rows::add_checkpoint(tx, size, note)).await
+    }
+
+    async fn checkpoints(&self) -> Result<Vec<(u64, String)>, StoreError> {
+        self.long_read(audit_rows::checkpoints).await
+    }
+
+    async fn keys(&self) -> Result<Vec<SealedKey>, StoreError> {
+        self.read(|reading| server::keys(reading.conn))
+    }
+
+    async fn add_key(
+        &self,
+        key: SealedKey,
+        retire_previous: Option<Timestamp>,
+        entry: SealedEntry,
+    ) -> Result<(), StoreError> {
+        self.writer.run(move |tx| server::add_key(tx, key, retire_previous, entry)).await
+    }
+
+    async fn policy(&self) -> Result<Option<ActivePolicy>, StoreError> {
+        self.read(|reading| server::policy(reading.conn))
+    }
+
+    async fn apply_policy(&self, policy: ActivePolicy, entry: SealedEntry) -> Result<(), StoreError> {
+        self.writer.run(move |tx| server::apply_policy(tx, policy, entry)).await
+    }
+
+    async fn add_client(&self, client: Client, entry: SealedEntry) -> Result<ClientNumber, StoreError> {
+        self.writer.run(move |tx| server::add_client(tx, client, entry)).await
+    }
+
+    async fn update_client(&self, client: Client, entry: SealedEntry) -> Result<(), StoreError> {
+        self.writer.run(move |tx| server::update_client(tx, client, entry)).await
+    }
+
+    fn client(&self, id: &ClientId) -> Option<Arc<Client>> {
+        self.memory.clients.get().by_id.get(id).map(Arc::clone)
+    }
+
+    fn client_by_number(&self, number: ClientNumber) -> Option<Arc<Client>> {
+        self.memory.clients.get().by_number.get(&number).map(Arc::clone)
+    }
+
+    fn clients(&self) -> Vec<Arc<Client>> {
+        let mut clients = self.memory.clients.get().by_id.values().map(Arc::clone).collect::<Vec<_>>();
+        clients.sort_by(|a, b| a.id.cmp(&b.id));
+        clients
+    }
+
+    async fn spend_assertion(
+        &self,
+        client: ClientNumber,
+        jti: [u8; 32],
+        until: Timestamp,
+        entry: SealedEntry,
+    ) -> Result<bool, StoreError> {
+        self.writer.run(move |tx| server::spend_assertion(tx, client, jti, until, entry)).await
+    }
+
+    async fn earlier(&self, client: ClientNumber, key: &str, now: Timestamp) -> Result<Option<Earlier>, StoreError> {
+        self.read(|reading| server::earlier(reading.conn, client, key, now))
+    }
+
+    async fn create_document(&self, document: NewDocument, entry: SealedEntry) -> Result<Written, StoreError> {
+        let packed = pack(&document.body)?;
+        self.writer.run(move |tx| create::document(tx, document, packed, entry)).await
+    }
+
+    async fn create_binary(&self, binary: NewBinary, entry: SealedEntry) -> Result<Written, StoreError> {
+        let packed = pack(&binary.body)?;
+        self.writer.run(move |tx| create::binary(tx, binary, packed, entry)).await
+    }
+
+    async fn put_context(
+        &self,
+        resource: NewContext,
+        scope: &AccessScope,
+        entry: SealedEntry,
+    ) -> Result<Written, StoreError> {
+        let packed = pack(&resource.body)?;
+        let scope = scope.clone();
+        self.writer.run(move |tx| create::context(tx, resource, packed, &scope, entry)).await
+    }
+
+    async fn read(&self, kind: Kind, id: &ResourceId, scope: &AccessScope) -> Result<Option<Stored>, StoreError> {
+        self.read(|reading| reading.by_id(kind, id, scope))
+    }
+
+    async fn read_version(
+        &self,
+        kind: Kind,
+        id: &ResourceId,
+        version: u32,
+        scope: &AccessScope,
+    ) -> Result<Option<Stored>, StoreError> {
+        self.read(|reading| reading.version(kind, id, version, scope))
+    }
+
+    async fn search(&self, query: &Query, scope: &AccessScope) -> Result<Page, StoreError> {
+        self.read(|reading| search::page(reading.conn, reading.memory, query, scope))
+    }
+
+    async fn visible_targets(&self, targets: &[Target], scope: &AccessScope) -> Result<Vec<bool>, StoreError> {
+        self.read(|reading| visibility::targets(reading.conn, targets, scope))
+    }
+
+    async fn steps(&self, id: &ResourceId, scope: &AccessScope) -> Result<Option<Vec<Step>>, StoreError> {
+        self.read(|reading| reading.steps(id, scope))
+    }
+
+    async fn file(&self, file: FileId) -> Result<Option<Arc<FileFacts>>, StoreError> {
+        if let Some(facts) = self.memory.files.get(file) {
+            return Ok(Some(facts));
+        }
+        let generation = self.memory.files.generation();
+        let facts = self.read(|reading| reading.file(file))?.map(Arc::new);
+        if let Some(facts) = &facts {
+            self.memory.files.keep(generation, Arc::clone(facts));
+        }
+        Ok(facts)
+    }
+
+    async fn covers(&self, file: FileId, scope: &AccessScope) -> Result<bool, StoreError> {
+        self.read(|reading| read::covers(reading.conn, file, scope))
+    }
+
+    async fn inline_content(&self, file: FileId) -> Result<Option<Vec<u8>>, StoreError> {
+        self.read(|reading| audit_rows::inline(reading.conn, file))
+    }
+
+    fn epochs(&self) -> Arc<Epochs> {
+        self.memory.epochs.get()
+    }
+
+    fn cut(&self, scope: &Scope, at: Timestamp) {
+        self.memory.epochs.update(|epochs| epochs.cut(scope.clone(), at));
+    }
+
+    async fn revoke(&self, scope: Scope, at: Timestamp, reason: &str, entry: SealedEntry) -> Result<u32, StoreError> {
+        let reason = reason.to_owned();
+        self.writer.run(move |tx| server::revoke(tx, scope, at, &reason, entry)).await
+    }
+
+    async fn patient_number(&self, patient: &Target) -> Result<Option<PatientNumber>, StoreError> {
+        self.read(|reading| read::patient_number(reading.conn, &patient.0))
+    }
+
+    async fn add_receipt(&self, receipt: Receipt, entry: SealedEntry) -> Result<Receipts, StoreError> {
+        self.writer.run(move |tx| lifecycle::add_receipt(tx, &receipt, entry)).await
+    }
+
+    async fn transition(
+        &self,
+        document: DocumentNumber,
+        transitions: Vec<Transition>,
+        entries: Vec<SealedEntry>,
+    ) -> Result<Written, StoreError> {
+        self.writer.run(move |tx| lifecycle::transition(tx, document, &transitions, entries)).await
+    }
+
+    async fn set_due(&self, document: DocumentNumber, due: Option<Timestamp>) -> Result<(), StoreError> {
+        self.writer.run(move |tx| lifecycle::set_due(tx, document, due)).await
+    }
+
+    async fn claim_scan(&self, now: Timestamp, lease: Duration) -> Result<Option<ScanJob>, StoreError> {
+        if !self.read(|reading| lifecycle::any_scan_due(reading.conn, now))? {
+            return Ok(None);
+        }
+        self.writer.run(move |tx| lifecycle::claim_scan(tx, now, lease)).await
+    }
+
+    async fn retry_scan(&self, job: &ScanJob, due: Timestamp) -> Result<bool, StoreError> {
+        let (document, fence) = (job.document, job.fence);
+        self.writer.run(move |tx| lifecycle::retry_scan(tx, document, fence, due)).await
+    }
+
+    async fn finish_scan(
+        &self,
+        job: &ScanJob,
+        transitions: Vec<Transition>,
+        entries: Vec<SealedEntry>,
+    ) -> Result<Written, StoreError> {
+        let (document, fence) = (job.document, job.fence);
+        self.writer.run(move |tx| lifecycle::finish_scan(tx, document, fence, &transitions, entries)).await
+    }
+
+    async fn due_documents(&self, now: Timestamp, limit: usize) -> Result<Vec<DueDocument>, StoreError> {
+        self.read(|reading| lifecycle::due_documents(reading, now, limit))
+    }
+
+    async fn purge(
+        &self,
+        document: DocumentNumber,
+        transition: Transition,
+        entry: SealedEntry,
+    ) -> Result<Vec<FileId>, StoreError> {
+        self.writer.run(move |tx| purge::document(tx, document, &transition, entry)).await
+    }
+
+    async fn purge_unclaimed(
+        &self,
+        now: Timestamp,
+        limit: usize,
+        entry: SealedEntry,
+    ) -> Result<Vec<FileId>, StoreError> {
+        if !self.read(|reading| purge::any_unclaimed_due(reading.conn, now))? {
+            return Ok(Vec::new());
+        }
+        self.writer.run(move |tx| purge::unclaimed(tx, now, limit, entry)).await
+    }
+
+    async fn known_files(&self, files: &[FileId]) -> Result<Vec<bool>, StoreError> {
+        self.read(|reading| audit_rows::known(reading.conn, files))
+    }
+
+    async fn files_in_blobs(&self, after: Option<FileId>, limit: usize) -> Result<Vec<FileId>, StoreError> {
+        self.long_read(move |conn| audit_rows::in_blobs(conn, after, limit)).await
+    }
+
+    async fn state_changed(&self, seen: u64) -> u64 {
+        let mut changes = self.memory.changes.subscribe();
+        let changed = changes.wait_for(|count| *count > seen).await.map(|count| *count);
+        // The sender lives as long as the store, so this waits and does not fail.
+        changed.unwrap_or(seen)
+    }
+
+    fn state_changes(&self) -> u64 {
+        *self.memory.changes.borrow()
+    }
+
+    async fn forget_expired(&self, now: Timestamp) -> Result<(), StoreError> {
+        self.writer.run(move |tx| server::forget_expired(tx, now)).await
+    }
+
+    async fn health(&self) -> Result<Health, StoreError> {
+        if self.writer.is_broken() {
+            return Err(StoreError::Unavailable("an earlier commit failed; restart needed".into()));
+        }
+        let log_bytes = self.location.log_bytes();
+        self.read(|reading| audit_rows::health(reading.conn, log_bytes))
+    }
+
+    async fn close(&self) {
+        // Waiting for threads to end is short, but it blocks.
+        let (checkpointer, writer) = (Arc::clone(&self.checkpointer), Arc::clone(&self.writer));
+        let stopping = tokio::task::spawn_blocking(move || {
+            checkpointer.stop();
+            writer.stop();
+        });
+        if let Err(error) = stopping.await {
+            tracing::error!(%error, "the store did not close in order");
+        }
+    }
+}

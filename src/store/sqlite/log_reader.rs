@@ -1,0 +1,95 @@
+//! The audit log of a folder, opened for reading only: for verifying and exporting beside a running server, or without one. Nothing is
+//! migrated, nothing is written, no lock is taken that a writer waits for.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use diesel::connection::SimpleConnection;
+use diesel::prelude::*;
+
+use super::open::OpenError;
+use super::{audit_rows, server};
+use crate::store::{AuditHead, AuditRow, SealedKey, StoreError};
+
+/// A reader of the log.
+#[derive(Clone)]
+pub struct LogReader {
+    conn: Arc<Mutex<SqliteConnection>>,
+}
+
+impl std::fmt::Debug for LogReader {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("LogReader")
+    }
+}
+
+impl LogReader {
+    /// Opens the database at `path`, which must be there. What is read is the log as it stands now: entries that come later are
+    /// not seen, so that a check and what it is checked against belong together.
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    pub fn open(path: &Path) -> Result<Self, OpenError> {
+        let failed = |cause: Box<dyn std::error::Error + Send + Sync>| OpenError::Database(cause);
+        let path = std::fs::canonicalize(path).map_err(OpenError::File)?;
+        let text = path.to_str().ok_or_else(|| OpenError::File(std::io::ErrorKind::InvalidFilename.into()))?;
+        let text = text.replace('%', "%25").replace('?', "%3f").replace('#', "%23");
+        // Read and write for SQLite, which must be able to make the shared memory of the write-ahead log; `query_only` keeps it
+        // from writing to the database.
+        let uri = format!("file://{text}?mode=rw");
+        let mut conn = SqliteConnection::establish(&uri).map_err(|cause| failed(Box::new(cause)))?;
+        let begin = "PRAGMA busy_timeout = 5000; PRAGMA query_only = ON; BEGIN;";
+        conn.batch_execute(begin).map_err(|cause| failed(Box::new(cause)))?;
+        Ok(Self { conn: Arc::new(Mutex::new(conn)) })
+    }
+
+    async fn read<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&mut SqliteConnection) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let conn = Arc::clone(&self.conn);
+        let work = move || read(&mut conn.lock().unwrap_or_else(PoisonError::into_inner));
+        tokio::task::spawn_blocking(work).await.unwrap_or_else(|cause| Err(StoreError::Unavailable(Box::new(cause))))
+    }
+
+    /// Entries from `first` on, at most `limit`, in order.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`], [`StoreError::Unavailable`].
+    pub async fn rows(&self, first: u64, limit: usize) -> Result<Vec<AuditRow>, StoreError> {
+        self.read(move |conn| audit_rows::entries(conn, first, limit)).await
+    }
+
+    /// Size and frontier.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`], [`StoreError::Unavailable`].
+    pub async fn head(&self) -> Result<AuditHead, StoreError> {
+        self.read(audit_rows::head).await
+    }
+
+    /// Signed checkpoints, by rising size.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`], [`StoreError::Unavailable`].
+    pub async fn checkpoints(&self) -> Result<Vec<(u64, String)>, StoreError> {
+        self.read(audit_rows::checkpoints).await
+    }
+
+    /// Sequence numbers of entries about a patient, in order.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn of_patient(&self, patient: &str) -> Result<Vec<u64>, StoreError> {
+        let patient = patient.to_owned();
+        self.read(move |conn| audit_rows::of_patient(conn, &patient)).await
+    }
+
+    /// Everything sealed.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`], [`StoreError::Unavailable`].
+    pub async fn keys(&self) -> Result<Vec<SealedKey>, StoreError> {
+        self.read(server::keys).await
+    }
+}

@@ -1,0 +1,123 @@
+//! The store on SQLite: one writer thread that commits in groups ([`writer`]), connections for reading on the caller's thread, a
+//! thread for checkpoints. Migrations are in `migrations/sqlite`; why the schema is as it is stands in `docs/performance.md`.
+
+mod audit_rows;
+mod checkpoint;
+mod create;
+mod implementation;
+mod intern;
+mod lifecycle;
+mod log;
+mod log_reader;
+mod memory;
+mod open;
+mod purge;
+mod read;
+mod rows;
+mod search;
+mod server;
+mod statement;
+#[cfg(test)]
+mod tests;
+mod tx;
+mod visibility;
+mod writer;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use diesel::prelude::*;
+use tokio::sync::Semaphore;
+
+pub use log_reader::LogReader;
+pub use open::{OpenError, Settings};
+
+use self::checkpoint::Checkpointer;
+use self::memory::Memory;
+use self::open::{Location, Readers};
+use self::read::Reading;
+use self::rows::time;
+use self::statement::sql;
+use self::writer::{Start, Writer};
+use super::StoreError;
+use crate::domain::clock::Clock;
+
+/// The store.
+pub struct SqliteStore {
+    location: Location,
+    readers: Readers,
+    writer: Arc<Writer>,
+    checkpointer: Arc<Checkpointer>,
+    memory: Arc<Memory>,
+    long_reads: Arc<Semaphore>,
+}
+
+impl std::fmt::Debug for SqliteStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SqliteStore").field("location", &self.location).finish_non_exhaustive()
+    }
+}
+
+impl SqliteStore {
+    /// Opens the database at `path`, makes it if it is not there (mode 0600), and brings its schema up to date. `tenant` is the
+    /// instance's id that every audit leaf carries.
+    ///
+    /// # Errors
+    /// [`OpenError`]; [`OpenError::Newer`] when a newer version has written the data.
+    pub fn open(path: &Path, clock: Arc<dyn Clock>, tenant: &str, settings: Settings) -> Result<Arc<Self>, OpenError> {
+        log::check_tenant(tenant)?;
+        let location = Location::prepare(path)?;
+        let mut conn = open::writer(&location)?;
+        open::migrate(&mut conn)?;
+        let log = log::Log::load(&mut conn)?;
+        let last_updated: Option<i64> = sql("SELECT coalesce(max(updated), 0) FROM res", []).one(&mut conn)?;
+        let memory = Arc::new(Memory::default());
+        memory.clients.set(server::clients(&mut conn)?);
+        memory.epochs.set(server::epochs(&mut conn)?);
+        let readers = open::readers(&location, &settings)?;
+        let truncate = Arc::new(AtomicBool::new(false));
+        let checkpointer = Checkpointer::start(open::checkpointer(&location)?, Arc::clone(&truncate))?;
+        let writer = Writer::start(Start {
+            location: location.clone(),
+            conn,
+            log,
+            last_updated: time(last_updated.unwrap_or_default()),
+            clock,
+            tenant: tenant.to_owned(),
+            memory: Arc::clone(&memory),
+            truncate,
+            queue: settings.queue,
+        })?;
+        let long_reads = Arc::new(Semaphore::new(settings.long_reads.max(1)));
+        let (writer, checkpointer) = (Arc::new(writer), Arc::new(checkpointer));
+        Ok(Arc::new(Self { location, readers, writer, checkpointer, memory, long_reads }))
+    }
+
+    /// A bounded read, on the thread that asks: the hop to another costs more than the read.
+    fn read<T>(&self, read: impl FnOnce(&mut Reading<'_>) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        let mut conn = self.readers.get().map_err(|_| StoreError::Busy)?;
+        read(&mut Reading { conn: &mut conn, memory: &self.memory, committed: true })
+    }
+
+    /// A read without a bound, on a thread of its own, few at once.
+    async fn long_read<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&mut SqliteConnection) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let permit = Arc::clone(&self.long_reads).acquire_owned().await.map_err(|_| StoreError::Busy)?;
+        let readers = self.readers.clone();
+        let work = move || {
+            let _permit = permit;
+            read(&mut *readers.get().map_err(|_| StoreError::Busy)?)
+        };
+        tokio::task::spawn_blocking(work).await.unwrap_or_else(|cause| Err(StoreError::Unavailable(Box::new(cause))))
+    }
+}
+
+impl Drop for SqliteStore {
+    fn drop(&mut self) {
+        self.checkpointer.stop();
+        self.writer.stop();
+    }
+}

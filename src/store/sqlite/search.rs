@@ -1,0 +1,440 @@
+//! Searches as one statement per page (and one for the total where the page does not tell it), in one snapshot. Access is a
+//! condition among the others, before order and limit, so that pages, positions and totals hold nothing else.
+
+use diesel::prelude::*;
+
+use super::create::{ENCOUNTER, NO_DATE_DOWN};
+use super::memory::Memory;
+use super::read::{Reading, StoredRow, select_current};
+use super::statement::{Sql, list, sql};
+use super::visibility::{self, Of};
+use crate::domain::policy::CodeTest;
+use crate::domain::principal::AccessScope;
+use crate::domain::query::{DateTest, Filter, Position, Prefix, Query, Sort, SortKey};
+use crate::domain::resource::{Kind, Stored, Target};
+use crate::store::{Page, StoreError, TOTAL_LIMIT};
+
+/// Most rows of a page.
+const MAX_PAGE: usize = 1_000;
+/// Statements with more conditions are rare shapes and are not kept prepared.
+const KEPT_FILTERS: usize = 4;
+
+/// Answers a page.
+pub(super) fn page(
+    conn: &mut SqliteConnection,
+    memory: &Memory,
+    query: &Query,
+    scope: &AccessScope,
+) -> Result<Page, StoreError> {
+    sql("BEGIN", []).run(conn)?;
+    let page = in_snapshot(conn, memory, query, scope);
+    // Ends a snapshot only: nothing was written.
+    sql("ROLLBACK", []).run(conn)?;
+    page
+}
+
+fn in_snapshot(
+    conn: &mut SqliteConnection,
+    memory: &Memory,
+    query: &Query,
+    scope: &AccessScope,
+) -> Result<Page, StoreError> {
+    let count = query.count.min(MAX_PAGE);
+    let (mut rows, more) = if count == 0 { (Vec::new(), true) } else { rows(conn, memory, query, scope, count)? };
+    let next = match rows.last() {
+        Some((rid, stored)) if more => Some(Position { key: key_of(query.sort, stored, conn, *rid)?, arrival: *rid }),
+        _ => None,
+    };
+    // A first page that is also the last has the total in hand.
+    let total = match (query.after, more) {
+        (None, false) => u64::try_from(rows.len()).unwrap_or(u64::MAX),
+        _ => total(conn, query, scope)?,
+    };
+    Reading { conn, memory, committed: true }.add_files(&mut rows)?;
+    Ok(Page { rows: rows.into_iter().map(|(_, stored)| stored).collect(), next, total })
+}
+
+/// The page's rows in order, and whether others follow.
+fn rows(
+    conn: &mut SqliteConnection,
+    memory: &Memory,
+    query: &Query,
+    scope: &AccessScope,
+    count: usize,
+) -> Result<(Vec<(i64, Stored)>, bool), StoreError> {
+    let found: Vec<StoredRow> = page_statement(query, scope, count).rows(conn)?;
+    let more = found.len() > count;
+    let mut reading = Reading { conn, memory, committed: true };
+    let rows = found.into_iter().take(count).map(|row| reading.stored(row)).collect::<Result<Vec<_>, _>>()?;
+    Ok((rows, more))
+}
+
+/// The page and one row more, by which it is seen whether others follow.
+fn page_statement(query: &Query, scope: &AccessScope, count: usize) -> Sql {
+    let order = Order::of(query);
+    // Numbers of the page first, so that texts are read for the page alone.
+    let mut page = sql("(SELECT ", []);
+    page.push(order.row, []);
+    page.push(" AS rid, ", []);
+    page.push(order.key, []);
+    page.push(" AS sort_key ", []);
+    page.append(matching(query, scope));
+    if let Some(after) = query.after {
+        page.append(order.after(after));
+    }
+    page.push(order.by, []);
+    page.push(" LIMIT ?) p CROSS JOIN res r ON r.rid = p.rid", [u64::try_from(count + 1).unwrap_or(u64::MAX).into()]);
+    let mut statement = select_current(page);
+    statement.push(order.outer, []);
+    if query.filters.len() > KEPT_FILTERS {
+        statement.once();
+    }
+    statement
+}
+
+fn total(conn: &mut SqliteConnection, query: &Query, scope: &AccessScope) -> Result<u64, StoreError> {
+    let mut statement = sql("SELECT count(*) FROM (SELECT 1 ", []);
+    statement.append(matching(query, scope));
+    statement.push(" LIMIT ?)", [(TOTAL_LIMIT + 1).into()]);
+    if query.filters.len() > KEPT_FILTERS {
+        statement.once();
+    }
+    Ok(statement.one::<i64>(conn)?.and_then(|count| u64::try_from(count).ok()).unwrap_or_default())
+}
+
+fn key_of(sort: Sort, stored: &Stored, conn: &mut SqliteConnection, rid: i64) -> Result<i64, StoreError> {
+    match (sort.key, stored.kind) {
+        (SortKey::Updated, _) => Ok(stored.updated.millis()),
+        (SortKey::Date, Kind::DocumentReference) => {
+            let query = if sort.descending {
+                "SELECT date_from FROM doc WHERE rid = ?"
+            } else {
+                "SELECT date_up FROM doc WHERE rid = ?"
+            };
+            Ok(sql(query, [rid.into()]).one(conn)?.unwrap_or(rid))
+        }
+        _ => Ok(rid),
+    }
+}
+
+/// Order of a search: which column is the key, and how a page goes on after a position. Among equal keys the newest is first.
+struct Order {
+    row: &'static str,
+    key: &'static str,
+    by: &'static str,
+    /// The same order around the page, over a few rows.
+    outer: &'static str,
+    descending: bool,
+    is_arrival: bool,
+}
+
+impl Order {
+    fn of(query: &Query) -> Self {
+        let Sort { key, descending } = query.sort;
+        let is_document = query.kind == Kind::DocumentReference;
+        let (row, arrival_down, arrival_up) = if is_document {
+            ("d.rid", " ORDER BY d.rid DESC", " ORDER BY d.rid")
+        } else {
+            ("r.rid", " ORDER BY r.rid DESC", " ORDER BY r.rid")
+        };
+        let (key, by) = match (key, descending) {
+            (SortKey::Date, true) if is_document => ("d.date_from", " ORDER BY d.date_from DESC, d.rid DESC"),
+            (SortKey::Date, false) if is_document => ("d.date_up", " ORDER BY d.date_up, d.rid DESC"),
+            (SortKey::Updated, true) => ("r.updated", " ORDER BY r.updated DESC"),
+            (SortKey::Updated, false) => ("r.updated", " ORDER BY r.updated"),
+            (_, true) => (row, arrival_down),
+            (_, false) => (row, arrival_up),
+        };
+        let is_arrival = key == row;
+        let outer = match (is_arrival, descending) {
+            (true, true) => " ORDER BY p.rid DESC",
+            (true, false) => " ORDER BY p.rid",
+            (false, true) => " ORDER BY p.sort_key DESC, p.rid DESC",
+            (false, false) => " ORDER BY p.sort_key, p.rid DESC",
+        };
+        Self { row, key, by, outer, descending, is_arrival }
+    }
+
+    fn after(&self, position: Position) -> Sql {
+        let mut condition = sql(" AND ", []);
+        condition.push(self.key, []);
+        match (self.descending, self.is_arrival) {
+            (true, true) => condition.push(" < ?", [position.arrival.into()]),
+            (false, true) => condition.push(" > ?", [position.arrival.into()]),
+            (descending, false) => {
+                // The first half is for the index, the second is exact.
+                condition.push(if descending { " <= ? AND (" } else { " >= ? AND (" }, [position.key.into()]);
+                condition.push(self.key, []);
+                condition.push(if descending { " < ? OR " } else { " > ? OR " }, [position.key.into()]);
+                condition.push(self.row, []);
+                condition.push(" < ?)", [position.arrival.into()]);
+            }
+        }
+        condition
+    }
+}
+
+/// `FROM … WHERE …` of a search: rows that match and are visible.
+fn matching(query: &Query, scope: &AccessScope) -> Sql {
+    let mut statement = if query.kind == Kind::DocumentReference {
+        documents(query, scope)
+    } else {
+        let mut statement = sql(
+            "FROM res r WHERE r.kind = ? AND (r.kind <> 2 OR r.body IS NOT NULL) AND ",
+            [query.kind.number().into()],
+        );
+        statement.append(visibility::resource(query.kind, scope));
+        statement
+    };
+    for filter in &query.filters {
+        statement.push(" AND ", []);
+        statement.append(condition(filter, query.kind, scope));
+    }
+    if let (Some(as_of), SortKey::Updated) = (query.as_of, query.sort.key) {
+        statement.push(" AND r.updated <= ?", [as_of.millis().into()]);
+    }
+    statement
+}
+
+/// Documents, by the way that is narrowest: a patient's, those of the client's own, or all in the wanted order. Purged ones have
+/// no row in `doc`.
+fn documents(query: &Query, scope: &AccessScope) -> Sql {
+    let is = |test: fn(&Filter) -> bool| query.filters.iter().any(test);
+    let by_patient =
+        is(|filter| matches!(filter, Filter::Patient(_) | Filter::Subject(_) | Filter::PatientIdentifier(_)));
+    let by_key = is(|filter| matches!(filter, Filter::Id(_) | Filter::Identifier(_) | Filter::Encounter(_)));
+    let by_state = is(|filter| matches!(filter, Filter::Lifecycle(_) | Filter::Updated(_)));
+    let needs_res = by_state || query.sort.key == SortKey::Updated;
+    let own_only = !scope.reach().all && scope.reach().custodians.is_empty();
+    let mut statement = if by_patient {
+        sql("FROM doc d INDEXED BY doc_patient", [])
+    } else if query.sort.key == SortKey::Updated && !by_key {
+        sql("FROM res r CROSS JOIN doc d ON d.rid = r.rid WHERE r.kind = 1", [])
+    } else if own_only && !by_key {
+        sql("FROM access a CROSS JOIN doc d ON d.rid = a.rid", [])
+    } else {
+        sql("FROM doc d", [])
+    };
+    let from_res = !by_patient && !by_key && query.sort.key == SortKey::Updated;
+    if needs_res && !from_res {
+        statement.push(" CROSS JOIN res r ON r.rid = d.rid", []);
+    }
+    statement.push(if from_res { " AND " } else { " WHERE " }, []);
+    if own_only && !by_key && !by_patient && !from_res {
+        statement.push("a.party = ?", [scope.client().0.into()]);
+    } else {
+        statement.append(visibility::document(scope, Of::Doc));
+    }
+    statement
+}
+
+/// One filter as a condition. What does not apply to a type never matches.
+fn condition(filter: &Filter, kind: Kind, scope: &AccessScope) -> Sql {
+    let is_document = kind == Kind::DocumentReference;
+    match filter {
+        Filter::Id(ids) => {
+            let ids = list(ids.iter().map(crate::domain::id::ResourceId::as_str));
+            let among = "SELECT rid FROM res WHERE kind = ? AND id IN (SELECT value FROM json_each(?)))";
+            row_in(is_document, sql(among, [kind.number().into(), ids]))
+        }
+        Filter::Identifier(tests) => {
+            let mut among = sql("SELECT rid FROM identifier WHERE ", []);
+            among.append(any_of(tests, identifier_test));
+            among.push(")", []);
+            row_in(is_document, among)
+        }
+        Filter::Updated(tests) => any_of(tests, |test| date_test(test, "r.updated", "r.updated + 1")),
+        _ if !is_document => sql("0", []),
+        Filter::Patient(targets) => {
+            subject(targets.iter().filter(|target| is_patient(target)).map(|target| target.0.as_str()))
+        }
+        Filter::Subject(targets) => subject(targets.iter().map(|target| target.0.as_str())),
+        Filter::PatientIdentifier(tests) => patient_identifier(tests, scope),
+        Filter::Encounter(targets) => {
+            let among = "d.rid IN (SELECT rid FROM ref WHERE target IN (SELECT number FROM target WHERE text IN \
+                (SELECT value FROM json_each(?))) AND role = ?)";
+            sql(among, [list(targets.iter().map(|target| target.0.as_str())), ENCOUNTER.into()])
+        }
+        Filter::Custodian(targets) => {
+            let among = "d.custodian IN (SELECT number FROM target WHERE text IN (SELECT value FROM json_each(?)))";
+            sql(among, [list(targets.iter().map(|target| target.0.as_str()))])
+        }
+        Filter::Status(codes) => {
+            let among = "d.status IN (SELECT value FROM json_each(?))";
+            sql(among, [list(codes.iter().map(String::as_str))])
+        }
+        Filter::Type(tests) => codes("d.kind_set IN (", tests),
+        Filter::Category(tests) => codes("d.category_set IN (", tests),
+        Filter::Date(tests) => {
+            let mut condition = sql("(d.date_from > ? AND ", [NO_DATE_DOWN.into()]);
+            condition.append(any_of(tests, |test| date_test(test, "d.date_from", "d.date_until")));
+            condition.push(")", []);
+            condition
+        }
+        Filter::Lifecycle(states) => {
+            let states = list(states.iter().map(|state| state.as_str()));
+            sql("r.state IN (SELECT value FROM json_each(?))", [states])
+        }
+    }
+}
+
+fn row_in(is_document: bool, among: Sql) -> Sql {
+    let mut condition = if is_document { sql("d.rid IN (", []) } else { sql("r.rid IN (", []) };
+    condition.append(among);
+    condition
+}
+
+fn subject<'a>(targets: impl Iterator<Item = &'a str>) -> Sql {
+    let among = "d.patient IN (SELECT number FROM target WHERE text IN (SELECT value FROM json_each(?)))";
+    sql(among, [list(targets)])
+}
+
+/// Whether a target can be a Patient: a reference that names another type is none, one without a type may be.
+fn is_patient(target: &Target) -> bool {
+    let mut steps = target.0.rsplit('/');
+    let (_, kind) = (steps.next(), steps.next());
+    kind.is_none_or(|kind| kind == "Patient")
+}
+
+fn patient_identifier(tests: &[CodeTest], scope: &AccessScope) -> Sql {
+    let mut condition =
+        sql("d.patient IN (SELECT r.target FROM res r WHERE r.kind = ? AND r.rid IN ", [Kind::Patient.number().into()]);
+    condition.push("(SELECT rid FROM identifier WHERE ", []);
+    condition.append(any_of(tests, identifier_test));
+    condition.push(") AND ", []);
+    condition.append(visibility::context(scope));
+    condition.push(")", []);
+    condition
+}
+
+fn identifier_test(test: &CodeTest) -> Sql {
+    match (test.system.as_deref(), test.code.as_deref()) {
+        (Some(system), Some(value)) => sql("value = ? AND system = ?", [value.into(), system.into()]),
+        (None, Some(value)) => sql("value = ?", [value.into()]),
+        (Some(system), None) => sql("system = ?", [system.into()]),
+        (None, None) => sql("0", []),
+    }
+}
+
+fn codes(column: &'static str, tests: &[CodeTest]) -> Sql {
+    let mut condition = sql(column, []);
+    condition.push("SELECT term_set FROM term_set_member WHERE term IN (SELECT number FROM term WHERE ", []);
+    condition.append(any_of(tests, code_test));
+    condition.push("))", []);
+    condition
+}
+
+fn code_test(test: &CodeTest) -> Sql {
+    match (test.system.as_deref(), test.code.as_deref()) {
+        (Some(system), Some(code)) => sql("code = ? AND system = ?", [code.into(), system.into()]),
+        (None, Some(code)) => sql("code = ?", [code.into()]),
+        (Some(system), None) => sql("system = ?", [system.into()]),
+        (None, None) => sql("0", []),
+    }
+}
+
+fn any_of<T>(tests: &[T], condition: impl Fn(&T) -> Sql) -> Sql {
+    // No harmless `0 OR` in front: with it no index would be used.
+    let mut all = sql(if tests.is_empty() { "(0" } else { "(" }, []);
+    for (number, test) in tests.iter().enumerate() {
+        all.push(if number == 0 { "(" } else { " OR (" }, []);
+        all.append(condition(test));
+        all.push(")", []);
+    }
+    all.push(")", []);
+    all
+}
+
+/// A date condition on the element's span `[from, until)`, which the columns name, against the parameter's.
+fn date_test(test: &DateTest, from: &'static str, until: &'static str) -> Sql {
+    let (start, end) = (test.span.from.millis().into(), test.span.until.millis().into());
+    let mut condition = Sql::default();
+    let mut compare = |column: &'static str, with: &'static str, value| {
+        condition.push(column, []);
+        condition.push(with, [value]);
+    };
+    match test.prefix {
+        Prefix::Eq => {
+            compare(from, " >= ? AND ", start);
+            compare(until, " <= ?", end);
+        }
+        Prefix::Ne => {
+            compare(from, " < ? OR ", start);
+            compare(until, " > ?", end);
+        }
+        Prefix::Gt => compare(until, " > ?", end),
+        Prefix::Lt => compare(from, " < ?", start),
+        // Above the parameter's span, or inside it: either way the element begins at its start or reaches beyond its end.
+        Prefix::Ge => {
+            compare(until, " > ? OR ", end);
+            compare(from, " >= ?", start);
+        }
+        Prefix::Le => {
+            compare(from, " < ? OR ", start);
+            compare(until, " <= ?", end);
+        }
+        Prefix::Sa => compare(from, " >= ?", end),
+        Prefix::Eb => compare(until, " <= ?", start),
+        Prefix::Ap => {
+            compare(until, " > ? AND ", start);
+            compare(from, " < ?", end);
+        }
+    }
+    condition
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::id::ClientId;
+    use crate::domain::principal::{AttachmentUrl, ClientNumber, Interaction, Permissions, Principal, Reach};
+
+    fn scope(reach: Reach) -> AccessScope {
+        let mut permissions = Permissions::default();
+        permissions.grant(Kind::DocumentReference, Interaction::Search);
+        let client = ClientId::parse("a").unwrap();
+        let attachment_url = AttachmentUrl::Link;
+        let principal = Principal { client, number: ClientNumber(1), reach, permissions, attachment_url };
+        principal.may(Interaction::Search, Kind::DocumentReference).unwrap()
+    }
+
+    fn plan(filters: Vec<Filter>, key: SortKey, descending: bool, scope: &AccessScope) -> String {
+        let mut conn = SqliteConnection::establish(":memory:").unwrap();
+        super::super::open::migrate(&mut conn).unwrap();
+        let kind = Kind::DocumentReference;
+        let query = Query { kind, filters, sort: Sort { key, descending }, count: 20, after: None, as_of: None };
+        let mut statement = sql("EXPLAIN QUERY PLAN ", []);
+        statement.append(page_statement(&query, scope, 20));
+        let steps: Vec<(i64, i64, i64, String)> = statement.rows(&mut conn).unwrap();
+        steps.into_iter().map(|(_, _, _, step)| step + "\n").collect()
+    }
+
+    #[test]
+    fn each_search_walks_the_index_that_was_made_for_it() {
+        let all = scope(Reach { all: true, custodians: Vec::new() });
+        let own = scope(Reach::default());
+        let patient = || vec![Filter::Patient(vec![Target("Patient/1".to_owned())])];
+        let code = |code: &str| vec![CodeTest { system: None, code: Some(code.to_owned()) }];
+        let cases = [
+            (plan(patient(), SortKey::Date, true, &all), "SEARCH d USING COVERING INDEX doc_patient (patient=?"),
+            (plan(patient(), SortKey::Arrival, true, &own), "SEARCH d USING COVERING INDEX doc_patient (patient=?"),
+            (plan(vec![], SortKey::Arrival, true, &all), "SCAN d"),
+            (plan(vec![], SortKey::Arrival, true, &own), "SEARCH a USING PRIMARY KEY (party=?)"),
+            (plan(vec![], SortKey::Date, true, &all), "SCAN d USING COVERING INDEX doc_date"),
+            (plan(vec![], SortKey::Date, false, &all), "SCAN d USING COVERING INDEX doc_date_up"),
+            (plan(vec![], SortKey::Updated, true, &all), "SEARCH r USING COVERING INDEX res_updated (kind=?)"),
+            (
+                plan(vec![Filter::Identifier(code("1"))], SortKey::Arrival, true, &own),
+                "SEARCH identifier USING PRIMARY KEY (value=?)",
+            ),
+            (plan(vec![Filter::Type(code("1"))], SortKey::Date, true, &all), "SEARCH term USING COVERING INDEX"),
+            (plan(vec![Filter::Type(code("1"))], SortKey::Date, true, &all), "SCAN d USING COVERING INDEX doc_date"),
+        ];
+        for (plan, expected) in cases {
+            assert!(plan.contains(expected), "{expected} is not in\n{plan}");
+        }
+        let whole = plan(vec![], SortKey::Date, true, &all);
+        let inner = whole.split("SCAN p").next().unwrap_or_default();
+        assert!(!inner.contains("TEMP B-TREE"), "a page in index order is not sorted:\n{whole}");
+    }
+}

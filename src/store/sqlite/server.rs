@@ -1,0 +1,261 @@
+//! The server's own state: keys, policy, clients, spent assertions, revocations, and what is forgotten when it is over.
+
+use std::time::Duration;
+
+use diesel::prelude::*;
+
+use super::intern;
+use super::memory::Clients;
+use super::rows::{at, attachment_url_code, time};
+use super::statement::{Value, list, sql};
+use super::tx::Tx;
+use crate::domain::clock::Timestamp;
+use crate::domain::epoch::{Epochs, Revocation, Scope};
+use crate::domain::id::{ClientId, LinkId};
+use crate::domain::principal::{ClientNumber, Reach};
+use crate::domain::resource::{DocumentNumber, PatientNumber};
+use crate::store::{ActivePolicy, Client, ClientKeys, Earlier, SealedEntry, SealedKey, StoreError};
+
+/// The longest that any link lives (`domain::link`): after it a revoked link needs no row any more.
+const LONGEST_LINK: Duration = Duration::from_secs(400 * 86_400);
+
+type KeyRow = (String, i64, Vec<u8>, i64, Option<i64>);
+
+/// Everything sealed.
+pub(super) fn keys(conn: &mut SqliteConnection) -> Result<Vec<SealedKey>, StoreError> {
+    let query = "SELECT purpose, number, sealed, created, retires FROM server_key ORDER BY purpose, number";
+    let rows: Vec<KeyRow> = sql(query, []).rows(conn)?;
+    let key = |(purpose, number, sealed, created, retires): KeyRow| {
+        let number = at("server_key", &purpose).number("number", number)?;
+        Ok(SealedKey { purpose, number, sealed, created: time(created), retires: retires.map(time) })
+    };
+    rows.into_iter().map(key).collect()
+}
+
+/// Adds a key; the current one of its purpose retires.
+pub(super) fn add_key(
+    tx: &mut Tx<'_>,
+    key: SealedKey,
+    retire_previous: Option<Timestamp>,
+    entry: SealedEntry,
+) -> Result<(), StoreError> {
+    let there = sql(
+        "SELECT number FROM server_key WHERE purpose = ? AND number = ?",
+        [key.purpose.as_str().into(), key.number.into()],
+    );
+    if there.one::<i64>(tx.conn)?.is_some() {
+        return Err(StoreError::AlreadyExists);
+    }
+    if let Some(moment) = retire_previous {
+        let update = "UPDATE server_key SET retires = ? WHERE purpose = ? AND retires IS NULL";
+        sql(update, [moment.millis().into(), key.purpose.as_str().into()]).run(tx.conn)?;
+    }
+    let insert = "INSERT INTO server_key (purpose, number, sealed, created, retires) VALUES (?, ?, ?, ?, ?)";
+    let retires = key.retires.map(Timestamp::millis);
+    let values =
+        [key.purpose.into(), key.number.into(), key.sealed.into(), key.created.millis().into(), retires.into()];
+    sql(insert, values).run(tx.conn)?;
+    tx.append(entry).map(drop)
+}
+
+/// The active policy.
+pub(super) fn policy(conn: &mut SqliteConnection) -> Result<Option<ActivePolicy>, StoreError> {
+    let query = "SELECT number, text, digest, actor, reason, at FROM policy ORDER BY number DESC LIMIT 1";
+    let row: Option<(i64, String, Vec<u8>, String, String, i64)> = sql(query, []).row(conn)?;
+    let policy = |(number, text, digest, actor, reason, moment): (i64, String, Vec<u8>, String, String, i64)| {
+        let digest = at("policy", &number).fixed("digest", &digest)?;
+        Ok(ActivePolicy { text, digest, actor, reason, at: time(moment) })
+    };
+    row.map(policy).transpose()
+}
+
+/// Makes a policy the active one; the earlier ones stay on record.
+pub(super) fn apply_policy(tx: &mut Tx<'_>, policy: ActivePolicy, entry: SealedEntry) -> Result<(), StoreError> {
+    let insert = "INSERT INTO policy (text, digest, actor, reason, at) VALUES (?, ?, ?, ?, ?)";
+    let digest = policy.digest.as_slice();
+    let values =
+        [policy.text.into(), digest.into(), policy.actor.into(), policy.reason.into(), policy.at.millis().into()];
+    sql(insert, values).run(tx.conn)?;
+    tx.append(entry).map(drop)
+}
+
+type ClientRow = (i64, String, Option<String>, String, i64, String, String, String, String, String, i64, i64, i64);
+
+/// All clients.
+pub(super) fn clients(conn: &mut SqliteConnection) -> Result<Clients, StoreError> {
+    let query = "SELECT c.number, p.id, c.name, c.scope, c.reach_all, c.custodians, c.attachment_url, c.allow_ip, \
+        c.key_source, c.keys, c.disabled, c.generation, c.created FROM client c JOIN party p ON p.number = c.number";
+    let rows: Vec<ClientRow> = sql(query, []).rows(conn)?;
+    rows.into_iter().map(client).collect::<Result<Vec<_>, _>>().map(Clients::new)
+}
+
+fn client(row: ClientRow) -> Result<Client, StoreError> {
+    let (number, id, name, scope, all, custodians, url, allow_ip, key_source, keys, disabled, generation, created) =
+        row;
+    let place = at("client", &number);
+    let keys = match key_source.as_str() {
+        "inline" => ClientKeys::Inline(keys),
+        "uri" => ClientKeys::Uri(keys),
+        _ => return Err(place.corrupt("key_source")),
+    };
+    Ok(Client {
+        number: place.client("number", number)?,
+        id: ClientId::parse(&id).ok_or_else(|| at("party", &number).corrupt("id"))?,
+        name,
+        scope,
+        reach: Reach { all: place.flag("reach_all", all)?, custodians: place.texts("custodians", &custodians)? },
+        attachment_url: place.attachment_url("attachment_url", &url)?,
+        allow_ip: place.texts("allow_ip", &allow_ip)?,
+        keys,
+        disabled: place.flag("disabled", disabled)?,
+        generation: place.number("generation", generation)?,
+        created: time(created),
+    })
+}
+
+fn write_client(tx: &mut Tx<'_>, number: i64, generation: u32, client: Client) -> Result<(), StoreError> {
+    let (key_source, keys) = match client.keys {
+        ClientKeys::Inline(set) => ("inline", set),
+        ClientKeys::Uri(uri) => ("uri", uri),
+    };
+    let replace = "INSERT OR REPLACE INTO client (number, name, scope, reach_all, custodians, attachment_url, allow_ip, \
+        key_source, keys, disabled, generation, created) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+    let values: [Value; 12] = [
+        number.into(),
+        client.name.into(),
+        client.scope.into(),
+        client.reach.all.into(),
+        list(client.reach.custodians.iter().map(String::as_str)),
+        attachment_url_code(client.attachment_url).into(),
+        list(client.allow_ip.iter().map(String::as_str)),
+        key_source.into(),
+        keys.into(),
+        client.disabled.into(),
+        generation.into(),
+        client.created.millis().into(),
+    ];
+    sql(replace, values).run(tx.conn)?;
+    tx.effects.clients = Some(clients(tx.conn)?);
+    Ok(())
+}
+
+fn registered(tx: &mut Tx<'_>, number: i64) -> Result<Option<(i64, i64)>, StoreError> {
+    sql("SELECT generation, created FROM client WHERE number = ?", [number.into()]).row(tx.conn)
+}
+
+/// Registers a client.
+pub(super) fn add_client(tx: &mut Tx<'_>, client: Client, entry: SealedEntry) -> Result<ClientNumber, StoreError> {
+    let number = intern::party(tx.conn, &client.id)?;
+    if registered(tx, number)?.is_some() {
+        return Err(StoreError::AlreadyExists);
+    }
+    let generation = client.generation;
+    write_client(tx, number, generation, client)?;
+    tx.append(entry)?;
+    at("client", &number).client("number", number)
+}
+
+/// Replaces what is registered; the day of registration stays.
+pub(super) fn update_client(tx: &mut Tx<'_>, client: Client, entry: SealedEntry) -> Result<(), StoreError> {
+    let number = intern::party(tx.conn, &client.id)?;
+    let (generation, created) = registered(tx, number)?.ok_or(StoreError::Changed)?;
+    let generation: u32 = at("client", &number).number("generation", generation)?;
+    write_client(tx, number, generation.saturating_add(1), Client { created: time(created), ..client })?;
+    tx.append(entry).map(drop)
+}
+
+/// Records that an assertion was used; `false` when it was before.
+pub(super) fn spend_assertion(
+    tx: &mut Tx<'_>,
+    client: ClientNumber,
+    jti: [u8; 32],
+    until: Timestamp,
+    entry: SealedEntry,
+) -> Result<bool, StoreError> {
+    let insert = "INSERT OR IGNORE INTO assertion (client, jti, until) VALUES (?, ?, ?)";
+    let values = [client.0.into(), jti.as_slice().into(), until.millis().into()];
+    if sql(insert, values).run(tx.conn)? == 0 {
+        return Ok(false);
+    }
+    tx.append(entry)?;
+    Ok(true)
+}
+
+/// What an earlier request with the key made.
+pub(super) fn earlier(
+    conn: &mut SqliteConnection,
+    client: ClientNumber,
+    key: &str,
+    now: Timestamp,
+) -> Result<Option<Earlier>, StoreError> {
+    let query = "SELECT request, kind, id, version FROM idempotency WHERE client = ? AND key = ? AND until > ?";
+    let values = [client.0.into(), key.into(), now.millis().into()];
+    let Some((request, kind, id, version)) = sql(query, values).row::<(Vec<u8>, i64, String, i64)>(conn)? else {
+        return Ok(None);
+    };
+    let place = at("idempotency", &client.0);
+    Ok(Some(Earlier {
+        request: place.fixed("request", &request)?,
+        kind: place.kind("kind", kind)?,
+        id: place.resource_id("id", &id)?,
+        version: place.number("version", version)?,
+    }))
+}
+
+/// Records a revocation and answers its number.
+pub(super) fn revoke(
+    tx: &mut Tx<'_>,
+    scope: Scope,
+    moment: Timestamp,
+    reason: &str,
+    entry: SealedEntry,
+) -> Result<u32, StoreError> {
+    let (code, subject, link) = match &scope {
+        Scope::All => ("all", None, None),
+        Scope::Client(number) => ("client", Some(i64::from(number.0)), None),
+        Scope::Document(number) => ("document", Some(number.0), None),
+        Scope::Patient(number) => ("patient", Some(number.0), None),
+        Scope::Link(link) => ("link", None, Some(link.as_str())),
+    };
+    let insert = "INSERT INTO revocation (scope, subject, link, at, reason) VALUES (?, ?, ?, ?, ?)";
+    let values = [code.into(), subject.into(), link.into(), moment.millis().into(), reason.into()];
+    let number = sql(insert, values).insert(tx.conn)?;
+    let number: u32 = at("revocation", &number).number("number", number)?;
+    tx.append(entry)?;
+    tx.effects.revocations.push(Revocation { number, scope, at: moment });
+    Ok(number)
+}
+
+type RevocationRow = (i64, String, Option<i64>, Option<String>, i64);
+
+/// Every revocation that counts.
+pub(super) fn epochs(conn: &mut SqliteConnection) -> Result<Epochs, StoreError> {
+    let rows: Vec<RevocationRow> =
+        sql("SELECT number, scope, subject, link, at FROM revocation ORDER BY number", []).rows(conn)?;
+    let mut epochs = Epochs::default();
+    for (number, code, subject, link, moment) in rows {
+        let place = at("revocation", &number);
+        let subject = || subject.ok_or_else(|| place.corrupt("subject"));
+        let scope = match code.as_str() {
+            "all" => Scope::All,
+            "client" => Scope::Client(place.client("subject", subject()?)?),
+            "document" => Scope::Document(DocumentNumber(subject()?)),
+            "patient" => Scope::Patient(PatientNumber(subject()?)),
+            "link" => Scope::Link(link.as_deref().and_then(LinkId::parse).ok_or_else(|| place.corrupt("link"))?),
+            _ => return Err(place.corrupt("scope")),
+        };
+        epochs.add(Revocation { number: place.number("number", number)?, scope, at: time(moment) });
+    }
+    Ok(epochs)
+}
+
+/// Forgets what is over.
+pub(super) fn forget_expired(tx: &mut Tx<'_>, now: Timestamp) -> Result<(), StoreError> {
+    let links = now.minus(LONGEST_LINK);
+    sql("DELETE FROM assertion WHERE until < ?", [now.millis().into()]).run(tx.conn)?;
+    sql("DELETE FROM idempotency WHERE until <= ?", [now.millis().into()]).run(tx.conn)?;
+    if sql("DELETE FROM revocation WHERE scope = 'link' AND at < ?", [links.millis().into()]).run(tx.conn)? > 0 {
+        tx.effects.forget_links = Some(links);
+    }
+    Ok(())
+}

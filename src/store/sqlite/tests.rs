@@ -1,0 +1,135 @@
+//! What the store does when the database fails, and what it prepares: seen from inside, because nothing outside can make it so.
+
+use std::sync::Mutex;
+use std::time::Duration;
+
+use diesel::connection::{Instrumentation, InstrumentationEvent};
+
+use super::*;
+use crate::domain::clock::Timestamp;
+use crate::store::{SealedEntry, Store};
+
+#[derive(Debug)]
+struct Still;
+
+impl Clock for Still {
+    fn now_micros(&self) -> u64 {
+        1_767_225_600_000_000
+    }
+
+    fn monotonic(&self) -> Duration {
+        Duration::ZERO
+    }
+}
+
+fn open() -> (Arc<SqliteStore>, tempfile::TempDir) {
+    let dir = tempfile::tempdir().unwrap();
+    let settings = Settings { readers: 1, ..Settings::default() };
+    let store = SqliteStore::open(&dir.path().join("daylily.db"), Arc::new(Still), "t1", settings).unwrap();
+    (store, dir)
+}
+
+fn entry(cells: usize) -> SealedEntry {
+    let (action, outcome) = ("search", "ok");
+    SealedEntry { action, outcome, commitment: [1; 32], cells: vec![7; cells], patients: Vec::new() }
+}
+
+async fn on_writer(store: &SqliteStore, statement: &'static str) {
+    let run = store.writer.run_plain(move |tx| sql(statement, []).rows::<(i64,)>(tx.conn).map(drop));
+    run.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_full_disk_refuses_what_does_not_fit_and_nothing_is_lost() {
+    let (store, _dir) = open();
+    assert_eq!(store.record(entry(10)).await.unwrap(), 0);
+    // As many pages as there are now.
+    on_writer(&store, "PRAGMA max_page_count = 1").await;
+    assert!(matches!(store.record(entry(200_000)).await, Err(StoreError::Full)));
+    let small = store.record(entry(10)).await.unwrap();
+    assert_eq!(small, 1, "a number is not lost with what was refused");
+    on_writer(&store, "PRAGMA max_page_count = 100000").await;
+    assert_eq!(store.record(entry(200_000)).await.unwrap(), 2);
+    assert!(store.health().await.is_ok());
+}
+
+#[tokio::test]
+async fn after_a_commit_without_an_answer_nothing_more_is_written() {
+    let (store, _dir) = open();
+    store.record(entry(10)).await.unwrap();
+    // A constraint that is only looked at in the commit stands for a commit that fails.
+    let broken = store.writer.run(|tx| {
+        tx.append(entry(10))?;
+        sql("PRAGMA defer_foreign_keys = ON", []).run(tx.conn)?;
+        let insert = "INSERT INTO client VALUES (99, NULL, '', 0, '[]', 'link', '[]', 'inline', '{}', 0, 1, 0)";
+        sql(insert, []).run(tx.conn)
+    });
+    assert!(matches!(broken.await, Err(StoreError::Unknown(_))));
+    assert!(matches!(store.record(entry(10)).await, Err(StoreError::Unavailable(_))));
+    assert!(store.health().await.is_err());
+    assert_eq!(store.audit_rows(0, 10).await.unwrap().len(), 1, "reading goes on");
+}
+
+#[tokio::test]
+async fn an_entry_of_a_job_that_fails_is_undone_with_it_inside_its_batch() {
+    let (store, _dir) = open();
+    let job = |number: usize| {
+        let store = &store;
+        store.writer.run(move |tx| {
+            let seq = tx.append(entry(number))?;
+            tx.effects.changes += 1;
+            if number % 2 == 1 { Err(StoreError::Changed) } else { Ok(seq) }
+        })
+    };
+    let results = futures_util::future::join_all((0..20).map(job)).await;
+    let numbers = results.into_iter().filter_map(Result::ok).collect::<Vec<_>>();
+    assert!(numbers.into_iter().eq(0..10));
+    let rows = store.audit_rows(0, 100).await.unwrap();
+    assert!(rows.iter().map(|row| row.cells.len()).eq((0..20).step_by(2)));
+    let hashes = rows.iter().map(|row| <[u8; 32]>::try_from(row.hash.as_slice()).unwrap());
+    let frontier: crate::domain::audit::Frontier = hashes.collect();
+    assert_eq!(store.audit_head().await.unwrap().frontier, frontier.encode());
+    assert_eq!(store.state_changes(), 10, "nor does it show in memory");
+}
+
+#[tokio::test]
+async fn a_failing_database_takes_its_whole_batch_and_no_more() {
+    let (store, _dir) = open();
+    let failing = store.writer.run(|tx| {
+        tx.append(entry(10))?;
+        sql("INSERT INTO no_such_table VALUES (1)", []).run(tx.conn)
+    });
+    assert!(matches!(failing.await, Err(StoreError::Unavailable(_))));
+    assert_eq!(store.record(entry(10)).await.unwrap(), 0);
+}
+
+#[derive(Debug, Clone, Default)]
+struct Prepared(Arc<Mutex<Vec<String>>>);
+
+impl Instrumentation for Prepared {
+    fn on_connection_event(&mut self, event: InstrumentationEvent<'_>) {
+        if let InstrumentationEvent::CacheQuery { sql, .. } = event {
+            self.0.lock().unwrap().push(sql.to_owned());
+        }
+    }
+}
+
+#[tokio::test]
+async fn reading_prepares_nothing_once_it_is_warm() {
+    let (store, _dir) = open();
+    let prepared = Prepared::default();
+    // The only connection there is.
+    store.readers.get().unwrap().set_instrumentation(prepared.clone());
+    let file = crate::domain::id::FileId::from_bytes([1; 16]);
+    let read = || async {
+        store.file(file).await.unwrap();
+        store.inline_content(file).await.unwrap();
+        store.due_documents(Timestamp::from_millis(1), 10).await.unwrap();
+        store.known_files(&[file]).await.unwrap();
+    };
+    read().await;
+    let warm = prepared.0.lock().unwrap().len();
+    assert!(warm >= 4, "what is prepared is seen");
+    read().await;
+    assert_eq!(prepared.0.lock().unwrap().len(), warm);
+}

@@ -1,0 +1,117 @@
+//! What a job of the writer works with: the open transaction, the audit log's end, the stamp of versions, and what must be
+//! renewed in memory once it is committed.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use diesel::prelude::*;
+
+use super::log::Log;
+use super::memory::{Clients, Memory};
+use super::statement::sql;
+use crate::domain::clock::{Clock, Timestamp};
+use crate::domain::epoch::Revocation;
+use crate::domain::id::FileId;
+use crate::store::{SealedEntry, StoreError};
+
+/// What a committed job changes in memory.
+#[derive(Debug, Default)]
+pub(super) struct Effects {
+    /// Files whose facts may have changed.
+    pub files: Vec<FileId>,
+    /// Changes of the state of documents.
+    pub changes: u64,
+    /// New revocations.
+    pub revocations: Vec<Revocation>,
+    /// Single links before this moment are forgotten.
+    pub forget_links: Option<Timestamp>,
+    /// All clients, when any was changed.
+    pub clients: Option<Clients>,
+    /// Something was destroyed: the log must be emptied too.
+    pub destroyed: bool,
+}
+
+impl Effects {
+    fn merge(&mut self, later: Self) {
+        self.files.extend(later.files);
+        self.changes += later.changes;
+        self.revocations.extend(later.revocations);
+        self.forget_links = self.forget_links.max(later.forget_links);
+        self.clients = later.clients.or(self.clients.take());
+        self.destroyed |= later.destroyed;
+    }
+
+    /// Renews what is kept for reading. Before any waiter is answered.
+    pub(super) fn apply(self, memory: &Memory, truncate: &AtomicBool) {
+        if !self.files.is_empty() {
+            memory.files.forget(&self.files);
+        }
+        if !self.revocations.is_empty() || self.forget_links.is_some() {
+            memory.epochs.update(|epochs| {
+                self.revocations.into_iter().for_each(|revocation| epochs.add(revocation));
+                if let Some(moment) = self.forget_links {
+                    epochs.forget_links_before(moment);
+                }
+            });
+        }
+        if let Some(clients) = self.clients {
+            memory.clients.set(clients);
+        }
+        if self.destroyed {
+            truncate.store(true, Ordering::Release);
+        }
+        if self.changes > 0 {
+            memory.changes.send_modify(|count| *count += self.changes);
+        }
+    }
+}
+
+/// The open transaction.
+pub(super) struct Tx<'a> {
+    pub conn: &'a mut SqliteConnection,
+    pub log: Log,
+    pub last_updated: Timestamp,
+    pub clock: &'a dyn Clock,
+    pub tenant: &'a str,
+    pub memory: &'a Memory,
+    pub effects: Effects,
+}
+
+impl Tx<'_> {
+    /// Appends an entry to the audit log.
+    pub(super) fn append(&mut self, entry: SealedEntry) -> Result<u64, StoreError> {
+        self.log.append(self.conn, self.tenant, self.clock.now_micros(), entry)
+    }
+
+    /// The stamp of a new version: no two are equal and none is before another that was committed earlier.
+    pub(super) fn stamp(&mut self, at: Timestamp) -> Timestamp {
+        self.last_updated = at.max(self.last_updated.plus(Duration::from_millis(1)));
+        self.last_updated
+    }
+
+    /// Runs a job in a savepoint. Inner error: the job alone is undone; outer: the database failed and all of the batch is.
+    pub(super) fn attempt<T>(
+        &mut self,
+        run: impl FnOnce(&mut Self) -> Result<T, StoreError>,
+    ) -> Result<Result<T, StoreError>, StoreError> {
+        let log = self.log.clone();
+        let before = std::mem::take(&mut self.effects);
+        sql("SAVEPOINT job", []).run(self.conn)?;
+        let result = run(self);
+        let effects = std::mem::replace(&mut self.effects, before);
+        match result {
+            Ok(value) => {
+                sql("RELEASE job", []).run(self.conn)?;
+                self.effects.merge(effects);
+                Ok(Ok(value))
+            }
+            Err(error @ (StoreError::Unavailable(_) | StoreError::Unknown(_) | StoreError::Full)) => Err(error),
+            Err(own) => {
+                self.log = log;
+                sql("ROLLBACK TO job", []).run(self.conn)?;
+                sql("RELEASE job", []).run(self.conn)?;
+                Ok(Err(own))
+            }
+        }
+    }
+}

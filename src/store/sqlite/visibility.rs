@@ -1,0 +1,119 @@
+//! The access scope as conditions. A document is visible to its source, to whom it names as recipient, to clients that reach its
+//! custodian, and to those that reach everything; a context resource to who sent it, to those that reach everything, and with
+//! any document that refers to it; a Binary with the document that claims it, until then to its uploader alone.
+
+use diesel::prelude::*;
+
+use super::statement::{Sql, list, sql};
+use crate::domain::id::ResourceId;
+use crate::domain::principal::AccessScope;
+use crate::domain::resource::{Kind, Target};
+use crate::store::StoreError;
+
+/// Where a document's row number and custodian stand in the statement that the condition goes into.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Of {
+    /// `doc` as `d`
+    Doc,
+    /// `res` as `r`; tombstones too
+    Res,
+    /// `res` as `o`, the document that a Binary in `r` belongs to
+    OwnerDocument,
+    /// `doc` as `x`, in a subquery
+    Referring,
+}
+
+/// Whether a document is visible.
+pub(super) fn document(scope: &AccessScope, of: Of) -> Sql {
+    if scope.reach().all {
+        return sql("1", []);
+    }
+    let client = || scope.client().0.into();
+    let mut condition = match of {
+        Of::Doc => sql("(EXISTS (SELECT 1 FROM access WHERE party = ? AND rid = d.rid)", [client()]),
+        Of::Res => sql("(EXISTS (SELECT 1 FROM access WHERE party = ? AND rid = r.rid)", [client()]),
+        Of::OwnerDocument => sql("(EXISTS (SELECT 1 FROM access WHERE party = ? AND rid = o.rid)", [client()]),
+        Of::Referring => sql("(EXISTS (SELECT 1 FROM access WHERE party = ? AND rid = x.rid)", [client()]),
+    };
+    if !scope.reach().custodians.is_empty() {
+        condition.push(
+            match of {
+                Of::Doc => " OR d.custodian",
+                Of::Res => " OR r.custodian",
+                Of::OwnerDocument => " OR o.custodian",
+                Of::Referring => " OR x.custodian",
+            },
+            [],
+        );
+        let custodians = list(scope.reach().custodians.iter().map(String::as_str));
+        let among = " IN (SELECT number FROM target WHERE text IN (SELECT value FROM json_each(?)))";
+        condition.push(among, [custodians]);
+    }
+    condition.push(")", []);
+    condition
+}
+
+/// Whether the context resource in `r` is visible.
+pub(super) fn context(scope: &AccessScope) -> Sql {
+    if scope.reach().all {
+        return sql("1", []);
+    }
+    let mut condition = sql(
+        "(r.owner = ? OR EXISTS (SELECT 1 FROM ref CROSS JOIN doc x ON x.rid = ref.rid ",
+        [scope.client().0.into()],
+    );
+    condition.push("WHERE ref.target = r.target AND ", []);
+    condition.append(document(scope, Of::Referring));
+    condition.push("))", []);
+    condition
+}
+
+/// Whether the Binary in `r` is visible.
+pub(super) fn binary(scope: &AccessScope) -> Sql {
+    let mut condition = sql(
+        "CASE WHEN r.document IS NULL THEN r.owner = ? ELSE EXISTS (SELECT 1 FROM res o ",
+        [scope.client().0.into()],
+    );
+    condition.push("WHERE o.rid = r.document AND ", []);
+    condition.append(document(scope, Of::OwnerDocument));
+    condition.push(") END", []);
+    condition
+}
+
+/// Whether the resource in `r`, which is of this kind, is visible.
+pub(super) fn resource(kind: Kind, scope: &AccessScope) -> Sql {
+    match kind {
+        Kind::DocumentReference => document(scope, Of::Res),
+        Kind::Binary => binary(scope),
+        _ => context(scope),
+    }
+}
+
+/// The row of a resource, if it is visible.
+pub(super) fn find(
+    conn: &mut SqliteConnection,
+    kind: Kind,
+    id: &ResourceId,
+    scope: &AccessScope,
+) -> Result<Option<i64>, StoreError> {
+    let mut query =
+        sql("SELECT r.rid FROM res r WHERE r.kind = ? AND r.id = ? AND ", [kind.number().into(), id.as_str().into()]);
+    query.append(resource(kind, scope));
+    query.one(conn)
+}
+
+/// For each target whether a resource stands there that is visible.
+pub(super) fn targets(
+    conn: &mut SqliteConnection,
+    targets: &[Target],
+    scope: &AccessScope,
+) -> Result<Vec<bool>, StoreError> {
+    let visible = |target: &Target| {
+        let Some((kind, id)) = target.local() else { return Ok(false) };
+        match (Kind::parse(kind), ResourceId::parse(id)) {
+            (Some(kind), Some(id)) => Ok(find(conn, kind, &id, scope)?.is_some()),
+            _ => Ok(false),
+        }
+    };
+    targets.iter().map(visible).collect()
+}

@@ -1,0 +1,145 @@
+//! Metrics in Prometheus' text format: the one list of names, and the recorder. `docs/operations.md` has the same list; a test
+//! compares. Labels are route templates, methods, statuses, codes and our own words: never ids, paths or addresses.
+
+use std::fmt;
+use std::sync::{Mutex, OnceLock, PoisonError};
+
+use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge};
+use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
+
+/// Requests by `route`, `method`, `status`.
+pub const REQUESTS: &str = "daylily_http_requests_total";
+/// Seconds until the head of the answer, by `route`, `method`.
+pub const REQUEST_SECONDS: &str = "daylily_http_request_duration_seconds";
+/// Requests being answered.
+pub const REQUESTS_RUNNING: &str = "daylily_http_requests_running";
+/// Refusals by `code`.
+pub const REFUSALS: &str = "daylily_refusals_total";
+/// Downloads by `outcome` (`complete`, `part`, `broken`, `cut`).
+pub const DOWNLOADS: &str = "daylily_downloads_total";
+/// Downloads under way.
+pub const DOWNLOADS_RUNNING: &str = "daylily_downloads_running";
+/// Bytes of files handed to connections.
+pub const DOWNLOADED_BYTES: &str = "daylily_downloaded_bytes_total";
+/// Bytes of files taken in raw.
+pub const UPLOADED_BYTES: &str = "daylily_uploaded_bytes_total";
+/// Uploads under way.
+pub const UPLOADS_RUNNING: &str = "daylily_uploads_running";
+/// Panics caught in handlers: each is a defect.
+pub const PANICS: &str = "daylily_panics_total";
+/// Refusals that no audit entry could be kept for, because too many prefixes were counted.
+pub const REFUSALS_UNCOUNTED: &str = "daylily_refusals_uncounted_total";
+
+/// What a metric is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Shape {
+    Counter,
+    Gauge,
+    Histogram,
+}
+
+/// Name, shape, unit, meaning.
+const LIST: &[(&str, Shape, Unit, &str)] = &[
+    (REQUESTS, Shape::Counter, Unit::Count, "Requests, by route, method and status"),
+    (REQUEST_SECONDS, Shape::Histogram, Unit::Seconds, "Time until the head of the answer, by route and method"),
+    (REQUESTS_RUNNING, Shape::Gauge, Unit::Count, "Requests being answered"),
+    (REFUSALS, Shape::Counter, Unit::Count, "Refusals, by code"),
+    (DOWNLOADS, Shape::Counter, Unit::Count, "Downloads, by outcome"),
+    (DOWNLOADS_RUNNING, Shape::Gauge, Unit::Count, "Downloads under way"),
+    (DOWNLOADED_BYTES, Shape::Counter, Unit::Bytes, "Bytes of files handed to connections"),
+    (UPLOADED_BYTES, Shape::Counter, Unit::Bytes, "Bytes of files taken in raw"),
+    (UPLOADS_RUNNING, Shape::Gauge, Unit::Count, "Uploads under way"),
+    (PANICS, Shape::Counter, Unit::Count, "Panics caught in handlers"),
+    (REFUSALS_UNCOUNTED, Shape::Counter, Unit::Count, "Refusals beyond what the audit log counts"),
+];
+
+/// Upper bounds of the buckets of every metric in seconds.
+const SECONDS: &[f64] = &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
+
+/// What the recorder holds, as text on demand.
+#[derive(Clone)]
+pub struct Metrics(PrometheusHandle);
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Metrics")
+    }
+}
+
+impl Metrics {
+    /// Makes the recorder of this process, once; later calls get the same one.
+    ///
+    /// # Errors
+    /// When another recorder was installed.
+    pub fn install() -> Result<Self, BuildError> {
+        static INSTALLED: OnceLock<PrometheusHandle> = OnceLock::new();
+        static INSTALLING: Mutex<()> = Mutex::new(());
+        let _one = INSTALLING.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(handle) = INSTALLED.get() {
+            return Ok(Self(handle.clone()));
+        }
+        // Without buckets a histogram would be a summary, which cannot be added up over nodes.
+        let builder =
+            PrometheusBuilder::new().set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), SECONDS)?;
+        let handle = builder.install_recorder()?;
+        describe();
+        Ok(Self(INSTALLED.get_or_init(|| handle).clone()))
+    }
+
+    /// The metrics as text (`text/plain; version=0.0.4`).
+    pub fn render(&self) -> String {
+        self.0.render()
+    }
+
+    /// Puts samples into their buckets. Called every few seconds, or memory grows with each request until someone scrapes.
+    pub fn run_upkeep(&self) {
+        self.0.run_upkeep();
+    }
+}
+
+/// Describes every metric, and makes those without labels exist at zero.
+fn describe() {
+    for (name, shape, unit, meaning) in LIST {
+        match shape {
+            Shape::Counter => describe_counter!(*name, *unit, *meaning),
+            Shape::Gauge => describe_gauge!(*name, *unit, *meaning),
+            Shape::Histogram => describe_histogram!(*name, *unit, *meaning),
+        }
+    }
+    for name in [DOWNLOADED_BYTES, UPLOADED_BYTES, PANICS, REFUSALS_UNCOUNTED] {
+        counter!(name).absolute(0);
+    }
+    for name in [REQUESTS_RUNNING, DOWNLOADS_RUNNING, UPLOADS_RUNNING] {
+        gauge!(name).set(0.0);
+    }
+    for outcome in ["complete", "part", "broken", "cut"] {
+        counter!(DOWNLOADS, "outcome" => outcome).absolute(0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_recorder_is_made_once_and_shows_what_has_not_happened_yet() {
+        let first = Metrics::install().unwrap();
+        Metrics::install().unwrap();
+        first.run_upkeep();
+        let text = first.render();
+        for line in ["daylily_panics_total ", "daylily_downloads_total{outcome=\"cut\"} 0"] {
+            assert!(text.contains(line), "{line} is missing in:\n{text}");
+        }
+    }
+
+    #[test]
+    fn the_page_for_operators_names_every_metric_and_field() {
+        let page = include_str!("../../docs/operations.md");
+        for (name, ..) in LIST {
+            assert!(page.contains(&format!("`{name}`")), "{name}");
+        }
+        for field in super::super::fields::ALL {
+            assert!(page.contains(&format!("`{field}`")), "{field}");
+        }
+    }
+}

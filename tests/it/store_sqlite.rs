@@ -1,0 +1,187 @@
+//! The store on SQLite: the contract, and what only holds here (files, residue, corrupt rows, prepared statements).
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use daylily::domain::lifecycle::{self, State};
+use daylily::domain::principal::Reach;
+use daylily::domain::resource::Kind;
+use daylily::store::sqlite::{OpenError, Settings, SqliteStore};
+use daylily::store::{NewDocument, Store, StoreError};
+use diesel::connection::SimpleConnection;
+use diesel::prelude::*;
+use tempfile::TempDir;
+
+use crate::store_build::*;
+use crate::store_contract::contract;
+
+contract!(fresh);
+
+fn fresh() -> (Arc<SqliteStore>, TempDir) {
+    let dir = tempfile::tempdir().unwrap();
+    (open(dir.path()).unwrap(), dir)
+}
+
+fn open(dir: &Path) -> Result<Arc<SqliteStore>, OpenError> {
+    SqliteStore::open(&dir.join("daylily.db"), HandClock::new(), "t1", Settings::default())
+}
+
+fn tamper(dir: &Path, statements: &str) {
+    let path = dir.join("daylily.db");
+    let mut conn = SqliteConnection::establish(path.to_str().unwrap()).unwrap();
+    conn.batch_execute(statements).unwrap();
+}
+
+#[tokio::test]
+async fn everything_is_there_after_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).unwrap();
+    let (owner, scope) = register(store.as_ref(), "lab", Reach::default()).await;
+    let new = NewDocument { files: vec![file(1, Some(b"sealed".to_vec()))], ..document("d1", owner) };
+    let written = store.create_document(new, entry()).await.unwrap();
+    let number = store.file(file_id(1)).await.unwrap().unwrap().document.as_ref().unwrap().number;
+    let link = daylily::domain::id::LinkId::of_digest(b"one");
+    store
+        .revoke(daylily::domain::epoch::Scope::Link(link.clone()), at(5), "why", entry_of("link.revoke"))
+        .await
+        .unwrap();
+    let head = store.audit_head().await.unwrap();
+    drop(store);
+
+    let store = open(dir.path()).unwrap();
+    assert_eq!(store.audit_head().await.unwrap(), head);
+    assert_eq!(store.record(entry()).await.unwrap(), head.size);
+    let stored = store.read(Kind::DocumentReference, &id("d1"), &scope).await.unwrap().unwrap();
+    assert_eq!((stored.document.unwrap().number, stored.updated), (number, written.updated));
+    assert_eq!(store.client(&client_id("lab")).unwrap().number, owner);
+    let subject = daylily::domain::epoch::Subject { reader: owner, document: number, patient: None };
+    assert_eq!(store.epochs().revoked_at(&subject, 9, &link), Some(at(5)));
+    assert_eq!(store.inline_content(file_id(1)).await.unwrap().as_deref(), Some(b"sealed".as_slice()));
+    let later = store.create_document(NewDocument { at: at(-500), ..document("d2", owner) }, entry()).await.unwrap();
+    assert!(later.updated > written.updated, "stamps rise over a restart too");
+    assert!(store.claim_scan(at(1), Duration::from_secs(1)).await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn what_is_purged_cannot_be_found_in_the_files() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).unwrap();
+    let (owner, _) = register(store.as_ref(), "lab", Reach::default()).await;
+    let mut seeds = 0u64;
+    let mut noise = |length: usize| {
+        let mut bytes = Vec::with_capacity(length);
+        while bytes.len() < length {
+            seeds = seeds.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            bytes.push(u8::try_from(seeds >> 56).unwrap());
+        }
+        bytes
+    };
+    let (sealed, key) = (noise(20_000), noise(60));
+    let mut new = document("d1", owner);
+    new.files = vec![file(1, Some(sealed.clone()))];
+    new.files[0].wrapped_key.clone_from(&key);
+    new.index.identifiers = vec![identifier("urn:accession", "ACC-4711-SECRET")];
+    new.body = body("{\"description\":\"Tuberkulose\"}");
+    store.create_document(new, entry()).await.unwrap();
+    let number = store.file(file_id(1)).await.unwrap().unwrap().document.as_ref().unwrap().number;
+    let needles = [&sealed[5_000..5_040], &key[..], b"ACC-4711-SECRET", b"Mustermann", b"Tuberkulose"];
+    let holds = |needle: &[u8]| {
+        std::fs::read_dir(dir.path()).unwrap().any(|file| {
+            let bytes = std::fs::read(file.unwrap().path()).unwrap();
+            bytes.windows(needle.len()).any(|window| window == needle)
+        })
+    };
+    assert!(needles.iter().all(|needle| holds(needle)), "the search finds what is there");
+    let purge = lifecycle::purge(State::Created, "default", stamp(9, None)).unwrap();
+    store.purge(number, purge, entry_of("document.purge")).await.unwrap();
+    store.close().await;
+    for needle in needles {
+        assert!(!holds(needle), "{}", String::from_utf8_lossy(needle));
+    }
+}
+
+#[tokio::test]
+async fn files_are_for_their_owner_alone() {
+    use std::os::unix::fs::PermissionsExt;
+    let (store, dir) = fresh();
+    store.record(entry()).await.unwrap();
+    let mut seen = 0;
+    for file in std::fs::read_dir(dir.path()).unwrap() {
+        assert_eq!(file.unwrap().metadata().unwrap().permissions().mode() & 0o777, 0o600);
+        seen += 1;
+    }
+    assert_eq!(seen, 3, "database, log and its index");
+}
+
+#[tokio::test]
+async fn a_path_may_hold_any_character() {
+    let dir = tempfile::tempdir().unwrap();
+    let odd = dir.path().join("50% of? #1 ü");
+    std::fs::create_dir(&odd).unwrap();
+    let store = open(&odd).unwrap();
+    store.record(entry()).await.unwrap();
+    assert_eq!(store.audit_rows(0, 1).await.unwrap().len(), 1);
+    assert!(odd.join("daylily.db").exists());
+}
+
+#[tokio::test]
+async fn a_row_that_cannot_be_read_is_an_error_that_names_it() {
+    let (store, dir) = fresh();
+    let (owner, scope) = register(store.as_ref(), "lab", Reach::default()).await;
+    store.create_document(document("d1", owner), entry()).await.unwrap();
+    tamper(dir.path(), "UPDATE res SET state = 'gone' WHERE rid = 1");
+    let error = store.read(Kind::DocumentReference, &id("d1"), &scope).await.unwrap_err();
+    assert!(matches!(&error, StoreError::Corrupt { table: "res", column: "state", row } if row == "1"), "{error}");
+    tamper(dir.path(), "UPDATE res SET state = 'created' WHERE rid = 1; UPDATE body SET packed = x'0102'");
+    let error = store.read(Kind::DocumentReference, &id("d1"), &scope).await.unwrap_err();
+    assert!(matches!(error, StoreError::Corrupt { column: "body", .. }), "{error}");
+    tamper(dir.path(), "UPDATE client SET key_source = 'paper'");
+    drop(store);
+    assert!(matches!(open(dir.path()), Err(OpenError::Store(StoreError::Corrupt { table: "client", .. }))));
+}
+
+#[tokio::test]
+async fn data_of_a_newer_version_are_not_opened() {
+    let (store, dir) = fresh();
+    drop(store);
+    tamper(dir.path(), "INSERT INTO __diesel_schema_migrations (version) VALUES ('9999')");
+    assert!(matches!(open(dir.path()), Err(OpenError::Newer { found }) if found == "9999"));
+}
+
+#[tokio::test]
+async fn a_log_that_does_not_fit_its_summary_is_not_opened() {
+    for damage in [
+        "DELETE FROM audit WHERE seq = 2",
+        "UPDATE audit_head SET frontier = x'00'",
+        "UPDATE audit SET hash = zeroblob(32) WHERE seq = 2",
+        "DELETE FROM audit_head",
+    ] {
+        let (store, dir) = fresh();
+        for _ in 0..3 {
+            store.record(entry()).await.unwrap();
+        }
+        drop(store);
+        tamper(dir.path(), damage);
+        assert!(matches!(open(dir.path()), Err(OpenError::AuditLog)), "{damage}");
+    }
+}
+
+#[tokio::test]
+async fn an_action_outside_the_closed_list_is_not_recorded() {
+    let (store, _dir) = fresh();
+    assert!(store.record(entry_of("document.invented")).await.is_err());
+    assert_eq!(store.record(entry()).await.unwrap(), 0, "and no number is lost by it");
+}
+
+#[tokio::test]
+async fn the_library_is_built_as_it_should_be() {
+    let (store, _dir) = fresh();
+    let health = store.health().await.unwrap();
+    assert_eq!(health.schema, 1);
+    assert!(
+        health.description.starts_with("SQLite 3.") && health.description.contains("THREADSAFE=2"),
+        "{}",
+        health.description
+    );
+}
