@@ -12,7 +12,7 @@ use crate::delivery::{
     self, CreatedResource, Delivery, Download, NewUpload, Opened, PutContext, ReadResource, SearchRequest, Transfer,
 };
 use crate::domain::id::{FileId, RequestId, ResourceId};
-use crate::domain::refusal::{Code, Issue, Refusal, Severity};
+use crate::domain::refusal::{Code, Issue, Refusal};
 use crate::domain::resource::Kind;
 use crate::fhir::json::{self as fhir_json, Value as FhirValue};
 use crate::fhir::{capability, definitions, operations, outcome};
