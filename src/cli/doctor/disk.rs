@@ -15,7 +15,7 @@ pub(super) async fn check(settings: &Settings) -> Check {
         return Check::fail("disk", "the data folder's disk cannot be asked", "give the right `--data-dir`");
     };
     let (all, left) = (room.f_blocks.saturating_mul(room.f_frsize), room.f_bavail.saturating_mul(room.f_frsize));
-    let used = if all == 0 { 0 } else { 100 - left.saturating_mul(100) / all };
+    let used = left.saturating_mul(100).checked_div(all).map_or(0, |left| 100_u64.saturating_sub(left));
     let stop = u64::from(settings.limits.disk_stop);
     let encrypted = match is_encrypted(&settings.data_dir) {
         Some(true) => "volume encrypted (dm-crypt)",
