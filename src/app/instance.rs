@@ -28,6 +28,7 @@ use crate::scan::rules::RuleScanner;
 use crate::store::sqlite::{OpenError, Settings as StoreSettings, SqliteStore};
 use crate::store::{Health, Store};
 use crate::vault::{KeySource, Vault};
+use crate::worker::FileSpool;
 
 /// Lease of a scan job beyond the engines' own time: reading a large file from a slow disk.
 const SCAN_LEASE: Duration = Duration::from_secs(300);
@@ -138,8 +139,10 @@ impl Instance {
             cursors: CursorKey::new(&*keys.cursor()?)?,
             policy: seed.in_force,
             link_keys: keys.links(now)?,
+            spool: Arc::new(FileSpool::new(path.join("revocations.spool"))),
         };
         let delivery = Arc::new(Delivery::new(parts));
+        delivery.recall_spool()?;
         let digest = match seed.apply {
             Some(new) => delivery.apply_policy(&Actor::Server, new).await?,
             None => delivery.policy().short_digest.clone(),

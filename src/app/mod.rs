@@ -1,7 +1,6 @@
 //! Composition root: settings → parts → server and workers. The only room that names concrete parts.
 
 mod clock;
-mod documents;
 mod failure;
 mod folder;
 mod gate;

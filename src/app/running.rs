@@ -6,10 +6,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::documents::Desk;
 use super::failure::StartFailure;
 use super::folder::LockedFolder;
-use super::gate::{Door, Grants, KeySets};
+use super::gate::{Grants, KeySets};
 use super::instance::{Found, Instance, Nature};
 use super::operations::Commands;
 use crate::auth::Clients;
@@ -24,7 +23,7 @@ use crate::delivery::{Delivery, Recorder, Swept};
 use crate::domain::audit::{Action, Entry, Outcome};
 use crate::domain::refusal::{Code, Issue};
 use crate::http::ports::{Documents, Gate};
-use crate::http::{HttpParts, Refusals, Server};
+use crate::http::{HttpParts, Refusals, Served, Server, TokenGate};
 use crate::notify::egress::{Egress, EgressRules};
 use crate::store::Store;
 use crate::telemetry::Metrics;
@@ -50,7 +49,7 @@ pub struct Running {
     control: Listener,
     commands: Arc<Commands>,
     address: SocketAddr,
-    ready: Arc<AtomicBool>,
+    draining: Arc<AtomicBool>,
     swept: Swept,
 }
 
@@ -79,16 +78,16 @@ impl Running {
         let allow_http = instance.settings.egress.allow_http;
         let commands = Commands::new(Arc::clone(&instance.delivery), Arc::clone(&fetch), status, allow_http);
         let commands = Arc::new(commands);
-        let (ready, refusals) = (Arc::new(AtomicBool::new(false)), refusals(&instance));
-        let parts = http_parts(&instance, fetch, &ready, &refusals)?;
+        let (draining, refusals) = (Arc::new(AtomicBool::new(true)), refusals(&instance));
+        let parts = http_parts(&instance, fetch, &draining, &refusals)?;
         let entry = Entry::new(Action::ServerStart, Outcome::Ok).server().with("version", env!("CARGO_PKG_VERSION"));
         instance.delivery.record(&entry).await?;
         let workers = start_workers(&instance, &refusals)?;
         let control = start_control(&instance, start.runtime_dir.as_deref(), &commands)?;
         let server = crate::http::start(parts, listener, metrics_listener)
             .map_err(|error| StartFailure::machine("the listener cannot be used", &error))?;
-        ready.store(true, Ordering::Release);
-        Ok(Self { instance, server, workers, control, commands, address, ready, swept })
+        draining.store(false, Ordering::Release);
+        Ok(Self { instance, server, workers, control, commands, address, draining, swept })
     }
 
     /// Where it listens.
@@ -139,7 +138,7 @@ impl Running {
     /// Ends in order: not ready any more, no new requests, running ones finish within `[limits] drain`, workers end after their step, a last
     /// entry and a last checkpoint, the database closed, the folder let go.
     pub async fn stop(self) {
-        self.ready.store(false, Ordering::Release);
+        self.draining.store(true, Ordering::Release);
         self.server.stop().await;
         self.control.stop().await;
         let entry = Entry::new(Action::ServerStop, Outcome::Ok).server();
@@ -185,12 +184,12 @@ fn refusals(instance: &Instance) -> Arc<Refusals> {
 fn http_parts(
     instance: &Instance,
     fetch: Arc<dyn FetchKeys>,
-    ready: &Arc<AtomicBool>,
+    draining: &Arc<AtomicBool>,
     refusals: &Arc<Refusals>,
 ) -> Result<HttpParts, StartFailure> {
     let metrics = Metrics::install().map_err(|error| StartFailure::machine("metrics cannot be set up", &error))?;
-    let gate: Arc<dyn Gate> = Arc::new(Door::new(token_endpoint(instance, fetch)?));
-    let documents: Arc<dyn Documents> = Arc::new(Desk::new(Arc::clone(&instance.delivery), Arc::clone(ready)));
+    let gate: Arc<dyn Gate> = Arc::new(TokenGate::new(token_endpoint(instance, fetch)?));
+    let documents: Arc<dyn Documents> = Arc::new(Served::new(Arc::clone(&instance.delivery), Arc::clone(draining)));
     Ok(HttpParts {
         documents,
         gate,

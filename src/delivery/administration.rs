@@ -130,8 +130,7 @@ impl Delivery {
             self.recorder.record(&entry).await?;
             return Ok(Revoked { number: 0, links: 0, cut: 0, clients: Vec::new() });
         };
-        let sealed = self.recorder.seal(&entry)?;
-        let number = self.store.revoke(scope.clone(), now, reason, sealed).await.map_err(store_failure)?;
+        let number = self.cut(scope.clone(), reason, &entry).await?;
         if let (true, Some(document)) = (state, &document) {
             self.revoke_document(document, &Actor::OsUser(operator.uid), reason, &entry).await?;
         }

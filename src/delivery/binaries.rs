@@ -13,7 +13,7 @@ use crate::domain::content::Stored;
 use crate::domain::id::{FileId, ResourceId};
 use crate::domain::principal::{AccessScope, Interaction};
 use crate::domain::refusal::{Code, Issue, Refusal};
-use crate::domain::resource::Kind;
+use crate::domain::resource::{self, Kind};
 use crate::fhir::binary;
 use crate::fhir::validate::Resource;
 use crate::store::{Idempotency, NewBinary};
@@ -161,7 +161,17 @@ impl Delivery {
         }
         let (id, scope) = (ResourceId::from(opened.facts.file), caller.principal.may_open_content()?);
         let found = self.store.read(Kind::Binary, &id, &scope).await.map_err(super::store_failure)?;
-        let stored = found.ok_or_else(super::offers::not_found)?;
+        // A file that came inside its document was never sent as a Binary: its resource form is made here.
+        let stored = found.unwrap_or_else(|| resource::Stored {
+            kind: Kind::Binary,
+            body: binary::body(&id, &opened.facts.media_type, None),
+            id,
+            version: 1,
+            updated: opened.facts.created,
+            version_state: None,
+            document: None,
+            files: Vec::new(),
+        });
         Ok(binary::with_data(&stored, &opened.read_all()?))
     }
 }

@@ -132,8 +132,7 @@ impl Delivery {
         let scope = wanted.link.clone().map_or(Scope::Document(document.number), Scope::Link);
         let entry = caller.entry(Action::LinkRevoke, Outcome::Ok).document(id, u64::from(document.version));
         let entry = about(entry, &document).reason(reason);
-        let sealed = self.recorder.seal(&entry)?;
-        self.store.revoke(scope, now, reason, sealed).await.map_err(store_failure)?;
+        self.cut(scope, reason, &entry).await?;
         if wanted.state {
             self.revoke_document(&document, &Actor::Client(caller.principal.client.clone()), reason, &entry).await?;
         }

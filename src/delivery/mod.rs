@@ -18,6 +18,7 @@ mod recorder;
 mod retention;
 mod scanning;
 mod search;
+mod spool;
 
 pub use binaries::{BinaryForm, NewUpload, Upload};
 pub use caller::Caller;
@@ -32,6 +33,7 @@ pub use recorder::Recorder;
 pub use retention::Swept;
 pub use scanning::Scanned;
 pub use search::{SearchRequest, Searched};
+pub use spool::Spool;
 
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -94,6 +96,8 @@ pub struct Delivery {
     policy: RwLock<Arc<PolicyInForce>>,
     link_keys: RwLock<Arc<LinkKeys>>,
     transfers: download::Transfers,
+    pub(crate) spool: Arc<dyn Spool>,
+    waiting: spool::Waiting,
 }
 
 /// What [`Delivery`] is made of.
@@ -119,6 +123,8 @@ pub struct Parts {
     pub policy: PolicyInForce,
     /// Signs links.
     pub link_keys: LinkKeys,
+    /// Where revocations wait that the database does not take.
+    pub spool: Arc<dyn Spool>,
 }
 
 impl Delivery {
@@ -136,6 +142,8 @@ impl Delivery {
             policy: RwLock::new(Arc::new(parts.policy)),
             link_keys: RwLock::new(Arc::new(parts.link_keys)),
             transfers: download::Transfers::default(),
+            spool: parts.spool,
+            waiting: spool::Waiting::default(),
         }
     }
 

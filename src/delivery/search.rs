@@ -14,6 +14,7 @@ use crate::domain::refusal::{Code, Issue, Refusal};
 use crate::domain::resource::Kind;
 use crate::fhir::bundle::{Head, SearchSet};
 use crate::fhir::search::{self, Asked, Search};
+use crate::store::TOTAL_LIMIT;
 
 /// Bytes that a row takes in the answer, for the first size of the buffer.
 const ROW_BYTES: usize = 3 * 1024;
@@ -109,7 +110,8 @@ impl Delivery {
             self_url: &self_url,
             first: (!paged.first).then_some(self_url.as_str()),
             next,
-            total: paged.search.total.then_some(total),
+            // Beyond the limit the store only knows that there are more; a number that is not exact is not told.
+            total: (paged.search.total && total <= TOTAL_LIMIT).then_some(total),
             at: self.clock.now(),
         };
         let mut set = SearchSet::begin(&head, rows.len() * ROW_BYTES);

@@ -63,6 +63,14 @@ impl Epochs {
         }
     }
 
+    /// Takes in a revocation that has no number yet, under the next one: it counts from now on. When it is durable it comes
+    /// again with the store's number, which is this one or a later one; a link made in between may end once more, never live
+    /// longer.
+    pub fn cut(&mut self, scope: Scope, at: Timestamp) {
+        let number = self.newest.values().map(|(number, _)| *number).max().unwrap_or(0) + 1;
+        self.add(Revocation { number, scope, at });
+    }
+
     /// Forgets revocations of single links before `moment`, when no link from before it is alive.
     pub fn forget_links_before(&mut self, moment: Timestamp) {
         self.newest.retain(|scope, (_, at)| !matches!(scope, Scope::Link(_)) || *at >= moment);
@@ -121,6 +129,17 @@ mod tests {
             let expected = (scope == Scope::All).then(|| at(5));
             assert_eq!(epochs.revoked_at(&other, 0, &link("one-link")), expected, "{scope:?}");
         }
+    }
+
+    #[test]
+    fn what_is_cut_is_revoked_before_it_has_a_number() {
+        let mine = Subject { reader: ClientNumber(1), document: DocumentNumber(1), patient: None };
+        let mut epochs = Epochs::default();
+        epochs.add(Revocation { number: 4, scope: Scope::All, at: at(1) });
+        let before = epochs.current(&mine);
+        epochs.cut(Scope::Document(DocumentNumber(1)), at(2));
+        assert_eq!(epochs.revoked_at(&mine, before, &link("one")), Some(at(2)));
+        assert_eq!(epochs.revoked_at(&mine, epochs.current(&mine), &link("one")), None);
     }
 
     #[test]

@@ -101,7 +101,6 @@ mod tests {
             updated: Timestamp::default(),
             version_state: None,
             document: None,
-            version_state: None,
             files: vec![],
         };
         with_data(&stored, bytes)

@@ -16,6 +16,15 @@ pub fn of_refusal(refusal: &Refusal, request: &RequestId) -> String {
     out
 }
 
+/// The OperationOutcome of a request that was done without remarks.
+pub fn all_well(request: &RequestId) -> String {
+    let mut out = String::from("{\"resourceType\":\"OperationOutcome\",\"id\":");
+    write_text(request.as_str(), &mut out);
+    out.push_str(",\"issue\":[{\"severity\":\"information\",\"code\":\"informational\",");
+    out.push_str("\"details\":{\"text\":\"All is as it should be.\"}}]}");
+    out
+}
+
 /// Appends an OperationOutcome of at least one issue; its id is the request's.
 pub fn write<'i>(issues: impl IntoIterator<Item = &'i Issue>, request: &RequestId, out: &mut String) {
     out.push_str("{\"resourceType\":\"OperationOutcome\",\"id\":");

@@ -12,7 +12,7 @@ use super::body::{self, Raw};
 use super::error::{Told, value};
 use super::exchange::Shared;
 use super::files::{http_date, of, place, resource_id};
-use super::ports::{Caller, Operation, OperationInput, ResourceText, UploadHead, Written};
+use super::ports::{Caller, NewUpload, Operation, OperationInput, ResourceText, Written};
 use super::pretty::pretty;
 use crate::domain::refusal::{Code, Issue, Refusal};
 use crate::domain::resource::Kind;
@@ -181,7 +181,7 @@ pub(super) async fn create_binary(request: HttpRequest, shared: Data<Shared>, pa
     let caller = json_caller(&request, &shared)?;
     let (media, key) = (body::content_type(&request).to_owned(), idempotency(&request)?);
     let _place = place(&shared.uploads)?;
-    if media == "application/fhir+json" || accept::is_fhir_body(&media) && !media.starts_with("application/json") {
+    if accept::is_fhir_body(&media) {
         let body = body::fhir(&shared, &request, payload).await?;
         let result = shared.documents.create(&caller, Kind::Binary, &body, key).await?;
         return Ok(written(&request, &shared, result));
@@ -189,7 +189,7 @@ pub(super) async fn create_binary(request: HttpRequest, shared: Data<Shared>, pa
     if media.is_empty() || accept::is_fhir_type(&media) {
         return Err(accept::media_type_unsupported("application/fhir+json, or the media type of the file").into());
     }
-    let head = UploadHead {
+    let head = NewUpload {
         media_type: media,
         security_context: header_text(&request, HeaderName::from_static("x-security-context")).map(str::to_owned),
         idempotency: key.map(str::to_owned),

@@ -19,7 +19,7 @@ use super::disposition;
 use super::error::Told;
 use super::exchange::{Exchange, Shared};
 use super::fhir_routes::{caller, header_text, json, query_value};
-use super::ports::{LinkRequest, OpenFile, Pieces};
+use super::ports::{Download, OpenFile, Pieces};
 use super::range::{Wanted, if_range_holds, wanted};
 use crate::domain::clock::Timestamp;
 use crate::domain::id::{FileId, ResourceId};
@@ -42,7 +42,7 @@ pub(super) async fn link(
     }
     let exchange = of(&request)?;
     let head = request.method() == Method::HEAD;
-    let asked = LinkRequest { token, request: exchange.id.clone(), address: exchange.address, head };
+    let asked = Download { token, request: exchange.id.clone(), address: exchange.address, head };
     let file = shared.documents.open_link(asked).await?;
     send(&shared, &request, file).await
 }

@@ -5,6 +5,7 @@
 //! [`error`] and nowhere else.
 
 mod accept;
+mod adapter;
 mod auth_routes;
 mod body;
 mod cors;
@@ -13,6 +14,7 @@ mod error;
 mod exchange;
 mod fhir_routes;
 mod files;
+mod gate;
 mod operations;
 mod pages;
 mod peer;
@@ -26,6 +28,8 @@ mod server;
 #[cfg(test)]
 mod tests;
 
+pub use adapter::Served;
+pub use gate::TokenGate;
 pub use peer::Proxies;
 pub use refusals::Refusals;
 pub use server::{HttpParts, Server, StartFailed, start};

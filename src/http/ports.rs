@@ -11,35 +11,13 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 
+pub use crate::auth::Denied;
+pub use crate::delivery::{Caller, Download, NewUpload};
 use crate::domain::clock::Timestamp;
-use crate::domain::id::{ClientId, FileId, LinkId, RequestId, ResourceId};
+use crate::domain::id::{FileId, LinkId, RequestId, ResourceId};
 use crate::domain::principal::Principal;
 use crate::domain::refusal::{Code, Refusal};
 use crate::domain::resource::{FileFacts, Kind};
-
-/// An authenticated request: whose token, which request, from where.
-#[derive(Debug, Clone)]
-pub struct Caller {
-    /// Whose token it carries.
-    pub principal: Arc<Principal>,
-    /// Its id.
-    pub request: RequestId,
-    /// Where it comes from, as far as trusted proxies say.
-    pub address: IpAddr,
-}
-
-/// A request for bytes by link.
-#[derive(Debug, Clone)]
-pub struct LinkRequest {
-    /// Text behind `/d/`.
-    pub token: String,
-    /// The request's id.
-    pub request: RequestId,
-    /// Where it comes from.
-    pub address: IpAddr,
-    /// `HEAD`: nothing is sent and nothing is used.
-    pub head: bool,
-}
 
 /// A resource ready to be sent.
 #[derive(Debug, Clone)]
@@ -85,19 +63,6 @@ pub enum OperationInput<'a> {
     Body(&'a [u8]),
     /// Parameters of the query (GET, where the operation allows it).
     Query(Vec<(String, String)>),
-}
-
-/// The head of a raw upload.
-#[derive(Debug, Clone)]
-pub struct UploadHead {
-    /// `Content-Type`.
-    pub media_type: String,
-    /// `X-Security-Context`.
-    pub security_context: Option<String>,
-    /// `Idempotency-Key`.
-    pub idempotency: Option<String>,
-    /// `Content-Length`, where it is known.
-    pub length: Option<u64>,
 }
 
 /// The body of a raw upload, piece by piece, held to the least rate.
@@ -187,9 +152,9 @@ pub trait Documents: Send + Sync + fmt::Debug {
         input: OperationInput<'_>,
     ) -> Result<String, Refusal>;
     /// `POST Binary` with any type but FHIR's.
-    async fn upload(&self, caller: &Caller, head: UploadHead, body: &mut dyn RawBody) -> Result<Written, Refusal>;
+    async fn upload(&self, caller: &Caller, head: NewUpload, body: &mut dyn RawBody) -> Result<Written, Refusal>;
     /// A file by link.
-    async fn open_link(&self, request: LinkRequest) -> Result<OpenFile, Refusal>;
+    async fn open_link(&self, request: Download) -> Result<OpenFile, Refusal>;
     /// A file by id and token.
     async fn open_handle(&self, caller: &Caller, file: FileId, head: bool) -> Result<OpenFile, Refusal>;
     /// Whether everything that serving needs is there; the word names what is not.
@@ -215,17 +180,6 @@ pub struct TokenForm<'a> {
     pub address: IpAddr,
     /// Its id.
     pub request: RequestId,
-}
-
-/// A refusal, with what only the log may know.
-#[derive(Debug)]
-pub struct Denied {
-    /// What the caller is told.
-    pub refusal: Refusal,
-    /// Which case of its set it was; one of our own words.
-    pub case: &'static str,
-    /// The client, where it was proven who asks.
-    pub client: Option<ClientId>,
 }
 
 /// Who may call.

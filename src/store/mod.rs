@@ -195,6 +195,9 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     /// Revocations, as far as they count; the same value for all callers until the next revocation.
     fn epochs(&self) -> Arc<Epochs>;
 
+    /// Cuts access at once, in [`Store::epochs`] only: what cutting must not wait for is made durable by [`Store::revoke`].
+    fn cut(&self, scope: &Scope, at: Timestamp);
+
     /// Cuts access: durable and in [`Store::epochs`] when it returns. Answers its number.
     async fn revoke(&self, scope: Scope, at: Timestamp, reason: &str, entry: SealedEntry) -> Result<u32, StoreError>;
 

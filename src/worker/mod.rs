@@ -3,8 +3,10 @@
 
 mod checkpoint;
 mod runner;
+mod spool;
 
 pub use checkpoint::{CheckpointError, Checkpointer};
+pub use spool::FileSpool;
 
 use std::fmt;
 use std::sync::Arc;
@@ -57,7 +59,10 @@ impl Workers {
         let retain = Arc::clone(delivery);
         loops.push(tokio::spawn(runner::every("retention", RETAIN_EVERY, stopped.clone(), move || {
             let delivery = Arc::clone(&retain);
-            async move { retain_all(&delivery).await }
+            async move {
+                delivery.merge_spool().await.map_err(words)?;
+                retain_all(&delivery).await
+            }
         })));
         let signer = Arc::clone(&checkpointer);
         loops.push(tokio::spawn(runner::every("checkpoint", CHECKPOINT_EVERY, stopped.clone(), move || {

@@ -53,12 +53,12 @@ codes! {
     RequestTooLarge "request-too-large": 413 exit 1, TooLong, InvalidRequest, Caller,
         "The {part} is larger than {limit}.",
         "Send less; a file goes as raw bytes to `POST Binary`.";
-    RequestTimeout "request-timeout": 408 exit 1, Transient, InvalidRequest, Caller,
-        "The request did not arrive in time.",
-        "Send it again; over a slow network send the file as raw bytes.";
     RangeNotSatisfiable "range-not-satisfiable": 416 exit 1, Value, None, Caller,
         "The range lies outside the file, which has {size} bytes.",
         "Ask for a range below {size}, as `Content-Range` says.";
+    RequestTimeout "request-timeout": 408 exit 1, Timeout, None, Caller,
+        "The request did not arrive in time.",
+        "Send it again, over a faster network or in smaller parts.";
     RateLimited "rate-limited": 429 exit 1, Throttled, None, Caller,
         "Too many requests in a short time.",
         "Wait {n} seconds, then continue more slowly.";

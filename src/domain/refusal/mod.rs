@@ -4,8 +4,10 @@
 //! No text here may hold a value that a caller sent: placeholders take names from our own lists, limits, and element paths.
 
 mod codes;
+mod page;
 
 pub use codes::{ALL, Code};
+pub use page::errors_markdown;
 
 use std::fmt;
 

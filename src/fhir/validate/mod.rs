@@ -95,7 +95,7 @@ fn unknown_type(object: &Object<'_>) -> Issue {
     Issue::new(Code::ResourceTypeUnknown).fill("nearest", report::Nearest(near))
 }
 
-/// Why a body is no JSON that is read here.
+/// What is wrong with a body that cannot be read as JSON, with line and column.
 pub fn unreadable(fault: &Fault) -> Issue {
     match &fault.kind {
         FaultKind::Syntax(what) => Issue::new(Code::BodyMalformed)

@@ -60,6 +60,7 @@ fn file() -> OpenFile {
         media_type: "application/pdf".to_owned(),
         size: u64::try_from(BYTES.len()).unwrap(),
         sha256: [0; 32],
+        sha1: [0; 20],
         wrapped_key: None,
         is_inline: true,
         title: Some("Brief für \"Ärztin\"".to_owned()),
@@ -108,12 +109,12 @@ impl Documents for OneFile {
     ) -> Result<String, Refusal> {
         panic!("a defect");
     }
-    async fn upload(&self, _: &Caller, head: UploadHead, body: &mut dyn RawBody) -> Result<Written, Refusal> {
+    async fn upload(&self, _: &Caller, head: NewUpload, body: &mut dyn RawBody) -> Result<Written, Refusal> {
         assert_eq!(head.media_type, "application/pdf");
         while body.next().await?.is_some() {}
         Ok(written(Kind::Binary))
     }
-    async fn open_link(&self, request: LinkRequest) -> Result<OpenFile, Refusal> {
+    async fn open_link(&self, request: Download) -> Result<OpenFile, Refusal> {
         match &*request.token {
             "good" => Ok(file()),
             "late" => Err(Issue::new(Code::LinkExpired).fill("when", Timestamp::default()).into()),

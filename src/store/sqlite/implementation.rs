@@ -176,6 +176,10 @@ impl Store for SqliteStore {
         self.memory.epochs.get()
     }
 
+    fn cut(&self, scope: &Scope, at: Timestamp) {
+        self.memory.epochs.update(|epochs| epochs.cut(scope.clone(), at));
+    }
+
     async fn revoke(&self, scope: Scope, at: Timestamp, reason: &str, entry: SealedEntry) -> Result<u32, StoreError> {
         let reason = reason.to_owned();
         self.writer.run(move |tx| server::revoke(tx, scope, at, &reason, entry)).await

@@ -43,6 +43,17 @@ impl<T> Shared<T> {
         Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// Changes a copy and puts it in place; changes come one after the other.
+    pub(super) fn update(&self, change: impl FnOnce(&mut T))
+    where
+        T: Clone,
+    {
+        let mut place = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let mut value = T::clone(&place);
+        change(&mut value);
+        *place = Arc::new(value);
+    }
+
     pub(super) fn set(&self, value: T) {
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(value);
     }

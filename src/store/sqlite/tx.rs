@@ -10,7 +10,7 @@ use super::log::Log;
 use super::memory::{Clients, Memory};
 use super::statement::sql;
 use crate::domain::clock::{Clock, Timestamp};
-use crate::domain::epoch::{Epochs, Revocation};
+use crate::domain::epoch::Revocation;
 use crate::domain::id::FileId;
 use crate::store::{SealedEntry, StoreError};
 
@@ -47,12 +47,12 @@ impl Effects {
             memory.files.forget(&self.files);
         }
         if !self.revocations.is_empty() || self.forget_links.is_some() {
-            let mut epochs = Epochs::clone(&memory.epochs.get());
-            self.revocations.into_iter().for_each(|revocation| epochs.add(revocation));
-            if let Some(moment) = self.forget_links {
-                epochs.forget_links_before(moment);
-            }
-            memory.epochs.set(epochs);
+            memory.epochs.update(|epochs| {
+                self.revocations.into_iter().for_each(|revocation| epochs.add(revocation));
+                if let Some(moment) = self.forget_links {
+                    epochs.forget_links_before(moment);
+                }
+            });
         }
         if let Some(clients) = self.clients {
             memory.clients.set(clients);

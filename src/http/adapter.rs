@@ -1,0 +1,230 @@
+//! [`Documents`] by the `delivery` and `fhir` rooms.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use super::ports::{
+    Caller, Documents, Download, NewUpload, OpenBytes, OpenFile, Operation, OperationInput, Pieces, RawBody,
+    ResourceText, Written,
+};
+use crate::delivery::{
+    CreatedResource, Delivery, IssueLink, Opened, PutContext, ReadResource, RevokeLinks, SearchRequest, Transfer,
+};
+use crate::domain::id::{FileId, RequestId, ResourceId};
+use crate::domain::refusal::{Code, Refusal};
+use crate::domain::resource::Kind;
+use crate::fhir::base::Base;
+use crate::fhir::json::{self, Value};
+use crate::fhir::{capability, definitions, operations, outcome, validate};
+
+/// The use cases as this room calls them.
+#[derive(Debug)]
+pub struct Served {
+    delivery: Arc<Delivery>,
+    base: Base,
+    metadata: String,
+    draining: Arc<AtomicBool>,
+}
+
+impl Served {
+    /// At a base URL. `draining`: set by whoever stops the server, so that `/readyz` fails first.
+    pub fn new(delivery: Arc<Delivery>, draining: Arc<AtomicBool>) -> Self {
+        let base = delivery.terms().base.clone();
+        let metadata = capability::statement(&base);
+        Self { delivery, base, metadata, draining }
+    }
+}
+
+fn text_of(read: &ReadResource) -> ResourceText {
+    let stored = &read.stored;
+    let (kind, id, version, updated) = (stored.kind, stored.id.clone(), stored.version, stored.updated);
+    ResourceText { kind, id, version, updated, text: read.to_json() }
+}
+
+fn written(caller: &Caller, made: &CreatedResource) -> Written {
+    let mut text = String::new();
+    if made.warnings.is_empty() {
+        text = outcome::all_well(&caller.request);
+    } else {
+        outcome::write(&made.warnings, &caller.request, &mut text);
+    }
+    Written { resource: text_of(&made.read), created: made.created, outcome: text }
+}
+
+#[async_trait(?Send)]
+impl Documents for Served {
+    async fn create(
+        &self,
+        caller: &Caller,
+        kind: Kind,
+        body: &[u8],
+        idempotency: Option<&str>,
+    ) -> Result<Written, Refusal> {
+        Ok(written(caller, &self.delivery.create(caller, kind, body, idempotency).await?))
+    }
+
+    async fn put(
+        &self,
+        caller: &Caller,
+        kind: Kind,
+        id: &ResourceId,
+        body: &[u8],
+        if_match: Option<u32>,
+    ) -> Result<Written, Refusal> {
+        Ok(written(caller, &self.delivery.put(caller, PutContext { kind, id, body, if_match }).await?))
+    }
+
+    async fn read(&self, caller: &Caller, kind: Kind, id: &ResourceId) -> Result<ResourceText, Refusal> {
+        Ok(text_of(&self.delivery.read(caller, kind, id).await?))
+    }
+
+    async fn search(
+        &self,
+        caller: &Caller,
+        kind: Kind,
+        parameters: Vec<(String, String)>,
+        strict: bool,
+    ) -> Result<String, Refusal> {
+        Ok(self.delivery.search(caller, &SearchRequest { kind, parameters, strict }).await?.text)
+    }
+
+    async fn operate(
+        &self,
+        caller: &Caller,
+        id: &ResourceId,
+        operation: Operation,
+        input: OperationInput<'_>,
+    ) -> Result<String, Refusal> {
+        let (body, query) = match input {
+            OperationInput::Body(bytes) => (parameters(bytes)?, Vec::new()),
+            OperationInput::Query(query) => (None, query),
+        };
+        let body = body.as_ref().and_then(Value::as_object);
+        match operation {
+            Operation::IssueLink => self.issue_link(caller, id, operations::issue_link(body)?).await,
+            Operation::Revoke => self.revoke(caller, id, operations::revoke(body)?).await,
+            Operation::Lifecycle => {
+                let wait = operations::lifecycle(body, &query)?;
+                Ok(operations::steps(&self.delivery.lifecycle(caller, id, wait).await?.steps))
+            }
+        }
+    }
+
+    async fn upload(&self, caller: &Caller, head: NewUpload, body: &mut dyn RawBody) -> Result<Written, Refusal> {
+        let mut upload = self.delivery.begin_upload(caller, head).await?;
+        while let Some(piece) = body.next().await? {
+            upload.write(piece).await?;
+        }
+        Ok(written(caller, &upload.finish().await?))
+    }
+
+    async fn open_link(&self, request: Download) -> Result<OpenFile, Refusal> {
+        let opened = self.delivery.open_link(request).await?;
+        Ok(self.open_file(opened, None))
+    }
+
+    async fn open_handle(&self, caller: &Caller, file: FileId, head: bool) -> Result<OpenFile, Refusal> {
+        let opened = self.delivery.open_handle(caller, file, head).await?;
+        Ok(self.open_file(opened, Some(caller.clone())))
+    }
+
+    async fn ready(&self) -> Result<(), &'static str> {
+        if self.draining.load(Ordering::Relaxed) { Err("draining") } else { Ok(()) }
+    }
+
+    fn metadata(&self) -> String {
+        self.metadata.clone()
+    }
+
+    fn definition(&self, kind: &str, id: &str) -> Option<String> {
+        definitions::by_id(kind, id).map(|found| found.text.clone())
+    }
+
+    fn definitions(&self, kind: &str, url: Option<&str>) -> Option<String> {
+        let of_kind = definitions::all().iter().filter(|one| one.resource_type == kind);
+        let wanted = url.map(|url| definitions::by_url(kind, url));
+        let found: Vec<_> = match wanted {
+            Some(one) => one.into_iter().collect(),
+            None => of_kind.collect(),
+        };
+        let entry = |one: &&definitions::Definition| {
+            let address = format!("{}/{}/{}", self.base.fhir(), one.resource_type, one.id);
+            format!("{{\"fullUrl\":\"{address}\",\"resource\":{},\"search\":{{\"mode\":\"match\"}}}}", one.text)
+        };
+        let entries: Vec<String> = found.iter().map(entry).collect();
+        // An empty array is not FHIR JSON.
+        let list = if entries.is_empty() { String::new() } else { format!(",\"entry\":[{}]", entries.join(",")) };
+        let head = "\"resourceType\":\"Bundle\",\"type\":\"searchset\"";
+        let link = format!("\"link\":[{{\"relation\":\"self\",\"url\":\"{}/{kind}\"}}]", self.base.fhir());
+        Some(format!("{{{head},\"total\":{},{link}{list}}}", entries.len()))
+    }
+
+    fn outcome(&self, refusal: &Refusal, request: &RequestId) -> String {
+        outcome::of_refusal(refusal, request)
+    }
+}
+
+/// The body of an operation; nothing at all is no body.
+fn parameters(bytes: &[u8]) -> Result<Option<Value<'_>>, Refusal> {
+    if bytes.is_empty() {
+        return Ok(None);
+    }
+    json::parse(bytes).map(Some).map_err(|fault| validate::unreadable(&fault).into())
+}
+
+impl Served {
+    async fn issue_link(
+        &self,
+        caller: &Caller,
+        id: &ResourceId,
+        wanted: operations::IssueLink,
+    ) -> Result<String, Refusal> {
+        let operations::IssueLink { content, lifetime, file_name } = wanted;
+        let issued = self.delivery.issue_link(caller, id, &IssueLink { content, lifetime, file_name }).await?;
+        Ok(operations::issued(&issued.url, issued.expires, &issued.id))
+    }
+
+    async fn revoke(&self, caller: &Caller, id: &ResourceId, wanted: operations::Revoke) -> Result<String, Refusal> {
+        let operations::Revoke { reason, link, state } = wanted;
+        let count = self.delivery.revoke_links(caller, id, &RevokeLinks { reason, link, state }).await?;
+        Ok(operations::revoked(count))
+    }
+
+    fn open_file(&self, opened: Opened, caller: Option<Caller>) -> OpenFile {
+        let (facts, link) = (Arc::clone(&opened.facts), opened.link_id().cloned());
+        let content = Box::new(Held { delivery: Arc::clone(&self.delivery), opened, caller });
+        OpenFile { facts, link, security_context: None, content }
+    }
+}
+
+/// An opened file with the use cases that send it.
+#[derive(Debug)]
+struct Held {
+    delivery: Arc<Delivery>,
+    opened: Opened,
+    caller: Option<Caller>,
+}
+
+#[async_trait(?Send)]
+impl OpenBytes for Held {
+    async fn as_resource(self: Box<Self>) -> Result<String, Refusal> {
+        let caller = self.caller.as_ref().ok_or(Code::LinkInvalid)?;
+        self.delivery.binary_resource(caller, &self.opened).await
+    }
+
+    async fn begin(self: Box<Self>, range: Range<u64>) -> Result<Box<dyn Pieces>, Refusal> {
+        let Self { delivery, opened, .. } = *self;
+        let transfer: Box<dyn Pieces> = Box::new(delivery.begin(opened, range).await?);
+        Ok(transfer)
+    }
+}
+
+impl Pieces for Transfer {
+    fn next_piece(&mut self) -> Result<Option<Bytes>, Code> {
+        Self::next_piece(self)
+    }
+}
