@@ -109,8 +109,10 @@ async fn decided(scene: &Scene, handed: &Handed) -> Result<Held, Broken> {
 /// Waits for a state with `$lifecycle?wait`.
 async fn state(scene: &Scene, id: &str, wanted: &str) -> Result<Vec<String>, Broken> {
     let mut seen = Vec::new();
-    for _ in 0..LOOKS {
-        let answer = scene.source.get(&format!("DocumentReference/{id}/$lifecycle?wait=10s")).await;
+    for look in 0..LOOKS {
+        // Looked at first, then waited for: a change that came before the first look is not waited for again.
+        let wait = if look == 0 { "" } else { "?wait=2s" };
+        let answer = scene.source.get(&format!("DocumentReference/{id}/$lifecycle{wait}")).await;
         let answer = answer.map_err(silent(wanted))?;
         expect("200", &answer.words())?;
         seen = transitions(&answer.json());
