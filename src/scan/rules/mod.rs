@@ -13,6 +13,7 @@
 
 mod base64_run;
 mod compound;
+mod dicom;
 mod executable;
 mod forward;
 mod inspect;
