@@ -9,13 +9,19 @@ use super::super::forward::{Forward, LOOK_AHEAD};
 use super::super::inspect::{Outcome, Stop, entry};
 use super::super::kind::{self, Kind};
 use super::super::limits::Account;
+use super::cipher::Decrypted;
 use super::filter::{Letters, STEPS, Step};
 use super::watch::Watch;
 use super::{Facts, Lexer, Whole};
 use crate::domain::verdict::Finding;
 
 /// Reads the stream whose dictionary was just read, and its data to the end.
-pub(super) fn inspect(forward: &mut Forward<'_>, facts: &Facts, number: u64, whole: &Whole) -> Outcome<()> {
+pub(super) fn inspect(
+    forward: &mut Forward<'_>,
+    facts: &Facts,
+    (number, object): (u64, Object),
+    whole: &Whole<'_>,
+) -> Outcome<()> {
     // The keyword ends with a line feed, with or without a carriage return (7.3.8.1).
     if forward.peek(1)? == b"\r" {
         forward.skip(1)?;
@@ -28,22 +34,20 @@ pub(super) fn inspect(forward: &mut Forward<'_>, facts: &Facts, number: u64, who
     let place = account.place.get();
     let mut data = Data { forward, watch: Watch::default(), ended: false };
     let mut inside = Forward::plain(account, &mut data);
-    let outcome = match facts.steps.as_slice() {
-        // The filter stands elsewhere; nearly always it is this one.
-        [] if facts.filter => stream.unpack(&mut inside, &[Step::Flate]),
-        [Step::Flate] if facts.image && !facts.embedded && !facts.holds_objects() => Ok(()),
-        steps => stream.unpack(&mut inside, steps),
-    };
+    let outcome = stream.open(&mut inside, object);
     stream.tolerate(account, outcome)?;
     account.place.set(place);
     inside.drain()?;
     Ok(())
 }
 
+/// Number and generation, when they are known.
+type Object = Option<(u32, u16)>;
+
 struct Stream<'s> {
     facts: &'s Facts,
     number: u64,
-    whole: &'s Whole,
+    whole: &'s Whole<'s>,
 }
 
 impl Stream<'_> {
@@ -68,6 +72,33 @@ impl Stream<'_> {
             self.whole.sealed.set(true);
         }
         Ok(())
+    }
+
+    /// Takes off the encryption, if there is one that opens, and the filters.
+    fn open(&self, data: &mut Forward<'_>, object: Object) -> Outcome<()> {
+        // Tables are never encrypted, and metadata need not be (7.6.2).
+        let lock = self.whole.lock.filter(|lock| !self.facts.table && !(lock.clear_metadata && self.facts.metadata));
+        let Some(lock) = lock else {
+            let xml = matches!(data.peek(1)?, [] | b"<" | b"\xef");
+            // What is called metadata and is none may be meant to be decrypted after all.
+            if self.whole.lock.is_some() && self.facts.metadata && !xml {
+                self.whole.sealed.set(true);
+            }
+            return self.filtered(data);
+        };
+        let account = data.account;
+        let cipher = lock.cipher(object).ok_or(Finding::Unreadable)?;
+        let mut decrypted = Decrypted::new(data, cipher);
+        self.filtered(&mut Forward::plain(account, &mut decrypted))
+    }
+
+    fn filtered(&self, data: &mut Forward<'_>) -> Outcome<()> {
+        match self.facts.steps.as_slice() {
+            // The filter stands elsewhere; nearly always it is this one.
+            [] if self.facts.filter => self.unpack(data, &[Step::Flate]),
+            [Step::Flate] if self.facts.image && !self.must_be_read() => Ok(()),
+            steps => self.unpack(data, steps),
+        }
     }
 
     /// Takes off one filter after the other.
