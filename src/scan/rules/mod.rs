@@ -6,7 +6,8 @@
 //! archives (`zip`, `tape`, `limits`), the EICAR test file anywhere at any level (`forward`).
 //!
 //! What they do not see: viruses by signature (that is what an antivirus engine is for), exploits of image and font
-//! decoders, macros of Excel 4 in old binary workbooks, encryption inside old binary Office files, and what DICOM objects carry.
+//! decoders, macros of Excel 4 in old binary workbooks, encryption inside old binary Office files, and what DICOM objects
+//! carry besides encapsulated documents.
 //!
 //! A doubt is decided for "not clean" where a viewer could be made to see what the rules did not, and for "clean" where
 //! only an odd but honest program is in question.

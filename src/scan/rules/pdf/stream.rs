@@ -77,7 +77,7 @@ impl Stream<'_> {
     /// Takes off the encryption, if there is one that opens, and the filters.
     fn open(&self, data: &mut Forward<'_>, object: Object) -> Outcome<()> {
         // Tables are never encrypted, and metadata need not be (7.6.2).
-        let lock = self.whole.lock.filter(|lock| !self.facts.table && !(lock.clear_metadata && self.facts.metadata));
+        let lock = self.whole.lock.filter(|lock| !(self.facts.table || lock.clear_metadata && self.facts.metadata));
         let Some(lock) = lock else {
             let xml = matches!(data.peek(1)?, [] | b"<" | b"\xef");
             // What is called metadata and is none may be meant to be decrypted after all.
