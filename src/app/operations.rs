@@ -222,16 +222,16 @@ impl Commands {
 impl Operations for Commands {
     async fn perform(&self, uid: u32, request: Request) -> Result<Response, Refusal> {
         match request {
-            Request::Status => Ok(Response::Status(self.status.clone())),
+            Request::Status {} => Ok(Response::Status(self.status.clone())),
             Request::ClientAdd(new) => self.add(uid, new).await,
-            Request::ClientList => {
+            Request::ClientList {} => {
                 let clients = self.delivery.store().clients().iter().map(|client| self.view(client)).collect();
                 Ok(Response::Clients { clients })
             }
             Request::ClientShow { id } => Ok(Response::Client(self.view(&*self.client(&id)?))),
             Request::ClientChange { id, change } => self.change(uid, &id, change).await,
             Request::PolicyApply { text, file, reason } => self.apply(uid, text, &file, reason).await,
-            Request::PolicyShow => self.policy().await,
+            Request::PolicyShow {} => self.policy().await,
             Request::LinksRevoke { aim, reason, state, preview } => {
                 self.revoke(uid, (aim, reason), (state, preview)).await
             }

@@ -144,7 +144,7 @@ fn tell(checks: &[Check], terminal: &Terminal) -> u8 {
 
 /// The server that holds the folder, if one answers.
 async fn server(settings: &Settings) -> Option<StatusView> {
-    match control::call(&control::find(&settings.data_dir), &Request::Status).await {
+    match control::call(&control::find(&settings.data_dir), &Request::Status {}).await {
         Ok(Response::Status(status)) => Some(status),
         _ => None,
     }

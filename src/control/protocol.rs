@@ -9,11 +9,11 @@ use crate::domain::refusal::{Code, Issue, Refusal};
 #[serde(tag = "command", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Request {
     /// Whether the server is there, and what it serves.
-    Status,
+    Status {},
     /// Registers a client.
     ClientAdd(NewClient),
     /// All clients.
-    ClientList,
+    ClientList {},
     /// One client.
     ClientShow {
         /// Its id.
@@ -36,7 +36,7 @@ pub enum Request {
         reason: String,
     },
     /// The active policy.
-    PolicyShow,
+    PolicyShow {},
     /// Withdraws links.
     LinksRevoke {
         /// Which.
@@ -123,7 +123,7 @@ pub enum RevocationAim {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "answer", rename_all = "kebab-case")]
 pub enum Response {
-    /// For [`Request::Status`].
+    /// For [`Request::Status {}`].
     Status(StatusView),
     /// For one client.
     Client(ClientView),

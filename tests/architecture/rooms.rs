@@ -83,7 +83,8 @@ const DRIVERS: &[(&str, &[&str])] = &[
     ("rustls", &["notify", "http", "app", "cli"]),
     ("metrics_exporter_prometheus", &["telemetry", "app"]),
     ("tracing_subscriber", &["telemetry"]),
-    ("rustix", &["blob", "store", "vault", "control", "app", "cli"]),
+    // `http` sets a socket option that the framework has no name for (TCP_USER_TIMEOUT).
+    ("rustix", &["blob", "store", "vault", "control", "app", "cli", "http"]),
 ];
 
 /// Paths that wait, reach outside or ask the machine: none of them in `domain`.
