@@ -121,7 +121,7 @@ pub enum RevocationAim {
 
 /// What is answered.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "kebab-case")]
+#[serde(tag = "answer", rename_all = "kebab-case")]
 pub enum Response {
     /// For [`Request::Status {}`].
     Status(StatusView),
