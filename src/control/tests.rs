@@ -146,7 +146,9 @@ fn answers_read_back_as_they_were() {
         warning: None,
     };
     // A client has a kind of its own: the name of an answer must not be mistaken for it.
-    for response in [Response::Client(client.clone()), Response::Clients { clients: vec![client] }, Response::Export { size: 3 }] {
+    for response in
+        [Response::Client(client.clone()), Response::Clients { clients: vec![client] }, Response::Export { size: 3 }]
+    {
         let line = serde_json::to_string(&Reply::of(Ok(response.clone()))).unwrap();
         let read: Reply = serde_json::from_str(&line).unwrap();
         assert_eq!(read.into_result(), Ok(response), "{line}");
