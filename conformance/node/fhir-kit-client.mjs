@@ -70,3 +70,4 @@ await assert.rejects(client.read({ resourceType: 'DocumentReference', id: random
   assert.equal(error.response.data.resourceType, 'OperationOutcome');
   return true;
 });
+console.log('capability, discovery, create, read, search by GET and POST, next pages, $issue-link');

@@ -51,3 +51,4 @@ for (const alg of ['ES384', 'RS384']) {
   const bare = await exchange(await assertion(client), null);
   assert.deepEqual([bare.status, bare.body.error], [400, 'invalid_scope'], 'SMART Backend Services: scope is required');
 }
+console.log('discovery, openid-client and jose, ES384 and RS384, replay and eight wrong assertions refused');

@@ -17,7 +17,9 @@ export async function register(id, alg, extra = []) {
   const kid = await jose.calculateJwkThumbprint(await jose.exportJWK(publicKey));
   const file = join(WORK, `${id}.jwks.json`);
   writeFileSync(file, JSON.stringify({ keys: [{ ...(await jose.exportJWK(publicKey)), kid, alg, use: 'sig' }] }));
-  execFileSync(DAYLILY, ['client', 'add', '--id', id, '--scope', SCOPE, '--jwks', file, '--data-dir', DATA, ...extra]);
+  execFileSync(DAYLILY, ['client', 'add', '--id', id, '--scope', SCOPE, '--jwks', file, '--data-dir', DATA, ...extra], {
+    stdio: ['ignore', 'ignore', 'pipe'],
+  });
   return { id, alg, kid, key: privateKey };
 }
 
