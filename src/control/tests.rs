@@ -128,3 +128,29 @@ fn requests_read_back_as_they_were() {
         assert_eq!(serde_json::from_str::<Request>(&text).unwrap(), request, "{text}");
     }
 }
+
+#[test]
+fn answers_read_back_as_they_were() {
+    let client = ClientView {
+        id: "lab".to_owned(),
+        name: None,
+        kind: "backend".to_owned(),
+        scope: "system/DocumentReference.rs".to_owned(),
+        reach: vec!["own".to_owned()],
+        keys: vec![],
+        attachment_url: "link".to_owned(),
+        allow_ip: vec![],
+        disabled: false,
+        created: "2026-11-23T00:00:00Z".to_owned(),
+        token_endpoint: "http://localhost:8080/auth/token".to_owned(),
+        warning: None,
+    };
+    // A client has a kind of its own: the name of an answer must not be mistaken for it.
+    for response in
+        [Response::Client(client.clone()), Response::Clients { clients: vec![client] }, Response::Export { size: 3 }]
+    {
+        let line = serde_json::to_string(&Reply::of(Ok(response.clone()))).unwrap();
+        let read: Reply = serde_json::from_str(&line).unwrap();
+        assert_eq!(read.into_result(), Ok(response), "{line}");
+    }
+}

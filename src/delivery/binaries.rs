@@ -151,6 +151,16 @@ impl Delivery {
         Ok(CreatedResource { read, created: true, warnings: Vec::new() })
     }
 
+    /// The reference that an opened file was sent with as its security context, if it was.
+    ///
+    /// # Errors
+    /// `scope-insufficient`; failures of the store.
+    pub async fn security_context(&self, caller: &Caller, opened: &Opened) -> Result<Option<String>, Refusal> {
+        let (id, scope) = (ResourceId::from(opened.facts.file), caller.principal.may_open_content()?);
+        let found = self.store.read(Kind::Binary, &id, &scope).await.map_err(super::store_failure)?;
+        Ok(found.as_ref().and_then(binary::security_context))
+    }
+
     /// The resource form of an opened file.
     ///
     /// # Errors

@@ -81,6 +81,11 @@ impl fmt::Debug for Token {
     }
 }
 
+/// The id of the link with this text: what is logged and said on the phone instead of it.
+pub fn id_of(text: &str) -> LinkId {
+    link_id(text.as_bytes())
+}
+
 fn link_id(text: &[u8]) -> LinkId {
     LinkId::of_digest(digest::digest(&digest::SHA256, text).as_ref())
 }

@@ -124,7 +124,7 @@ impl Documents for OneFile {
     async fn open_handle(&self, _: &Caller, _: FileId, _: bool) -> Result<OpenFile, Refusal> {
         Ok(file())
     }
-    async fn ready(&self) -> Result<(), &'static str> {
+    async fn ready(&self) -> Result<Option<&'static str>, &'static str> {
         Err("store")
     }
     fn metadata(&self) -> String {
