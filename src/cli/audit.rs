@@ -153,8 +153,7 @@ fn complain(report: &Report, terminal: &Terminal) {
     }
     let hidden = report.findings.len().saturating_sub(8);
     if hidden > 0 || report.more > 0 {
-        let more =
-            u64::try_from(hidden).unwrap_or(u64::MAX).saturating_add(u64::try_from(report.more).unwrap_or(u64::MAX));
+        let more = u64::try_from(hidden).unwrap_or(u64::MAX).saturating_add(report.more);
         terminal.complain(&format!("  and {} more findings\n", number(more)));
     }
     if report.others_intact() {

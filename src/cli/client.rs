@@ -111,7 +111,7 @@ async fn rotate(rotate: ClientRotate, terminal: &Terminal, nature: &Nature) -> R
 
 async fn list(place: &super::arguments::Place, terminal: &Terminal, nature: &Nature) -> Result<u8, Failure> {
     let settings = input::settings(place, Vec::new(), false)?;
-    let Response::Clients { clients } = backend::perform(&settings, nature, Request::ClientList).await? else {
+    let Response::Clients { clients } = backend::perform(&settings, nature, Request::ClientList {}).await? else {
         return Err(backend::unexpected());
     };
     if terminal.json {

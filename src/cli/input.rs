@@ -3,7 +3,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use zeroize::Zeroizing;
 
@@ -83,11 +83,6 @@ pub(super) fn settings(place: &Place, flags: Vec<FlagValue>, dev: bool) -> Resul
     let sources =
         Sources { file, environment: environment(), flags, data_dir: place.data_dir.clone().unwrap_or_default(), dev };
     Settings::load(&sources).map_err(Failure::new)
-}
-
-/// The data folder of a command that reads no other setting.
-pub(super) fn data_dir(settings: &Settings) -> PathBuf {
-    settings.data_dir.clone()
 }
 
 #[cfg(test)]

@@ -98,7 +98,7 @@ fn say_done(done: &RevocationView, words: &str, (took, asked): (&str, &LinksRevo
         terminal.say_json(&serde_json::to_value(done).unwrap_or_default());
         return;
     }
-    if done.revocation.is_empty() && done.links == 0 {
+    if done.links == 0 && done.cut == 0 {
         terminal.say("no link matched");
         return;
     }

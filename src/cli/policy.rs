@@ -187,7 +187,7 @@ fn policy_json(policy: &PolicyView) -> Value {
 }
 
 async fn active(settings: &crate::config::Settings, nature: &Nature) -> Result<PolicyView, Failure> {
-    match backend::perform(settings, nature, Request::PolicyShow).await? {
+    match backend::perform(settings, nature, Request::PolicyShow {}).await? {
         Response::Policy(policy) => Ok(policy),
         _ => Err(Failure::other(Code::ServerUnreachable, "start server and command from the same version")),
     }

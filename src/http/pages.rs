@@ -1,7 +1,7 @@
 //! What people read: the page of a refused link and the page of a code. Server-rendered, no script, no font or image, nothing
 //! from elsewhere; one style whose digest the content policy names. Texts: house words, chapter 2.1.
 
-use maud::{DOCTYPE, Markup, PreEscaped, html};
+use maud::{DOCTYPE, Markup, html};
 
 use crate::config::{Pages, TimeZoneName};
 use crate::domain::clock::Timestamp;
@@ -144,7 +144,8 @@ fn page(pages: &Pages, heading: &str, body: &Markup, reference: Option<(Code, &s
                 meta name="robots" content="noindex";
                 @if let Some(seconds) = refresh { meta http-equiv="refresh" content=(seconds.max(2)); }
                 title { (heading) @if let Some(organisation) = organisation { " – " (organisation) } }
-                style { (PreEscaped(STYLE)) }
+                // Escaping leaves it as it is: it holds no `<`, `>`, `&` or quote.
+                style { (STYLE) }
             }
             body {
                 a class="skip" href="#main" { "Skip to the text" }

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::super::words::{number, span};
+use super::Scene;
 use super::actor::{Answer, follow, sha256};
 use super::pdf::{self, LETTER};
 use super::record::Record;
 use super::steps::{Broken, Held, Steps, expect};
-use super::super::words::{number, span};
-use super::Scene;
 use crate::app::Nature;
 use crate::domain::id::FileId;
 
@@ -109,8 +109,10 @@ async fn decided(scene: &Scene, handed: &Handed) -> Result<Held, Broken> {
 /// Waits for a state with `$lifecycle?wait`.
 async fn state(scene: &Scene, id: &str, wanted: &str) -> Result<Vec<String>, Broken> {
     let mut seen = Vec::new();
-    for _ in 0..LOOKS {
-        let answer = scene.source.get(&format!("DocumentReference/{id}/$lifecycle?wait=10s")).await;
+    for look in 0..LOOKS {
+        // Looked at first, then waited for: a change that came before the first look is not waited for again.
+        let wait = if look == 0 { "" } else { "?wait=2s" };
+        let answer = scene.source.get(&format!("DocumentReference/{id}/$lifecycle{wait}")).await;
         let answer = answer.map_err(silent(wanted))?;
         expect("200", &answer.words())?;
         seen = transitions(&answer.json());
@@ -146,7 +148,11 @@ async fn nothing_before(_scene: &Scene, handed: &Handed) -> Result<Held, Broken>
     expect("", &url)?;
     let why = text(&handed.created, "/content/0/attachment/_url/extension/0/valueCode");
     expect("temp-unknown", &why)?;
-    Ok(Held::new("nothing-before", "Before that nobody could have fetched it: no link was handed out", "data-absent-reason"))
+    Ok(Held::new(
+        "nothing-before",
+        "Before that nobody could have fetched it: no link was handed out",
+        "data-absent-reason",
+    ))
 }
 
 async fn found(scene: &Scene) -> Result<(String, Held), Broken> {
@@ -271,7 +277,8 @@ mod tests {
     #[test]
     fn the_states_of_a_lifecycle_are_read_in_order() {
         let step = |to: &str| json!({ "name": "transition", "part": [{ "name": "to", "valueCode": to }] });
-        let parameters = json!({ "resourceType": "Parameters", "parameter": [step("created"), step("scanned"), step("ready")] });
+        let parameters =
+            json!({ "resourceType": "Parameters", "parameter": [step("created"), step("scanned"), step("ready")] });
         assert_eq!(transitions(&parameters), ["created", "scanned", "ready"]);
     }
 }

@@ -5,6 +5,8 @@ use std::cell::{Cell, RefCell};
 
 use memchr::memmem::Finder;
 
+use super::pdf::lock::Lock;
+
 /// Limits of one scan. Beyond them a file is not clean: it is an archive bomb, or unreadable.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
@@ -72,6 +74,8 @@ pub(super) struct Account<'l> {
     pub(super) eicar: Finder<'static>,
     /// Bytes of the whole file, for the ratio.
     size: u64,
+    /// Opens the file itself, when it is a PDF that is encrypted for nobody.
+    pub(super) lock: Option<&'l Lock>,
     unpacked: Cell<u64>,
     entries: Cell<u64>,
     /// What stopped the inspection from below a reader, where only an I/O error can be returned.
@@ -97,6 +101,7 @@ impl<'l> Account<'l> {
             limits,
             eicar: Finder::new(&eicar()).into_owned(),
             size,
+            lock: None,
             unpacked: Cell::new(0),
             entries: Cell::new(0),
             tripped: Cell::new(None),

@@ -70,6 +70,7 @@ impl SqliteStore {
         let location = Location::prepare(path)?;
         let mut conn = open::writer(&location)?;
         open::migrate(&mut conn)?;
+        lifecycle::take_back_scans(&mut conn)?;
         let log = log::Log::load(&mut conn)?;
         let last_updated: Option<i64> = sql("SELECT coalesce(max(updated), 0) FROM res", []).one(&mut conn)?;
         let memory = Arc::new(Memory::default());
