@@ -172,6 +172,11 @@ impl Delivery {
                     let facts = self.named_file(caller, *file, content, subject).await?;
                     let declared = content.media_type.as_deref().unwrap_or(&facts.media_type);
                     accepted(content, declared, decision)?;
+                    same_type(content, declared, &facts.media_type)?;
+                    if gathered.claims.iter().any(|(claimed, ..)| *claimed == facts.file) {
+                        let path = format!("DocumentReference.content[{}].attachment.url", content.index);
+                        return Err(Issue::new(Code::IdentifierDuplicate).at(&path).into());
+                    }
                     self.take_named(caller, &facts, content, decision, gathered).await?
                 }
             };
@@ -391,6 +396,16 @@ fn accepted(content: &Content, media_type: &str, decision: &Decision) -> Result<
     let shown: Vec<&str> = decision.accept.iter().map(String::as_str).take(8).collect();
     let issue = Issue::new(Code::ContentTypeRefused).at(&path).fill("type", "the declared kind");
     Err(issue.fill("rule", &decision.rule).fill("types", shown.join(", ")).into())
+}
+
+/// What a Binary was sent as is what it is declared as; parameters (`charset`) may differ.
+fn same_type(content: &Content, declared: &str, stored: &str) -> Result<(), Refusal> {
+    let essence = |text: &str| text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    if essence(declared) == essence(stored) {
+        return Ok(());
+    }
+    let path = format!("DocumentReference.content[{}].attachment.contentType", content.index);
+    Err(Issue::new(Code::ContentMismatch).at(&path).fill("part", "media type").into())
 }
 
 fn within(size: u64, decision: &Decision) -> Result<(), Refusal> {
