@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::super::words::{number, span};
+use super::Scene;
 use super::actor::{Answer, follow, sha256};
 use super::pdf::{self, LETTER};
 use super::record::Record;
 use super::steps::{Broken, Held, Steps, expect};
-use super::super::words::{number, span};
-use super::Scene;
 use crate::app::Nature;
 use crate::domain::id::FileId;
 
@@ -146,7 +146,11 @@ async fn nothing_before(_scene: &Scene, handed: &Handed) -> Result<Held, Broken>
     expect("", &url)?;
     let why = text(&handed.created, "/content/0/attachment/_url/extension/0/valueCode");
     expect("temp-unknown", &why)?;
-    Ok(Held::new("nothing-before", "Before that nobody could have fetched it: no link was handed out", "data-absent-reason"))
+    Ok(Held::new(
+        "nothing-before",
+        "Before that nobody could have fetched it: no link was handed out",
+        "data-absent-reason",
+    ))
 }
 
 async fn found(scene: &Scene) -> Result<(String, Held), Broken> {
@@ -271,7 +275,8 @@ mod tests {
     #[test]
     fn the_states_of_a_lifecycle_are_read_in_order() {
         let step = |to: &str| json!({ "name": "transition", "part": [{ "name": "to", "valueCode": to }] });
-        let parameters = json!({ "resourceType": "Parameters", "parameter": [step("created"), step("scanned"), step("ready")] });
+        let parameters =
+            json!({ "resourceType": "Parameters", "parameter": [step("created"), step("scanned"), step("ready")] });
         assert_eq!(transitions(&parameters), ["created", "scanned", "ready"]);
     }
 }

@@ -122,7 +122,10 @@ async fn set_up(demo: &Demo, folder: &Path, nature: &Nature, steps: &mut Steps<'
     ] {
         actors.push(register(operations.as_ref(), (id, scope), folder, (&base, &http), nature).await?);
     }
-    told(steps, Held::new("registered", "Registered three programs: a source, a receiver and a stranger", "SMART clients"));
+    told(
+        steps,
+        Held::new("registered", "Registered three programs: a source, a receiver and a stranger", "SMART clients"),
+    );
     for actor in &mut actors {
         actor.sign_in(nature).await?;
     }
@@ -148,7 +151,9 @@ async fn start(demo: &Demo, folder: &Path, nature: &Nature) -> Result<Running, F
     written.map_err(|_| Failure::other(Code::StorageFull, "make room in the folder for temporary files"))?;
     let data = folder.join("data");
     match Running::start(at(&settings(demo, &data, &policy, None)?, nature)).await {
-        Err(failure) if demo.listen.is_none() && failure.issues.iter().any(|issue| issue.code() == Code::ListenTaken) => {
+        Err(failure)
+            if demo.listen.is_none() && failure.issues.iter().any(|issue| issue.code() == Code::ListenTaken) =>
+        {
             let free = SocketAddr::from(([127, 0, 0, 1], 0));
             Ok(Running::start(at(&settings(demo, &data, &policy, Some(free))?, nature)).await?)
         }
@@ -203,7 +208,10 @@ fn invite(scene: &Scene, folder: &Folder, terminal: &Terminal) {
     terminal.say(&format!("\nStill serving; Ctrl-C {end}. Try next, each line works as it stands:"));
     for line in [
         format!("cd {}", quoted(&folder.path)),
-        format!("TOKEN=$({program} token --data-dir data --client {} --key {}.key)", scene.receiver.id, scene.receiver.id),
+        format!(
+            "TOKEN=$({program} token --data-dir data --client {} --key {}.key)",
+            scene.receiver.id, scene.receiver.id
+        ),
         format!("curl -s \"{base}/fhir/DocumentReference?patient=demo-1\" -H \"Authorization: Bearer $TOKEN\""),
         format!("curl -i {base}/d/not-a-link       # what a refusal looks like"),
         format!("{program} audit verify --data-dir data"),

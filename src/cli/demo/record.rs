@@ -47,7 +47,8 @@ pub(super) struct Record {
 impl Record {
     pub(super) async fn open(settings: &Settings, nature: &Nature) -> Result<Self, Broken> {
         let unreadable = |saw: &str| Broken::new("a record that can be read", saw);
-        let outside = log_check::in_folder(&settings.audit.checkpoints).map_err(|_| unreadable("no checkpoint folder"))?;
+        let outside =
+            log_check::in_folder(&settings.audit.checkpoints).map_err(|_| unreadable("no checkpoint folder"))?;
         let log = OpenLog::open(settings, nature).await;
         let log = log.map_err(|failure| unreadable(failure.issues.first().map_or("", |issue| issue.message())))?;
         Ok(Self { log, outside })
@@ -79,9 +80,11 @@ impl Record {
         let entry = head.map_err(|error| Broken::new("a record that can be read", error.to_string()))?.size / 2;
         let report = self.check(&Changed { source: &self.log.reader, entry }).await?.report;
         let first = report.findings.first();
-        let named = first.is_some_and(|finding| finding.code() == Code::AuditMismatch && finding.entry() == Some(entry));
+        let named =
+            first.is_some_and(|finding| finding.code() == Code::AuditMismatch && finding.entry() == Some(entry));
         if report.valid || !named || !report.others_intact() {
-            let saw = first.map_or_else(|| "nothing".to_owned(), |finding| log_check::issue_of(finding).message().to_owned());
+            let saw =
+                first.map_or_else(|| "nothing".to_owned(), |finding| log_check::issue_of(finding).message().to_owned());
             return Err(Broken::new(format!("a finding at entry {entry}, all others intact"), saw));
         }
         let line = format!("One byte was changed in a copy of the record: noticed, at entry {}", number(entry));
