@@ -9,6 +9,7 @@ mod keyring;
 pub mod log_check;
 mod operations;
 mod process;
+mod rotation;
 mod running;
 
 pub use clock::SystemClock;

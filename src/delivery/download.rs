@@ -257,6 +257,19 @@ impl Delivery {
         }
     }
 
+    /// Records that a file was given whole in one answer, with what that means for its document.
+    pub(super) async fn record_whole(&self, opened: &Opened) -> Result<(), Refusal> {
+        let (facts, access) = (&opened.facts, &opened.access);
+        let entry = entry_of(access, facts, Outcome::Ok).bytes(facts.size);
+        match &facts.document {
+            Some(document) if document.owner != access.reader && !access.head => {
+                let receipt = Receipt { document: document.number, reader: access.reader, at: self.clock.now() };
+                self.received(facts, receipt, &entry).await
+            }
+            _ => self.recorder.record(&entry).await.map(|_| ()),
+        }
+    }
+
     /// Whether, with what came before, the reader now has the whole file.
     fn note_received(&self, access: &Access, facts: &FileFacts, piece: Range<u64>) -> bool {
         let key = (access.reader, facts.file);

@@ -25,7 +25,7 @@ const VERSION: u8 = 1;
 const BODY: usize = 47;
 const TAG: usize = 16;
 /// No policy may give more; a link that claims more is not ours (threat A106).
-const MAX_AHEAD: Duration = Duration::from_secs(400 * 86_400);
+pub const MAX_AHEAD: Duration = Duration::from_secs(400 * 86_400);
 
 /// What a link is for. Only downloads are served in this version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

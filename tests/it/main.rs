@@ -6,8 +6,12 @@ mod blob_contract;
 #[cfg(test)]
 mod fhir_examples;
 #[cfg(test)]
+mod journeys;
+#[cfg(test)]
 mod store_build;
 #[cfg(test)]
 mod store_contract;
 #[cfg(test)]
 mod store_sqlite;
+#[cfg(test)]
+mod support;

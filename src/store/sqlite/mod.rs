@@ -1,5 +1,5 @@
 //! The store on SQLite: one writer thread that commits in groups ([`writer`]), connections for reading on the caller's thread, a
-//! thread for checkpoints. Migrations are in `migrations/sqlite`; why the schema is as it is stands in `docs/performance.md`.
+//! thread for checkpoints. Migrations are in `migrations/sqlite`; why the schema is as it is stands beside it there.
 
 mod audit_rows;
 mod checkpoint;
