@@ -26,7 +26,7 @@ use crate::domain::principal::{AttachmentUrl, Operator};
 use crate::domain::refusal::{Code, Issue, Refusal};
 use crate::domain::resource::Target;
 use crate::domain::verdict::Finding;
-use crate::scan::rules::RuleScanner;
+use crate::scan::rules::{RuleScanner, harmless_test_file};
 use crate::scan::{Scanner, Subject};
 use crate::store::{Client, ClientKeys};
 
@@ -284,8 +284,7 @@ fn revocation(revoked: Revoked) -> RevocationView {
 
 /// Whether the built-in rules find the harmless test virus (eicar.org), for `doctor`.
 pub fn harmless_virus_is_found() -> bool {
-    // In two, so that this program is no test file itself.
-    let virus = ["X5O!P%@AP[4\\PZX54(P^)7CC)7}$EICAR-", "STANDARD-ANTIVIRUS-TEST-FILE!$H+H*"].concat().into_bytes();
+    let virus = harmless_test_file();
     let subject = Subject {
         file: FileId::from_bytes([0; 16]),
         sha256: sha256(&virus),

@@ -18,8 +18,6 @@ const FHIR: &str = "application/fhir+json";
 /// Discharge summary and progress note (LOINC).
 const DISCHARGE: &str = "18842-5";
 const PROGRESS: &str = "11506-3";
-/// First half of the harmless test virus; never whole in this program (eicar.org).
-const EICAR: (&str, &str) = ("X5O!P%@AP[4\\PZX54(P^)7CC)7}$EICAR-", "STANDARD-ANTIVIRUS-TEST-FILE!$H+H*");
 /// How often something that takes its time is looked at, and how many times at most.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 const LOOKS: u32 = 400;
@@ -212,7 +210,7 @@ async fn revoked(scene: &Scene, handed: &Handed, link: &str) -> Result<Held, Bro
 }
 
 async fn infected(scene: &Scene) -> Result<Held, Broken> {
-    let virus = [EICAR.0, EICAR.1].concat().into_bytes();
+    let virus = crate::scan::rules::harmless_test_file();
     let handed = hand_over(scene, virus, ("text/plain", DISCHARGE)).await?;
     state(scene, &handed.id, "quarantined").await?;
     refused(scene.receiver.get(&format!("Binary/{}", handed.file)).await, "403 content-quarantined").await?;

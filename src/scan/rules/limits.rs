@@ -40,15 +40,6 @@ impl Default for Limits {
     }
 }
 
-/// First half of the EICAR test string, in two so that this source is no test file itself
-/// (eicar.org, "Anti-Malware Testfile", 68 bytes).
-const EICAR: (&str, &str) = ("X5O!P%@AP[4\\PZX54(P^)7CC)7}$EICAR-", "STANDARD-ANTIVIRUS-TEST-FILE!$H+H*");
-
-/// The EICAR test string.
-pub(super) fn eicar() -> Vec<u8> {
-    [EICAR.0, EICAR.1].concat().into_bytes()
-}
-
 /// Where the inspection is: which entry at which level. Numbers only, so that no name of a document gets out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Place {
@@ -99,7 +90,7 @@ impl<'l> Account<'l> {
     pub(super) fn new(limits: &'l Limits, size: u64) -> Self {
         Self {
             limits,
-            eicar: Finder::new(&eicar()).into_owned(),
+            eicar: Finder::new(&super::harmless_test_file()).into_owned(),
             size,
             lock: None,
             unpacked: Cell::new(0),

@@ -24,6 +24,7 @@ mod markup;
 mod pdf;
 mod source;
 mod tape;
+mod test_file;
 mod wide;
 mod zip;
 
@@ -39,6 +40,7 @@ pub use self::limits::Limits;
 use self::limits::{Account, Trip};
 use self::pdf::lock::Lock;
 use self::source::Source;
+pub use self::test_file::harmless_test_file;
 use super::{ReadSeek, ScanError, Scanner, Subject};
 use crate::domain::verdict::{Engine, Finding, Verdict};
 

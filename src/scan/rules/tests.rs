@@ -8,7 +8,7 @@ use std::io::Cursor;
 use proptest::prelude::*;
 
 use self::samples::{base64, deflated, gzip, pdf, pe, tar, zip, zip_stored};
-use super::limits::eicar;
+use super::harmless_test_file as eicar;
 use super::{Limits, RuleScanner};
 use crate::domain::id::FileId;
 use crate::domain::verdict::{Finding, Verdict};
