@@ -23,19 +23,18 @@ impl Delivery {
     /// server's limit is cut to it.
     ///
     /// # Errors
-    /// `scope-insufficient`, `resource-not-found`, `audit-unavailable`.
+    /// `scope-insufficient`, `resource-not-found`, `content-purged` (410), `audit-unavailable`.
     pub async fn lifecycle(
         &self,
         caller: &Caller,
         id: &ResourceId,
         wait: Option<Duration>,
     ) -> Result<Lifecycle, Refusal> {
+        self.document_for(caller, Interaction::Read, Action::LifecycleRead, id).await?;
         let scope = caller.principal.may(Interaction::Read, Kind::DocumentReference)?;
         let mut seen = self.store.state_changes();
-        let Some(mut steps) = self.store.steps(id, &scope).await.map_err(store_failure)? else {
-            self.record_missing(caller, Action::LifecycleRead, Kind::DocumentReference, id).await?;
-            return Err(not_found());
-        };
+        let steps = self.store.steps(id, &scope).await.map_err(store_failure)?;
+        let mut steps = steps.ok_or_else(not_found)?;
         let entry = caller.entry(Action::LifecycleRead, Outcome::Ok).resource("DocumentReference", id, 0);
         self.recorder.record(&entry).await?;
         let Some(wait) = wait else {

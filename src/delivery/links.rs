@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::failure::store_failure;
-use super::offers::{about, closed, not_found};
+use super::offers::{about, closed, gone, not_found};
 use super::{Caller, Delivery};
 use crate::domain::audit::{Action, Entry, Outcome};
 use crate::domain::clock::Timestamp;
@@ -179,7 +179,10 @@ impl Delivery {
             return Err(not_found());
         };
         if document.state == lifecycle::State::Purged {
-            return Err(closed(&document).unwrap_or_else(not_found));
+            let refusal = gone(&document);
+            let entry = caller.entry(action, Outcome::Denied).document(id, u64::from(stored.version));
+            self.recorder.record(&about(entry, &document).code(refusal.code())).await?;
+            return Err(refusal);
         }
         Ok((stored, document))
     }

@@ -173,7 +173,8 @@ pub(super) fn closed(document: &DocumentFacts) -> Option<Refusal> {
     })
 }
 
-fn gone(document: &DocumentFacts) -> Refusal {
+/// 410 for a destroyed document, with the rule that destroyed it. Only for those whose reach covers it.
+pub(super) fn gone(document: &DocumentFacts) -> Refusal {
     let cure = format!("Ask its source to send it again; the record of it remains (rule {}).", document.decision.rule);
     Refusal::new(Issue::new(Code::ContentPurged).fill("when", document.since).cure_text(cure))
 }

@@ -2,11 +2,19 @@
 //! implementation of a trait is held to.
 
 #[cfg(test)]
+mod access;
+#[cfg(test)]
 mod blob_contract;
 #[cfg(test)]
 mod fhir_examples;
 #[cfg(test)]
 mod journeys;
+#[cfg(test)]
+mod lifecycle;
+#[cfg(test)]
+mod links;
+#[cfg(test)]
+mod restarts;
 #[cfg(test)]
 mod store_build;
 #[cfg(test)]

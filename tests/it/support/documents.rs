@@ -1,13 +1,26 @@
 //! What tests send, and where things stand in what comes back.
 
+use std::time::Duration;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use daylily::domain::clock::Clock;
+use daylily::domain::epoch::Subject;
+use daylily::domain::id::{ClientId, ResourceId};
+use daylily::domain::link::{Claims, Purpose};
+use daylily::domain::principal::Operator;
+use daylily::domain::resource::Kind;
+use daylily::fhir::base::Base;
 use serde_json::{Value, json};
 
 use super::{Actor, TestDaylily};
 
 pub const RECIPIENT: &str = "urn:daylily:fhir/StructureDefinition/recipient";
 pub const LIFECYCLE: &str = "urn:daylily:fhir/StructureDefinition/lifecycle";
+
+/// A rule under which progress notes wait for an antivirus engine that is not there.
+pub const WAITS_FOR_ANTIVIRUS: &str = "[[rule]]\nname = \"waits\"\nrequire-antivirus = true\n\
+    when = { type = [\"http://loinc.org|11506-3\"] }\n";
 
 /// A PDF of at least `length` bytes whose filler differs by `seed`.
 pub fn pdf(seed: u32, length: usize) -> Vec<u8> {
@@ -133,6 +146,26 @@ impl TestDaylily {
         let id = self.ready(actor, &document("p1", &[inline("application/pdf", bytes)])).await;
         let link = self.link(actor, &id).await;
         (id, link)
+    }
+
+    /// A link to a document's first content that nobody was handed, made with the server's own keys.
+    pub async fn link_by_hand(&self, reader: &str, id: &str) -> String {
+        let delivery = self.running().delivery();
+        let client = delivery.store().client(&ClientId::parse(reader).unwrap()).unwrap();
+        let id = ResourceId::parse(id).unwrap();
+        let scope = Operator { uid: 0 }.scope();
+        let found = delivery.store().read(Kind::DocumentReference, &id, &scope).await.unwrap().unwrap();
+        let document = found.document.as_ref().unwrap();
+        let subject = Subject { reader: client.number, document: document.number, patient: document.patient };
+        let token = delivery.link_keys().mint(&Claims {
+            file: found.files[0].file,
+            purpose: Purpose::Download,
+            expires: self.clock.now().plus(Duration::from_secs(600)),
+            epoch: delivery.store().epochs().current(&subject),
+            reader: client.number,
+            nonce: 7,
+        });
+        Base::new(&self.base()).link(&token)
     }
 
     /// The link that a reader is shown.

@@ -7,6 +7,7 @@ use daylily::domain::audit::cell::Cells;
 use daylily::domain::audit::verify::Report;
 use daylily::domain::audit::{CellKey, Group, Leaf};
 use daylily::store::sqlite::LogReader;
+use diesel::prelude::*;
 use serde_json::Value;
 
 use super::TestDaylily;
@@ -92,4 +93,38 @@ impl TestDaylily {
         let report = check_folder(self.settings(), &self.nature()).await;
         assert!(report.valid, "{:?}", report.findings);
     }
+}
+
+#[derive(diesel::QueryableByName)]
+struct Count {
+    #[diesel(sql_type = diesel::sql_types::BigInt)]
+    n: i64,
+}
+
+impl TestDaylily {
+    /// A number `n` from a copy of the database, taken as it lies on disk now with its write-ahead log.
+    pub fn copied_rows(&self, query: &str) -> i64 {
+        let copy = self.beside("copy");
+        let _ = std::fs::remove_dir_all(&copy);
+        std::fs::create_dir(&copy).unwrap();
+        for name in ["daylily.db", "daylily.db-wal"] {
+            let from = self.data().join(name);
+            if from.exists() {
+                std::fs::copy(from, copy.join(name)).unwrap();
+            }
+        }
+        counted(&copy.join("daylily.db"), query)
+    }
+}
+
+/// A number `n` from a database that no server holds.
+pub fn counted(database: &std::path::Path, query: &str) -> i64 {
+    let mut database = SqliteConnection::establish(database.to_str().unwrap()).unwrap();
+    diesel::sql_query(query).get_result::<Count>(&mut database).unwrap().n
+}
+
+/// Runs a statement on a database that no server holds.
+pub fn altered(database: &std::path::Path, statement: &str) -> usize {
+    let mut database = SqliteConnection::establish(database.to_str().unwrap()).unwrap();
+    diesel::sql_query(statement).execute(&mut database).unwrap()
 }
