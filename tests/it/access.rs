@@ -24,8 +24,8 @@ async fn a_client_sees_what_its_reach_covers() {
     let ward = daylily.client("ward", FULL, &["custodian=Organization/7"]).await;
     let all = daylily.client("all", FULL, &["all"]).await;
     let pdf = inline("application/pdf", &pdf(1, 100));
-    let plain = daylily.ready(&source, &document("p1", &[pdf.clone()])).await;
-    let sent = daylily.ready(&source, &to_recipient(document("p1", &[pdf.clone()]), "named")).await;
+    let plain = daylily.ready(&source, &document("p1", std::slice::from_ref(&pdf))).await;
+    let sent = daylily.ready(&source, &to_recipient(document("p1", std::slice::from_ref(&pdf)), "named")).await;
     let mut kept = document("p1", &[pdf]);
     kept["custodian"] = json!({ "reference": "Organization/7" });
     let kept = daylily.ready(&source, &kept).await;
@@ -40,7 +40,8 @@ async fn a_client_sees_what_its_reach_covers() {
         let bundle = actor.get("DocumentReference?patient=p1&_count=50").await.ok(200);
         let mut found = matches(&bundle);
         let mut wanted: Vec<String> = visible.iter().map(|id| (*id).clone()).collect();
-        (found.sort(), wanted.sort());
+        found.sort();
+        wanted.sort();
         assert_eq!(found, wanted, "{:?}", actor.id);
         assert_eq!(bundle["total"], visible.len());
         for id in [&plain, &sent, &kept] {
@@ -185,32 +186,32 @@ const ROUTES: &[Route] = &[
     route("/auth/jwks", "GET", "/auth/jwks", [200; 3]),
     route("/auth/token", "POST", "/auth/token", [415; 3]),
     route("/fhir/{types}", "GET", "/fhir/CodeSystem?url=urn:daylily:fhir/CodeSystem/error", [200; 3]),
-    route("/fhir/{types}/{{id}}", "GET", "/fhir/CodeSystem/error", [200; 3]),
+    route("/fhir/{types}/{ID}", "GET", "/fhir/CodeSystem/error", [200; 3]),
     route("/errors/{code}", "GET", "/errors/link-expired", [200; 3]),
     route("/d/{token}", "GET", "{link}", [200; 3]),
     route("/fhir/Binary", "POST", "/fhir/Binary", [401, 403, 201]),
-    route("/fhir/Binary/{id}", "GET", "/fhir/Binary/{file}", [401, 403, 200]),
+    route("/fhir/Binary/{ID}", "GET", "/fhir/Binary/{file}", [401, 403, 200]),
     route("/fhir/Binary/{id}/_history/{version}", "GET", "/fhir/Binary/{file}/_history/1", [401, 403, 200]),
     route("{searchable}/_search", "POST", "/fhir/DocumentReference/_search", [401, 403, 200]),
     route("{searchable}", "GET", "/fhir/DocumentReference?patient=p1", [401, 403, 200]),
     route("{searchable}", "GET", "/fhir/Patient?_id=x", [401, 403, 405]),
     route("{searchable}", "POST", "/fhir/DocumentReference", [401, 403, 201]),
     route("{searchable}", "POST", "/fhir/Patient", [401, 403, 201]),
-    route("/fhir/{type:DocumentReference}/{id}", "GET", "/fhir/DocumentReference/{doc}", [401, 403, 200]),
+    route("/fhir/{{type:DocumentReference}}/{ID}", "GET", "/fhir/DocumentReference/{doc}", [401, 403, 200]),
     route(
-        "/fhir/DocumentReference/{id}/{operation:\\\\$[a-z-]+}",
+        "/fhir/DocumentReference/{id}/{operation:\\\\$lifecycle}",
         "GET",
         "/fhir/DocumentReference/{doc}/$lifecycle",
         [401, 403, 200],
     ),
     route(
-        "/fhir/DocumentReference/{id}/{operation:\\\\$[a-z-]+}",
+        "/fhir/DocumentReference/{id}/{operation:\\\\$issue-link|\\\\$revoke}",
         "POST",
         "/fhir/DocumentReference/{doc}/$issue-link",
         [401, 403, 200],
     ),
-    route("{context}/{{id}}", "PUT", "/fhir/Patient/pat-1", [401, 403, 201]),
-    route("{context}/{{id}}", "GET", "/fhir/Patient/pat-1", [401, 403, 200]),
+    route("{context}/{ID}", "PUT", "/fhir/Patient/pat-1", [401, 403, 201]),
+    route("{context}/{ID}", "GET", "/fhir/Patient/pat-1", [401, 403, 200]),
     route("/livez", "GET", "/livez", [200; 3]),
     route("/readyz", "GET", "/readyz", [200; 3]),
     route("/metrics", "GET", "/metrics", [200; 3]),
