@@ -82,7 +82,7 @@ fn unreadable((path, error): (PathBuf, std::io::Error)) -> Failure {
 async fn verify(verify: AuditVerify, terminal: &Terminal, nature: &Nature) -> Result<u8, Failure> {
     let settings = input::settings(&verify.place, Vec::new(), false)?;
     let given: Result<Vec<_>, _> = verify.checkpoint.iter().map(|path| log_check::read_note(path)).collect();
-    let given = given.map_err(unreadable)?;
+    let given = given.map_err(|(_, error)| input::unreadable("--checkpoint", &error))?;
     let quiet = |_: u64, _: u64| {};
     let (checked, own) = check(&settings, nature, given, &quiet).await?;
     let report = checked.report;
