@@ -141,6 +141,8 @@ async fn send(shared: &Data<Shared>, request: &HttpRequest, file: OpenFile) -> R
         response.insert_header((header::CONTENT_RANGE, format!("bytes {}-{last}/{size}", part.start)));
     }
     if head {
+        // Nothing is sent, and yet it is recorded before the answer: who asked learns that the file is there, and its digest.
+        file.content.begin(0..0).await?;
         return Ok(response.body(Length(size)));
     }
     let permit = place(&shared.downloads)?;
