@@ -24,8 +24,8 @@ async fn a_client_sees_what_its_reach_covers() {
     let ward = daylily.client("ward", FULL, &["custodian=Organization/7"]).await;
     let all = daylily.client("all", FULL, &["all"]).await;
     let pdf = inline("application/pdf", &pdf(1, 100));
-    let plain = daylily.ready(&source, &document("p1", &[pdf.clone()])).await;
-    let sent = daylily.ready(&source, &to_recipient(document("p1", &[pdf.clone()]), "named")).await;
+    let plain = daylily.ready(&source, &document("p1", std::slice::from_ref(&pdf))).await;
+    let sent = daylily.ready(&source, &to_recipient(document("p1", std::slice::from_ref(&pdf)), "named")).await;
     let mut kept = document("p1", &[pdf]);
     kept["custodian"] = json!({ "reference": "Organization/7" });
     let kept = daylily.ready(&source, &kept).await;
