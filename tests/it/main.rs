@@ -4,7 +4,11 @@
 #[cfg(test)]
 mod access;
 #[cfg(test)]
+mod audit;
+#[cfg(test)]
 mod blob_contract;
+#[cfg(test)]
+mod examples_over_http;
 #[cfg(test)]
 mod fhir_examples;
 #[cfg(test)]
@@ -16,6 +20,8 @@ mod links;
 #[cfg(test)]
 mod restarts;
 #[cfg(test)]
+mod secrets;
+#[cfg(test)]
 mod store_build;
 #[cfg(test)]
 mod store_contract;
@@ -23,3 +29,5 @@ mod store_contract;
 mod store_sqlite;
 #[cfg(test)]
 mod support;
+#[cfg(test)]
+mod surface;

@@ -50,7 +50,7 @@ async fn open(settings: &Settings, nature: &Nature) -> Opened {
 }
 
 /// `audit verify` of a folder.
-pub async fn check_folder(settings: &Settings, nature: &Nature) -> Report {
+async fn check_folder(settings: &Settings, nature: &Nature) -> Report {
     let outside = log_check::in_folder(&settings.audit.checkpoints).unwrap();
     let log = open(settings, nature).await;
     let key = log.keys.checkpoint().unwrap().verifying_key().clone();

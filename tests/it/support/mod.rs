@@ -21,7 +21,7 @@ use tempfile::TempDir;
 pub use actor::{Actor, Answer};
 pub use clock::TestClock;
 pub use documents::*;
-pub use log::{altered, counted};
+pub use log::{LogEntry, altered, counted};
 
 /// How long a condition may take to come true before a test fails.
 pub const PATIENCE: Duration = Duration::from_secs(30);
