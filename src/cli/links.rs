@@ -116,7 +116,7 @@ fn say_done(done: &RevocationView, words: &str, (took, asked): (&str, &LinksRevo
     terminal.say(&format!("withdrawn: {}{words}, effective now ({took})", counted(done.links, "link")));
     terminal.say(&format!("  cut off   {}", counted(done.cut, "running download")));
     terminal.say(&format!("  touched   {}", holders(done)));
-    terminal.say(&format!("  recorded  as {}; the record has more: daylily audit export", done.revocation));
+    terminal.say("  recorded  with the reason; the record has more: daylily audit export");
     if let Some(client) = &asked.aim.client {
         terminal.say(&format!("  still on  the client itself; to stop it: daylily client disable {client}"));
     }

@@ -74,7 +74,7 @@ async fn explain(explain: PolicyExplain, terminal: &Terminal, nature: &Nature) -
     let explanation = policy.explain(&facts);
     let decision = policy.decide(&facts);
     if terminal.json {
-        let decided = decision_json(&decision);
+        let decided = decision_json(decision);
         let rules: Vec<Value> = explanation.rules.iter().map(rule_json).collect();
         terminal.say_json(&json!({ "rule": explanation.rule, "rules": rules, "decision": decided }));
         return Ok(0);
