@@ -4,6 +4,8 @@
 #[cfg(test)]
 mod blob_contract;
 #[cfg(test)]
+mod cutting;
+#[cfg(test)]
 mod fhir_examples;
 #[cfg(test)]
 mod journeys;
