@@ -79,14 +79,14 @@ impl Delivery {
     pub async fn change_client(&self, operator: Operator, client: Client, action: Action) -> Result<(), Refusal> {
         let entry = by(operator, action).with("registered", client.id.as_str());
         let (number, disabled) = (client.number, client.disabled);
-        if disabled {
-            let sealed =
-                self.recorder.seal(&by(operator, Action::LinkRevoke).with("registered", client.id.as_str()))?;
-            let revoked = self.store.revoke(Scope::Client(number), self.clock.now(), "client disabled", sealed).await;
-            revoked.map_err(store_failure)?;
-        }
+        let revocation = by(operator, Action::LinkRevoke).with("registered", client.id.as_str());
         let sealed = self.recorder.seal(&entry)?;
-        match self.store.update_client(client, sealed).await {
+        let changed = self.store.update_client(client, sealed).await;
+        // After the change, so that no link made meanwhile outlives it; and whatever became of the change.
+        if disabled && !matches!(changed, Err(StoreError::Changed)) {
+            self.cut(Scope::Client(number), "client disabled", &revocation).await?;
+        }
+        match changed {
             Ok(()) => Ok(()),
             Err(StoreError::Changed) => Err(Refusal::of(Code::ResourceNotFound)),
             Err(error) => Err(store_failure(error)),

@@ -84,6 +84,8 @@ impl Delivery {
         let written = match self.store.put_context(new, scope, sealed).await {
             Ok(written) => written,
             Err(StoreError::Changed) => return Err(self.version_conflict(kind, &id, scope).await),
+            // The same request is under way: what it made is the answer a moment later.
+            Err(StoreError::AlreadyExists) if !replace => return Err(Refusal::of(Code::ServerBusy).retry_after(1)),
             Err(StoreError::AlreadyExists) => return Err(super::offers::not_found()),
             Err(error) => return Err(store_failure(error)),
         };

@@ -2,12 +2,13 @@
 //! durable together. What fails before that commit leaves nothing behind.
 
 use super::failure::{blob_failure, size_words, store_failure};
-use super::offers::{about_subject, closed, not_found};
+use super::offers::{about_subject, closed, gone, not_found};
 use super::{Caller, Delivery, ReadResource};
 use crate::blob::Placement;
 use crate::domain::audit::{Action, Outcome};
 use crate::domain::content;
 use crate::domain::id::{FileId, ResourceId};
+use crate::domain::lifecycle::State;
 use crate::domain::policy::Decision;
 use crate::domain::principal::{AccessScope, Interaction};
 use crate::domain::refusal::{Code, Issue, Refusal, Severity};
@@ -219,7 +220,7 @@ impl Delivery {
             None if facts.owner == caller.principal.number => Ok(facts),
             None => Err(missing()),
             Some(document) if document.subject.as_ref() != subject => Err(missing()),
-            Some(document) => match closed(document) {
+            Some(document) => match closed(document, self.clock.now()) {
                 Some(refusal) => Err(refusal),
                 None => Ok(facts),
             },
@@ -325,6 +326,15 @@ impl Delivery {
         let found =
             self.store.read_version(earlier.kind, &earlier.id, earlier.version, scope).await.map_err(store_failure)?;
         let stored = found.ok_or_else(not_found)?;
+        let purged = stored.document.as_ref().filter(|document| document.state == State::Purged);
+        // Of an unclaimed Binary that is gone nothing is said, as when it is read.
+        if stored.body.text.is_empty() || purged.is_some() {
+            let refusal = purged.map_or_else(not_found, gone);
+            let entry = caller.entry(Action::DocumentRead, Outcome::Denied).with("repeated", true);
+            let entry = entry.resource(earlier.kind.as_str(), &earlier.id, 0).code(refusal.code());
+            self.recorder.record(&entry).await?;
+            return Err(refusal);
+        }
         let action = match earlier.kind {
             Kind::DocumentReference => Action::DocumentRead,
             Kind::Binary => Action::BinaryRead,

@@ -1,11 +1,12 @@
 //! Bytes to whoever may have them: by link, or by handle with a token. The audit entry is durable before the first byte can
-//! leave; each piece is checked against revocation and time before it is handed on; how it ended is a second entry.
+//! leave; each piece is checked against revocation, state and time before it is handed on; how it ended is a second entry.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,6 +14,7 @@ use moka::sync::Cache;
 
 use super::failure::{blob_failure, store_failure};
 use super::offers::{about, closed, not_found};
+use super::still_open::StillOpen;
 use super::{Caller, Delivery};
 use crate::blob::{ContentRef, OpenContent, Placement, READ_MOST};
 use crate::domain::audit::{Action, Entry, Outcome};
@@ -54,6 +56,8 @@ pub struct Opened {
     pub facts: Arc<FileFacts>,
     /// Its bytes.
     content: Arc<dyn OpenContent>,
+    /// Whether that still holds.
+    still: StillOpen,
     /// Who gets it and how.
     access: Access,
 }
@@ -64,7 +68,9 @@ struct Access {
     action: Action,
     reader: ClientNumber,
     client: Option<ClientId>,
-    link: Option<(LinkId, u32)>,
+    link: Option<LinkId>,
+    /// The newest revocation that concerned the reader and the file when the right was given.
+    epoch: u32,
     request: RequestId,
     address: IpAddr,
     head: bool,
@@ -127,6 +133,7 @@ impl Delivery {
             Err(LinkError::Expired(link)) => (link, true),
             Err(LinkError::Invalid) => return Err(Refusal::of(Code::LinkInvalid)),
         };
+        let still = StillOpen::new(&self.store, link.claims().file);
         let facts = self.store.file(link.claims().file).await.map_err(store_failure)?;
         // A link to a file that never had a document is none of ours.
         let Some(facts) = facts.filter(|facts| facts.document.is_some()) else {
@@ -138,7 +145,7 @@ impl Delivery {
             self.recorder.record(&entry).await?;
             return Err(refusal);
         }
-        self.open_content(facts, access).await
+        self.open_content(facts, access, still).await
     }
 
     fn link_access(&self, link: &VerifiedLink, download: &Download) -> Access {
@@ -147,7 +154,8 @@ impl Delivery {
             action: Action::LinkRedeem,
             reader,
             client: self.store.client_by_number(reader).map(|client| client.id.clone()),
-            link: Some((link.id().clone(), link.claims().epoch)),
+            link: Some(link.id().clone()),
+            epoch: link.claims().epoch,
             request: download.request.clone(),
             address: download.address,
             head: download.head,
@@ -163,7 +171,12 @@ impl Delivery {
         if let Some(at) = self.store.epochs().revoked_at(&subject, link.claims().epoch, link.id()) {
             return Some(Issue::new(Code::LinkRevoked).fill("when", at).into());
         }
-        facts.document.as_ref().and_then(closed)
+        let now = self.clock.now();
+        // A link that was made while its client was being switched off.
+        if self.store.client_by_number(subject.reader).is_some_and(|client| client.disabled) {
+            return Some(Issue::new(Code::LinkRevoked).fill("when", now).into());
+        }
+        facts.document.as_ref().and_then(|document| closed(document, now))
     }
 
     /// Opens a file for a client with a token: the handle, or the Binary.
@@ -172,6 +185,7 @@ impl Delivery {
     /// `scope-insufficient`; `resource-not-found`; `content-…` for a document that the caller's reach covers.
     pub async fn open_handle(&self, caller: &Caller, file: FileId, head: bool) -> Result<Opened, Refusal> {
         let scope = caller.principal.may_open_content()?;
+        let still = StillOpen::new(&self.store, file);
         let covered = self.store.covers(file, &scope).await.map_err(store_failure)?;
         let facts = if covered { self.store.file(file).await.map_err(store_failure)? } else { None };
         let Some(facts) = facts else {
@@ -179,28 +193,32 @@ impl Delivery {
                 .await?;
             return Err(not_found());
         };
+        let reader = caller.principal.number;
+        let epoch = subject_of(&facts, reader).map_or(0, |subject| self.store.epochs().current(&subject));
         let access = Access {
             action: Action::BinaryRead,
-            reader: caller.principal.number,
+            reader,
             client: Some(caller.principal.client.clone()),
             link: None,
+            epoch,
             request: caller.request.clone(),
             address: caller.address,
             head,
         };
-        if let Some(refusal) = facts.document.as_ref().and_then(closed) {
+        let now = self.clock.now();
+        if let Some(refusal) = facts.document.as_ref().and_then(|document| closed(document, now)) {
             let entry = entry_of(&access, &facts, Outcome::Denied).code(refusal.code());
             self.recorder.record(&entry).await?;
             return Err(refusal);
         }
-        self.open_content(facts, access).await
+        self.open_content(facts, access, still).await
     }
 
-    async fn open_content(&self, facts: Arc<FileFacts>, access: Access) -> Result<Opened, Refusal> {
+    async fn open_content(&self, facts: Arc<FileFacts>, access: Access, still: StillOpen) -> Result<Opened, Refusal> {
         let content = self.content_of(&facts).await?;
         // Opens the first chunk now: the commonest damage becomes a clean answer instead of a broken transfer.
         content.read(0, 1).map_err(blob_failure)?;
-        Ok(Opened { facts, content, access })
+        Ok(Opened { facts, content, still, access })
     }
 
     /// The open content of a file.
@@ -223,7 +241,7 @@ impl Delivery {
     /// # Errors
     /// `audit-unavailable`: then no byte may leave.
     pub async fn begin(self: &Arc<Self>, opened: Opened, range: Range<u64>) -> Result<Transfer, Refusal> {
-        let Opened { facts, content, access } = opened;
+        let Opened { facts, content, still, access } = opened;
         let outcome = if access.head { Outcome::Ok } else { Outcome::Attempted };
         let seq = self.recorder.record(&entry_of(&access, &facts, outcome)).await?;
         let subject = subject_of(&facts, access.reader);
@@ -236,6 +254,7 @@ impl Delivery {
             delivery: Arc::clone(self),
             facts,
             content,
+            still,
             access,
             number,
             seq,
@@ -301,6 +320,7 @@ pub struct Transfer {
     delivery: Arc<Delivery>,
     facts: Arc<FileFacts>,
     content: Arc<dyn OpenContent>,
+    still: StillOpen,
     access: Access,
     number: u64,
     seq: u64,
@@ -328,18 +348,32 @@ impl Transfer {
         self.range.end - self.range.start
     }
 
-    /// The next piece; `None` at the end.
+    /// The next piece; `None` at the end. Waits only where the document's state changed since the last one.
     ///
     /// # Errors
-    /// The code for which it was cut: revoked, out of time, damaged. There is no answer left to give; the connection breaks.
-    pub fn next_piece(&mut self) -> Result<Option<Bytes>, Code> {
+    /// The code for which it was cut: revoked, held back, destroyed, out of time, damaged. There is no answer left to give; the
+    /// connection breaks.
+    pub fn poll_piece(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Code>> {
         if self.at >= self.range.end {
-            return Ok(None);
+            return Poll::Ready(Ok(None));
         }
-        if let Some(code) = self.cut_because() {
+        let still = std::task::ready!(self.still.poll(context));
+        if let Some(code) = self.cut_because().or(still.err()) {
             self.cut = Some(code);
-            return Err(code);
+            return Poll::Ready(Err(code));
         }
+        Poll::Ready(self.read_piece().map(Some))
+    }
+
+    /// As [`Transfer::poll_piece`], for who can wait.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn next_piece(&mut self) -> Result<Option<Bytes>, Code> {
+        std::future::poll_fn(|context| self.poll_piece(context)).await
+    }
+
+    fn read_piece(&mut self) -> Result<Bytes, Code> {
         if self.batch.is_empty() {
             let left = usize::try_from(self.range.end - self.at).unwrap_or(usize::MAX);
             self.batch = self.content.read(self.at, left.min(READ_MOST)).map_err(|error| {
@@ -350,16 +384,20 @@ impl Transfer {
         }
         let piece = self.batch.split_to(self.batch.len().min(PIECE));
         self.at += u64::try_from(piece.len()).unwrap_or(u64::MAX);
-        Ok(Some(piece))
+        Ok(piece)
     }
 
     fn cut_because(&self) -> Option<Code> {
         if self.ends.is_some_and(|ends| self.delivery.clock.monotonic() > ends) {
             return Some(Code::RequestTimeout);
         }
-        let (link, epoch) = self.access.link.as_ref()?;
         let subject = subject_of(&self.facts, self.access.reader)?;
-        self.delivery.store.epochs().revoked_at(&subject, *epoch, link).map(|_| Code::LinkRevoked)
+        let (epochs, epoch) = (self.delivery.store.epochs(), self.access.epoch);
+        let revoked = match &self.access.link {
+            Some(link) => epochs.revoked_at(&subject, epoch, link),
+            None => epochs.revoked_since(&subject, epoch),
+        };
+        revoked.map(|_| Code::LinkRevoked)
     }
 }
 
@@ -394,7 +432,7 @@ fn entry_of(access: &Access, facts: &FileFacts, outcome: Outcome) -> Entry {
     if let Some(client) = &access.client {
         entry = entry.client(client);
     }
-    if let Some((link, _)) = &access.link {
+    if let Some(link) = &access.link {
         entry = entry.link(link);
     }
     if access.head {
@@ -419,7 +457,7 @@ impl Opened {
 
     /// The link's id, where a link opened it.
     pub fn link_id(&self) -> Option<&LinkId> {
-        self.access.link.as_ref().map(|(id, _)| id)
+        self.access.link.as_ref()
     }
 
     /// The whole content, for the FHIR form of small files.

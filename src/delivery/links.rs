@@ -63,7 +63,7 @@ impl Delivery {
     ) -> Result<IssuedLink, Refusal> {
         let (stored, document) = self.document_for(caller, Interaction::Read, Action::LinkIssue, id).await?;
         let version = u64::from(stored.version);
-        if let Some(refusal) = closed(&document) {
+        if let Some(refusal) = closed(&document, self.clock.now()) {
             let entry = caller.entry(Action::LinkIssue, Outcome::Denied).document(id, version).code(refusal.code());
             self.recorder.record(&about(entry, &document)).await?;
             return Err(refusal);
@@ -119,9 +119,11 @@ impl Delivery {
         let now = self.clock.now();
         if let Some(link) = &wanted.link {
             let given = self.links_alive(&document, now).await?;
-            let mine =
-                |known: &super::alive::GivenLink| known.id == *link && known.client == caller.principal.client.as_str();
-            if !owner && !given.iter().any(mine) {
+            // Of this document, and its issuer's or owner's: whoever knows an id alone cuts nothing of others.
+            let mine = |known: &super::alive::GivenLink| {
+                known.id == *link && (owner || known.client == caller.principal.client.as_str())
+            };
+            if !given.iter().any(mine) {
                 return Err(not_found());
             }
         } else if !owner {

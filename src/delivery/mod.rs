@@ -19,6 +19,7 @@ mod retention;
 mod scanning;
 mod search;
 mod spool;
+mod still_open;
 
 pub use binaries::{BinaryForm, NewUpload, Upload};
 pub use caller::Caller;

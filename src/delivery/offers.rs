@@ -117,7 +117,7 @@ impl Offers<'_> {
         let entries = stored.files.iter().map(|brief| usize::from(brief.content) + 1).max().unwrap_or(0);
         let mut addresses = vec![Address::Absent(Absent::TempUnknown); entries];
         for brief in &stored.files {
-            let address = match Absent::of(document.state) {
+            let address = match Absent::of(document.state_at(self.now)) {
                 Some(absent) => Address::Absent(absent),
                 None if self.reader.attachment_url == AttachmentUrl::Handle => {
                     Address::Url(self.base.handle(brief.file))
@@ -166,9 +166,11 @@ pub(super) fn not_found() -> Refusal {
 }
 
 /// Why a document's files cannot be opened in its state, as a refusal. Only for those who may know of the document.
-pub(super) fn closed(document: &DocumentFacts) -> Option<Refusal> {
-    document.state.closed_because().map(|code| {
-        let refusal = Refusal::new(Issue::new(code).fill("when", document.since));
+pub(super) fn closed(document: &DocumentFacts, now: Timestamp) -> Option<Refusal> {
+    let state = document.state_at(now);
+    let when = if state == document.state { document.since } else { document.due.unwrap_or(now) };
+    state.closed_because().map(|code| {
+        let refusal = Refusal::new(Issue::new(code).fill("when", when));
         if code == Code::ContentNotReady { refusal.retry_after(1) } else { refusal }
     })
 }

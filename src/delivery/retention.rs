@@ -164,7 +164,9 @@ impl Delivery {
     pub(super) async fn received(&self, facts: &FileFacts, receipt: Receipt, entry: &Entry) -> Result<(), Refusal> {
         let sealed = self.recorder.seal(entry)?;
         let receipts = self.store.add_receipt(receipt, sealed).await.map_err(store_failure)?;
-        let Some(document) = &facts.document else {
+        // As it stands now: the transfer may have begun long ago.
+        let facts = self.store.file(facts.file).await.map_err(store_failure)?;
+        let Some(document) = facts.as_ref().and_then(|facts| facts.document.as_ref()) else {
             return Ok(());
         };
         let decision = &document.decision;
@@ -186,7 +188,9 @@ impl Delivery {
                 .states(Some(transition.from().as_str()), transition.to().as_str());
             let sealed = self.recorder.seal(&entry)?;
             return match self.store.transition(document.number, vec![transition], vec![sealed]).await {
-                Ok(_) | Err(StoreError::Changed) => Ok(()),
+                Ok(_) => Ok(()),
+                // Somebody else's delivery came first: the window still begins anew.
+                Err(StoreError::Changed) => self.store.set_due(document.number, due).await.map_err(store_failure),
                 Err(error) => Err(store_failure(error)),
             };
         }

@@ -71,10 +71,12 @@ impl Delivery {
     }
 
     fn spool(&self, spooled: Spooled) {
-        if let Err(error) = self.spool.append(&spooled.to_line()) {
+        let line = spooled.to_line();
+        // Before the line is written: a merge that ends meanwhile must not empty the file of it.
+        self.waiting.0.lock().unwrap_or_else(PoisonError::into_inner).push(spooled);
+        if let Err(error) = self.spool.append(&line) {
             tracing::error!(cause = %error, "the spool cannot be written: the revocation holds until this process ends");
         }
-        self.waiting.0.lock().unwrap_or_else(PoisonError::into_inner).push(spooled);
     }
 
     /// Takes up what an earlier process left in the spool. Before anything is served.

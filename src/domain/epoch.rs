@@ -84,8 +84,12 @@ impl Epochs {
     /// When a link that carries `epoch` was revoked; `None` while it is not.
     pub fn revoked_at(&self, subject: &Subject, epoch: u32, link: &LinkId) -> Option<Timestamp> {
         let single = self.newest.get(&Scope::Link(link.clone())).map(|(_, at)| *at);
-        let wide = self.concerning(subject).filter(|(number, _)| *number > epoch).map(|(_, at)| at).min();
-        single.into_iter().chain(wide).min()
+        single.into_iter().chain(self.revoked_since(subject, epoch)).min()
+    }
+
+    /// When what was given to the subject at `epoch` was revoked, single links aside.
+    pub fn revoked_since(&self, subject: &Subject, epoch: u32) -> Option<Timestamp> {
+        self.concerning(subject).filter(|(number, _)| *number > epoch).map(|(_, at)| at).min()
     }
 
     fn concerning(&self, subject: &Subject) -> impl Iterator<Item = (u32, Timestamp)> + '_ {

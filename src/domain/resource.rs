@@ -240,6 +240,14 @@ pub struct DocumentFacts {
     pub due: Option<Timestamp>,
 }
 
+impl DocumentFacts {
+    /// The state that decides about access at `now`: what can be opened ends by the clock, whether or not the step to `expired`
+    /// has been written yet (contract, Lifecycle).
+    pub fn state_at(&self, now: Timestamp) -> State {
+        if self.state.is_open() && self.due.is_some_and(|due| due <= now) { State::Expired } else { self.state }
+    }
+}
+
 /// A resource as read.
 #[derive(Debug, Clone)]
 pub struct Stored {

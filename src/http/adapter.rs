@@ -3,6 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -228,7 +229,7 @@ impl OpenBytes for Held {
 }
 
 impl Pieces for Transfer {
-    fn next_piece(&mut self) -> Result<Option<Bytes>, Code> {
-        Self::next_piece(self)
+    fn poll_piece(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Code>> {
+        Self::poll_piece(self, context)
     }
 }

@@ -217,8 +217,8 @@ impl MessageBody for Sending {
         BodySize::Sized(self.length)
     }
 
-    fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Bytes, Cut>>> {
-        match self.pieces.next_piece() {
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, Cut>>> {
+        match std::task::ready!(self.pieces.poll_piece(context)) {
             Ok(None) => Poll::Ready(None),
             Ok(Some(piece)) => {
                 let length = u64::try_from(piece.len()).unwrap_or(u64::MAX);

@@ -7,6 +7,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::ops::Range;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -110,7 +111,7 @@ pub trait Pieces: fmt::Debug {
     ///
     /// # Errors
     /// Why the transfer is cut. There is no answer left to give: the connection breaks.
-    fn next_piece(&mut self) -> Result<Option<Bytes>, Code>;
+    fn poll_piece(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Code>>;
 }
 
 /// The use cases, with results as FHIR JSON. Errors are those of `docs/errors.md`.

@@ -60,8 +60,10 @@ impl Workers {
         loops.push(tokio::spawn(runner::every("retention", RETAIN_EVERY, stopped.clone(), move || {
             let delivery = Arc::clone(&retain);
             async move {
-                delivery.merge_spool().await.map_err(words)?;
-                retain_all(&delivery).await
+                // What cannot be merged now must not keep what is due from its end.
+                let merged = delivery.merge_spool().await.map_err(words);
+                retain_all(&delivery).await?;
+                merged
             }
         })));
         let signer = Arc::clone(&checkpointer);

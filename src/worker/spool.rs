@@ -25,7 +25,8 @@ impl FileSpool {
 impl Spool for FileSpool {
     fn append(&self, line: &str) -> std::io::Result<()> {
         let mut file = std::fs::OpenOptions::new().append(true).create(true).mode(0o600).open(&self.path)?;
-        file.write_all(format!("{line}\n").as_bytes())?;
+        // Begins a line of its own: an earlier one that a crash cut off must not swallow this one.
+        file.write_all(format!("\n{line}\n").as_bytes())?;
         file.sync_all()?;
         // The name must outlive a power cut too.
         match self.path.parent() {
@@ -43,7 +44,7 @@ impl Spool for FileSpool {
         if length > MOST_BYTES {
             return Err(std::io::Error::from(std::io::ErrorKind::FileTooLarge));
         }
-        Ok(std::fs::read_to_string(&self.path)?.lines().map(str::to_owned).collect())
+        Ok(std::fs::read_to_string(&self.path)?.lines().filter(|line| !line.is_empty()).map(str::to_owned).collect())
     }
 
     fn clear(&self) -> std::io::Result<()> {

@@ -48,8 +48,8 @@ impl OpenBytes for Held {
 }
 
 impl Pieces for Held {
-    fn next_piece(&mut self) -> Result<Option<Bytes>, Code> {
-        Ok(self.0.take())
+    fn poll_piece(&mut self, _: &mut std::task::Context<'_>) -> std::task::Poll<Result<Option<Bytes>, Code>> {
+        std::task::Poll::Ready(Ok(self.0.take()))
     }
 }
 

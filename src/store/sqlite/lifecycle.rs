@@ -85,8 +85,10 @@ pub(super) fn touched(tx: &mut Tx<'_>, rid: i64) -> Result<(), StoreError> {
 /// Sets when a document is due.
 pub(super) fn set_due(tx: &mut Tx<'_>, document: DocumentNumber, due: Option<Timestamp>) -> Result<(), StoreError> {
     let values = [due.map(Timestamp::millis).into(), document.0.into()];
-    // A tombstone is never due again.
-    sql("UPDATE res SET due = ? WHERE rid = ? AND kind = 1 AND state <> 'purged'", values).run(tx.conn)?;
+    // Windows that start with an access count while there is access: what has ended is due by its end, and a tombstone never.
+    let update = "UPDATE res SET due = ? WHERE rid = ? AND kind = 1 \
+        AND state NOT IN ('expired', 'revoked', 'quarantined', 'purged')";
+    sql(update, values).run(tx.conn)?;
     touched(tx, document.0)
 }
 

@@ -107,6 +107,8 @@ pub(super) fn unclaimed(
     }
     tx.append(entry)?;
     tx.effects.destroyed = true;
+    // Downloads that run look again.
+    tx.effects.changes += 1;
     Ok(elsewhere)
 }
 

@@ -28,12 +28,15 @@ pub(super) fn document(scope: &AccessScope, of: Of) -> Sql {
     if scope.reach().all {
         return sql("1", []);
     }
+    if let Of::Referring = of {
+        return referring(scope);
+    }
     let client = || scope.client().0.into();
     let mut condition = match of {
         Of::Doc => sql("(EXISTS (SELECT 1 FROM access WHERE party = ? AND rid = d.rid)", [client()]),
         Of::Res => sql("(EXISTS (SELECT 1 FROM access WHERE party = ? AND rid = r.rid)", [client()]),
         Of::OwnerDocument => sql("(EXISTS (SELECT 1 FROM access WHERE party = ? AND rid = o.rid)", [client()]),
-        Of::Referring => sql("(EXISTS (SELECT 1 FROM access WHERE party = ? AND rid = x.rid)", [client()]),
+        Of::Referring => Sql::default(),
     };
     if !scope.reach().custodians.is_empty() {
         condition.push(
@@ -116,4 +119,22 @@ pub(super) fn targets(
         }
     };
     targets.iter().map(visible).collect()
+}
+
+/// Whether the document `x` shows what it refers to. What its reader delivered itself does not: with a reference to a guessed id
+/// anybody could otherwise open, and replace, what others have sent.
+fn referring(scope: &AccessScope) -> Sql {
+    let client = || scope.client().0.into();
+    let mut condition = sql("(EXISTS (SELECT 1 FROM access WHERE party = ? AND rid = x.rid AND role = 2)", [client()]);
+    if !scope.reach().custodians.is_empty() {
+        let custodians = list(scope.reach().custodians.iter().map(String::as_str));
+        condition.push(
+            " OR x.custodian IN (SELECT number FROM target WHERE text IN (SELECT value FROM json_each(?)))",
+            [custodians],
+        );
+        condition
+            .push(" AND NOT EXISTS (SELECT 1 FROM access WHERE party = ? AND rid = x.rid AND role & 1)", [client()]);
+    }
+    condition.push(")", []);
+    condition
 }

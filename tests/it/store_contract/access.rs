@@ -94,6 +94,13 @@ pub async fn context_is_seen_by_its_sender_and_with_a_visible_document(store: &d
     assert_eq!(seen(&lab_scope).await, [true, true, true, true, false, false, false]);
     assert_eq!(seen(&all_scope).await, [true, true, true, true, false, false, false]);
     assert_eq!(seen(&reader_scope).await, [false; 7]);
+    // A guessed reference in one's own document opens nothing, and lets nothing be replaced; naming oneself does not help.
+    let mut guess = document("guess", reader);
+    guess.recipients = vec![client_id("reader")];
+    store.create_document(guess, entry()).await.unwrap();
+    assert_eq!(seen(&reader_scope).await, [false; 7]);
+    let taken = store.put_context(context(Kind::Patient, "1", reader), &reader_scope, entry_of("context.update")).await;
+    assert!(matches!(taken, Err(StoreError::AlreadyExists)));
     let mut new = document("d1", lab);
     new.recipients = vec![client_id("reader")];
     new.index.encounters = vec![target("Encounter/e")];
