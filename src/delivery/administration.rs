@@ -209,11 +209,10 @@ impl Delivery {
 
 /// Whether a revocation of `scope` cuts a running download.
 fn is_covered(scope: &Option<Scope>, running: &Running) -> bool {
-    let Some(link) = &running.link else { return false };
     let subject = &running.subject;
     match scope {
         None => false,
-        Some(Scope::Link(id)) => id == link,
+        Some(Scope::Link(id)) => running.link.as_ref() == Some(id),
         Some(Scope::All) => true,
         Some(Scope::Client(number)) => subject.reader == *number,
         Some(Scope::Document(number)) => subject.document == *number,
@@ -257,6 +256,6 @@ mod tests {
         assert!(!covered(Scope::Link(other), Some(&link)));
         assert!(covered(Scope::Document(DocumentNumber(7)), Some(&link)) && covered(Scope::All, Some(&link)));
         assert!(!covered(Scope::Document(DocumentNumber(8)), Some(&link)));
-        assert!(!covered(Scope::All, None), "a handle is not a link, and goes on");
+        assert!(covered(Scope::All, None), "a download by handle obeys wide revocations too");
     }
 }

@@ -89,7 +89,7 @@ pub(super) struct Transfers {
 pub(super) struct Running {
     /// What it is about.
     pub(super) subject: Subject,
-    /// The link that opened it; `None` for a handle with a token, which a revocation of links does not cut.
+    /// The link that opened it; `None` for a handle with a token, which only a wider revocation cuts.
     pub(super) link: Option<LinkId>,
 }
 
@@ -245,7 +245,7 @@ impl Delivery {
         let outcome = if access.head { Outcome::Ok } else { Outcome::Attempted };
         let seq = self.recorder.record(&entry_of(&access, &facts, outcome)).await?;
         let subject = subject_of(&facts, access.reader);
-        let link = access.link.as_ref().map(|(link, _)| link.clone());
+        let link = access.link.clone();
         let number = self.transfers.enter(subject.map(|subject| Running { subject, link }));
         let max_transfer = facts.document.as_ref().map(|document| document.decision.link.max_transfer);
         let ends = max_transfer.map(|most| self.clock.monotonic() + most);
