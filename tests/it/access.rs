@@ -40,7 +40,8 @@ async fn a_client_sees_what_its_reach_covers() {
         let bundle = actor.get("DocumentReference?patient=p1&_count=50").await.ok(200);
         let mut found = matches(&bundle);
         let mut wanted: Vec<String> = visible.iter().map(|id| (*id).clone()).collect();
-        (found.sort(), wanted.sort());
+        found.sort();
+        wanted.sort();
         assert_eq!(found, wanted, "{:?}", actor.id);
         assert_eq!(bundle["total"], visible.len());
         for id in [&plain, &sent, &kept] {

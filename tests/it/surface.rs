@@ -77,7 +77,8 @@ async fn requests_beyond_the_limits_are_told_which() {
         headers
     };
     let fhir = ("Content-Type", "application/fhir+json".to_owned());
-    let cases: [(Method, String, Vec<(&str, String)>, String, u16, &str); 8] = [
+    type Case = (Method, String, Vec<(&'static str, String)>, String, u16, &'static str);
+    let cases: [Case; 8] = [
         (
             Method::GET,
             format!("/fhir/Patient/{}", "x".repeat(9_000)),
@@ -94,7 +95,14 @@ async fn requests_beyond_the_limits_are_told_which() {
             431,
             "request-too-large",
         ),
-        (Method::POST, "/fhir/Patient".into(), with(&[fhir.clone()]), " ".repeat(70_000), 413, "request-too-large"),
+        (
+            Method::POST,
+            "/fhir/Patient".into(),
+            with(std::slice::from_ref(&fhir)),
+            " ".repeat(70_000),
+            413,
+            "request-too-large",
+        ),
         (
             Method::POST,
             "/fhir/Patient".into(),
