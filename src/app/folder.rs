@@ -263,6 +263,9 @@ pub(super) fn not_usable(path: &Path, error: &io::Error) -> Issue {
     let (what, cure) = match error.kind() {
         io::ErrorKind::NotFound => ("is missing", "give the right `--data-dir`, or make one with `daylily serve`"),
         io::ErrorKind::PermissionDenied => ("cannot be opened by this user", "run this as the user that owns it"),
+        io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists => {
+            ("is not a folder", "give `--data-dir` the path of a folder")
+        }
         io::ErrorKind::StorageFull => ("cannot be written: the disk is full", "make room on its disk"),
         io::ErrorKind::ReadOnlyFilesystem => ("lies on a disk that cannot be written", "mount it for writing"),
         _ => ("cannot be used", "look at the disk that it lies on"),

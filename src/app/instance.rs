@@ -119,6 +119,7 @@ impl Instance {
         if !new_log {
             keys.complete(store.as_ref(), &vault, nature.entropy.as_ref(), now).await?;
         }
+        super::rotation::renew(&mut keys, store.as_ref(), &vault, &nature).await?;
         let line = keys.checkpoint()?.verifying_key().to_string();
         folder.publish_log_key(&settings.audit.checkpoints, &line)?;
         let file_keys: Arc<dyn FileKeys> = Arc::clone(&vault) as Arc<dyn FileKeys>;

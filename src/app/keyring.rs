@@ -72,6 +72,7 @@ impl Purpose {
 struct OpenKey {
     purpose: Purpose,
     number: u32,
+    created: Timestamp,
     retires: Option<Timestamp>,
     secret: SecretSlice<u8>,
 }
@@ -107,7 +108,7 @@ impl KeyRing {
             };
             let opened = vault.open_secret(purpose.kind(), &key_id(purpose, key.number), &key.sealed);
             let secret = opened.map_err(|error| StartFailure::key(&error, purpose.name(), files))?;
-            keys.push(OpenKey { purpose, number: key.number, retires: key.retires, secret });
+            keys.push(OpenKey { purpose, number: key.number, created: key.created, retires: key.retires, secret });
         }
         Ok(Self { keys, origin: origin.to_owned() })
     }
@@ -136,6 +137,11 @@ impl KeyRing {
         Ok(())
     }
 
+    /// Whether the key that signs now is older than `age`.
+    pub fn is_old(&self, purpose: Purpose, now: Timestamp, age: Duration) -> bool {
+        self.of(purpose).filter(|key| key.retires.is_none()).all(|key| now.since(key.created) > age)
+    }
+
     /// Takes a new key for links or tokens; the one before is accepted until `now + overlap`.
     ///
     /// # Errors
@@ -162,7 +168,7 @@ impl KeyRing {
         let sealed = vault.seal_secret(purpose.kind(), &key_id(purpose, number), &secret);
         let sealed = sealed.map_err(|error| StartFailure::key(&error, purpose.name(), 0))?;
         let secret = SecretSlice::from(secret.to_vec());
-        let new = OpenKey { purpose, number, retires: None, secret };
+        let new = OpenKey { purpose, number, created: now, retires: None, secret };
         let replaces = number > 1;
         for old in self.keys.iter_mut().filter(|old| old.purpose == purpose && old.retires.is_none()) {
             old.retires = retire;

@@ -9,6 +9,7 @@ mod keyring;
 pub mod log_check;
 mod operations;
 mod process;
+mod rotation;
 mod running;
 
 pub use clock::SystemClock;
@@ -17,7 +18,7 @@ pub use folder::{DataFolder, LockedFolder};
 pub use instance::{Found, Instance, Nature, Seeded, open_vault};
 pub use keyring::{KeyRing, Purpose};
 pub use log_check::open_log;
-pub use operations::Commands;
+pub use operations::{Commands, harmless_virus_is_found};
 pub use process::harden;
 pub use running::{Running, Start, local_commands};
 

@@ -1,6 +1,7 @@
 //! What commands do: the same functions for those that come over the control socket and those that a command performs itself on the
 //! folder that it holds.
 
+use std::io::Cursor;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -18,12 +19,15 @@ use crate::control::{
 use crate::delivery::Delivery;
 use crate::delivery::administration::{Aim, NewPolicy, Revoked};
 use crate::domain::audit::{Action, Entry, Outcome};
-use crate::domain::id::{ClientId, LinkId, ResourceId};
+use crate::domain::id::{ClientId, FileId, LinkId, ResourceId};
 use crate::domain::lifecycle::Actor;
 use crate::domain::link::{LinkError, Purpose};
 use crate::domain::principal::{AttachmentUrl, Operator};
 use crate::domain::refusal::{Code, Issue, Refusal};
 use crate::domain::resource::Target;
+use crate::domain::verdict::Finding;
+use crate::scan::rules::{RuleScanner, harmless_test_file};
+use crate::scan::{Scanner, Subject};
 use crate::store::{Client, ClientKeys};
 
 /// Commands over the use cases.
@@ -218,16 +222,16 @@ impl Commands {
 impl Operations for Commands {
     async fn perform(&self, uid: u32, request: Request) -> Result<Response, Refusal> {
         match request {
-            Request::Status => Ok(Response::Status(self.status.clone())),
+            Request::Status {} => Ok(Response::Status(self.status.clone())),
             Request::ClientAdd(new) => self.add(uid, new).await,
-            Request::ClientList => {
+            Request::ClientList {} => {
                 let clients = self.delivery.store().clients().iter().map(|client| self.view(client)).collect();
                 Ok(Response::Clients { clients })
             }
             Request::ClientShow { id } => Ok(Response::Client(self.view(&*self.client(&id)?))),
             Request::ClientChange { id, change } => self.change(uid, &id, change).await,
             Request::PolicyApply { text, file, reason } => self.apply(uid, text, &file, reason).await,
-            Request::PolicyShow => self.policy().await,
+            Request::PolicyShow {} => self.policy().await,
             Request::LinksRevoke { aim, reason, state, preview } => {
                 self.revoke(uid, (aim, reason), (state, preview)).await
             }
@@ -276,4 +280,17 @@ fn revocation(revoked: Revoked) -> RevocationView {
         cut: revoked.cut,
         recipients: revoked.clients,
     }
+}
+
+/// Whether the built-in rules find the harmless test virus (eicar.org), for `doctor`.
+pub fn harmless_virus_is_found() -> bool {
+    let virus = harmless_test_file();
+    let subject = Subject {
+        file: FileId::from_bytes([0; 16]),
+        sha256: sha256(&virus),
+        declared: "text/plain",
+        size: u64::try_from(virus.len()).unwrap_or(u64::MAX),
+    };
+    let verdict = RuleScanner::default().scan(&subject, &mut Cursor::new(virus));
+    verdict.is_ok_and(|verdict| verdict.finding == Some(Finding::Malware))
 }

@@ -11,6 +11,7 @@ use super::folder::LockedFolder;
 use super::gate::{Grants, KeySets};
 use super::instance::{Found, Instance, Nature};
 use super::operations::Commands;
+use super::rotation::Rotation;
 use crate::auth::Clients;
 use crate::auth::discovery::Endpoints;
 use crate::auth::endpoint::TokenEndpoint;
@@ -46,6 +47,8 @@ pub struct Running {
     instance: Instance,
     server: Server,
     workers: Workers,
+    rotation: Rotation,
+    refusals: Arc<Refusals>,
     control: Listener,
     commands: Arc<Commands>,
     address: SocketAddr,
@@ -87,7 +90,8 @@ impl Running {
         let server = crate::http::start(parts, listener, metrics_listener)
             .map_err(|error| StartFailure::machine("the listener cannot be used", &error))?;
         draining.store(false, Ordering::Release);
-        Ok(Self { instance, server, workers, control, commands, address, draining, swept })
+        let rotation = Rotation::start(&instance);
+        Ok(Self { instance, server, workers, rotation, refusals, control, commands, address, draining, swept })
     }
 
     /// Where it listens.
@@ -141,6 +145,12 @@ impl Running {
         self.draining.store(true, Ordering::Release);
         self.server.stop().await;
         self.control.stop().await;
+        self.rotation.stop();
+        for counted in self.refusals.drain(true) {
+            if let Err(refusal) = self.instance.delivery.record(&counted).await {
+                tracing::error!(code = refusal.code().name(), "counted refusals could not be recorded");
+            }
+        }
         let entry = Entry::new(Action::ServerStop, Outcome::Ok).server();
         if let Err(refusal) = self.instance.delivery.record(&entry).await {
             tracing::error!(code = refusal.code().name(), "the stop could not be recorded");

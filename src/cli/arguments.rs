@@ -66,23 +66,26 @@ pub(crate) enum Command {
     /// Show the whole journey of a document, every step real and checked
     #[command(after_help = "Example:\n  daylily demo --exit")]
     Demo(Demo),
-    /// Serve
+    /// Start the server; what it needs is made at the first start
     #[command(after_help = "Example:\n  daylily serve --data-dir /var/lib/daylily --listen 127.0.0.1:8080")]
     Serve(Serve),
     /// Register and manage client programs
-    #[command(subcommand)]
+    #[command(subcommand, after_help = "Example:\n  daylily client list")]
     Client(Client),
     /// Get an access token from the running server, by a real signed assertion
     #[command(after_help = "Example:\n  TOKEN=$(daylily token --client ward-viewer --key ward-viewer.key)")]
     Token(Token),
     /// Check, explain, apply or show the policy
-    #[command(subcommand)]
+    #[command(subcommand, after_help = "Example:\n  daylily policy check policy.toml")]
     Policy(Policy),
     /// Withdraw links
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Example:\n  daylily links revoke --client ward-viewer --reason \"lost laptop, ticket 4711\""
+    )]
     Links(Links),
     /// Verify or export the record of access
-    #[command(subcommand)]
+    #[command(subcommand, after_help = "Example:\n  daylily audit verify")]
     Audit(Audit),
     /// Check keys, clock, database, files, scanner, disk and base URL, each with its cure
     #[command(after_help = "Example:\n  daylily doctor --through https://documents.hospital.example")]
@@ -299,8 +302,8 @@ pub(crate) struct LinksRevoke {
     pub(crate) place: Place,
     #[command(flatten)]
     pub(crate) aim: RevokeAim,
-    /// Move the document to `revoked` as well
-    #[arg(long, requires = "document")]
+    /// With `--document`: move it to `revoked` as well
+    #[arg(long, conflicts_with_all = ["link", "client", "patient", "all"])]
     pub(crate) state: bool,
     /// Why; kept in the record
     #[arg(long, value_name = "TEXT")]

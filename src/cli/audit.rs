@@ -82,7 +82,7 @@ fn unreadable((path, error): (PathBuf, std::io::Error)) -> Failure {
 async fn verify(verify: AuditVerify, terminal: &Terminal, nature: &Nature) -> Result<u8, Failure> {
     let settings = input::settings(&verify.place, Vec::new(), false)?;
     let given: Result<Vec<_>, _> = verify.checkpoint.iter().map(|path| log_check::read_note(path)).collect();
-    let given = given.map_err(unreadable)?;
+    let given = given.map_err(|(_, error)| input::unreadable("--checkpoint", &error))?;
     let quiet = |_: u64, _: u64| {};
     let (checked, own) = check(&settings, nature, given, &quiet).await?;
     let report = checked.report;
@@ -153,8 +153,7 @@ fn complain(report: &Report, terminal: &Terminal) {
     }
     let hidden = report.findings.len().saturating_sub(8);
     if hidden > 0 || report.more > 0 {
-        let more =
-            u64::try_from(hidden).unwrap_or(u64::MAX).saturating_add(u64::try_from(report.more).unwrap_or(u64::MAX));
+        let more = u64::try_from(hidden).unwrap_or(u64::MAX).saturating_add(report.more);
         terminal.complain(&format!("  and {} more findings\n", number(more)));
     }
     if report.others_intact() {

@@ -48,10 +48,10 @@ struct Made {
 
 /// The public keys that a command gives. A pair that is made is written first: a registration without its key would be worth nothing, a
 /// key without registration harms nobody.
-fn keys(key: &ClientKey, nature: &Nature) -> Result<(KeysGiven, Option<Made>), Failure> {
+fn keys(key: &ClientKey, taken: &[&str], nature: &Nature) -> Result<(KeysGiven, Option<Made>), Failure> {
     if let Some(path) = &key.generate_key {
         let failed = |_| Failure::other(Code::ServerFault, "try again; no key could be made");
-        let file = KeyFile::generate(nature.clock.as_ref(), &[]).map_err(failed)?;
+        let file = KeyFile::generate(nature.clock.as_ref(), taken).map_err(failed)?;
         let text = file.to_text().map_err(failed)?;
         input::new_secret_file("--generate-key", path, &text)?;
         return Ok((KeysGiven::Jwks(file.public_set()), Some(Made { path: path.clone() })));
@@ -64,7 +64,7 @@ fn keys(key: &ClientKey, nature: &Nature) -> Result<(KeysGiven, Option<Made>), F
 
 async fn add(add: ClientAdd, terminal: &Terminal, nature: &Nature) -> Result<u8, Failure> {
     let settings = input::settings(&add.place, Vec::new(), false)?;
-    let (keys, made) = keys(&add.key, nature)?;
+    let (keys, made) = keys(&add.key, &[], nature)?;
     let request = Request::ClientAdd(NewClient {
         id: add.id,
         name: add.name,
@@ -92,7 +92,10 @@ async fn add(add: ClientAdd, terminal: &Terminal, nature: &Nature) -> Result<u8,
 
 async fn rotate(rotate: ClientRotate, terminal: &Terminal, nature: &Nature) -> Result<u8, Failure> {
     let settings = input::settings(&rotate.place, Vec::new(), false)?;
-    let (keys, made) = keys(&rotate.key, nature)?;
+    let now = perform(&settings, nature, Request::ClientShow { id: rotate.id.clone() }).await?;
+    // The new key gets another `kid` than the one that ends, so that nobody takes one for the other.
+    let taken: Vec<&str> = now.keys.iter().filter_map(|key| key.split(' ').next()).collect();
+    let (keys, made) = keys(&rotate.key, &taken, nature)?;
     let request = Request::ClientChange { id: rotate.id, change: ClientChange::Rotate(keys) };
     let client = match perform(&settings, nature, request).await {
         Ok(client) => client,
@@ -111,7 +114,7 @@ async fn rotate(rotate: ClientRotate, terminal: &Terminal, nature: &Nature) -> R
 
 async fn list(place: &super::arguments::Place, terminal: &Terminal, nature: &Nature) -> Result<u8, Failure> {
     let settings = input::settings(place, Vec::new(), false)?;
-    let Response::Clients { clients } = backend::perform(&settings, nature, Request::ClientList).await? else {
+    let Response::Clients { clients } = backend::perform(&settings, nature, Request::ClientList {}).await? else {
         return Err(backend::unexpected());
     };
     if terminal.json {

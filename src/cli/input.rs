@@ -3,7 +3,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use zeroize::Zeroizing;
 
@@ -26,6 +26,34 @@ pub(super) fn stdin_value(flag: &str) -> Result<String, Failure> {
         return Err(Failure::flag(flag, "needs one line on standard input", &cure));
     }
     Ok(line.to_owned())
+}
+
+/// A patient's reference from standard input. A reference that nothing can match is refused: `no link matched` would then read
+/// as if there were nothing left to withdraw.
+pub(super) fn stdin_patient() -> Result<String, Failure> {
+    let line = stdin_value("--patient")?;
+    if is_reference(&line) {
+        return Ok(line);
+    }
+    Err(Failure::flag(
+        "--patient",
+        "must be a reference",
+        "write it like Patient/4711, as the documents' subject has it",
+    ))
+}
+
+/// `Type/id`, a URL or a URN: something on both sides of a separator, no blanks.
+fn is_reference(text: &str) -> bool {
+    let parts = text.split_once(['/', ':']);
+    parts.is_some_and(|(before, after)| !before.is_empty() && !after.is_empty()) && !text.contains(char::is_whitespace)
+}
+
+/// A reason that a command asks for: kept in the record, so it must say something.
+pub(super) fn reason(given: &str) -> Result<(), Failure> {
+    if given.trim().is_empty() {
+        return Err(Failure::flag("--reason", "must say why", "write it like `--reason \"lost laptop, ticket 4711\"`"));
+    }
+    Ok(())
 }
 
 /// The text of a file.
@@ -63,7 +91,7 @@ pub(super) fn new_secret_file(flag: &str, path: &Path, text: &str) -> Result<(),
     file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(|error| unreadable(flag, &error))
 }
 
-fn unreadable(flag: &str, error: &io::Error) -> Failure {
+pub(super) fn unreadable(flag: &str, error: &io::Error) -> Failure {
     let (why, cure) = match error.kind() {
         io::ErrorKind::NotFound => ("missing", "give the path of a file that is there"),
         io::ErrorKind::PermissionDenied => ("no permission", "run this as a user that may read it"),
@@ -85,16 +113,24 @@ pub(super) fn settings(place: &Place, flags: Vec<FlagValue>, dev: bool) -> Resul
     Settings::load(&sources).map_err(Failure::new)
 }
 
-/// The data folder of a command that reads no other setting.
-pub(super) fn data_dir(settings: &Settings) -> PathBuf {
-    settings.data_dir.clone()
-}
-
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
+
+    #[test]
+    fn a_patient_is_a_reference_and_a_reason_is_not_empty() {
+        for good in ["Patient/p1", "http://ehr.example/fhir/Patient/1", "urn:uuid:0f6c2a7e-5b1d-4c39-9e55-0d2b1c7f4a10"]
+        {
+            assert!(is_reference(good), "{good}");
+        }
+        for bad in ["p1", "4711", "Patient/", "/p1", "Patient/p1 and more", "Patient p1"] {
+            assert!(!is_reference(bad), "{bad}");
+        }
+        assert_eq!(reason("  ").unwrap_err().exit, 2);
+        assert!(reason("lost laptop").is_ok());
+    }
 
     #[test]
     fn a_key_file_is_made_once_for_its_owner_and_refused_when_others_can_read_it() {

@@ -1,12 +1,13 @@
 //! `links revoke`.
 
 use super::arguments::{Links, LinksRevoke, RevokeAim};
-use super::message::Failure;
+use super::message::{Failure, said};
 use super::terminal::Terminal;
 use super::words::{counted, number, span};
 use super::{backend, input};
 use crate::app::Nature;
 use crate::control::{Request, Response, RevocationAim, RevocationView};
+use crate::domain::refusal::{Code, Issue};
 
 /// Above this many links a person is asked first.
 const ASK_ABOVE: u64 = 1_000;
@@ -15,9 +16,7 @@ const ASK_ABOVE: u64 = 1_000;
 pub(super) async fn run(command: Links, terminal: &Terminal, nature: &Nature) -> Result<u8, Failure> {
     let Links::Revoke(revoke) = command;
     let settings = input::settings(&revoke.place, Vec::new(), false)?;
-    if revoke.reason.trim().is_empty() {
-        return Err(Failure::flag("--reason", "must say why", "write it like `--reason \"lost laptop, ticket 4711\"`"));
-    }
+    input::reason(&revoke.reason)?;
     let (aim, words) = aim(&revoke.aim)?;
     let ask = |preview| Request::LinksRevoke {
         aim: aim.clone(),
@@ -47,7 +46,7 @@ fn aim(given: &RevokeAim) -> Result<(RevocationAim, String), Failure> {
         return Ok((RevocationAim::Link(input::stdin_value("--link")?), String::new()));
     }
     if given.patient.is_some() {
-        return Ok((RevocationAim::Patient(input::stdin_value("--patient")?), " of one patient".to_owned()));
+        return Ok((RevocationAim::Patient(input::stdin_patient()?), " of one patient".to_owned()));
     }
     if let Some(document) = &given.document {
         return Ok((RevocationAim::Document(document.clone()), " of one document".to_owned()));
@@ -63,10 +62,22 @@ async fn perform(
     nature: &Nature,
     request: Request,
 ) -> Result<RevocationView, Failure> {
-    match backend::perform(settings, nature, request).await? {
+    match backend::perform(settings, nature, request).await.map_err(for_operator)? {
         Response::Revocation(view) => Ok(view),
         _ => Err(backend::unexpected()),
     }
+}
+
+/// What is not there is said to a client without saying whether it is: an operator may know, and has neither scope nor reach.
+fn for_operator(failure: Failure) -> Failure {
+    let vague_text = said(Code::ResourceNotFound.entry().message);
+    let vague = failure.issues.first().is_some_and(|issue| said(issue.message()) == vague_text);
+    if !vague {
+        return failure;
+    }
+    let issue = Issue::new(Code::ResourceNotFound).message_text("no document has this id");
+    Failure::from(issue.cure_text("copy the id from the DocumentReference, or find it in `daylily audit export`"))
+        .with_exit(failure.exit)
 }
 
 /// Asks on a terminal; without one, `--yes` is needed.
@@ -98,14 +109,14 @@ fn say_done(done: &RevocationView, words: &str, (took, asked): (&str, &LinksRevo
         terminal.say_json(&serde_json::to_value(done).unwrap_or_default());
         return;
     }
-    if done.revocation.is_empty() && done.links == 0 {
+    if done.links == 0 && done.cut == 0 {
         terminal.say("no link matched");
         return;
     }
     terminal.say(&format!("withdrawn: {}{words}, effective now ({took})", counted(done.links, "link")));
     terminal.say(&format!("  cut off   {}", counted(done.cut, "running download")));
     terminal.say(&format!("  touched   {}", holders(done)));
-    terminal.say(&format!("  recorded  as {}; the record has more: daylily audit export", done.revocation));
+    terminal.say("  recorded  with the reason; the record has more: daylily audit export");
     if let Some(client) = &asked.aim.client {
         terminal.say(&format!("  still on  the client itself; to stop it: daylily client disable {client}"));
     }

@@ -56,10 +56,16 @@ fn unknown(error: &Error, words: &[String]) -> Failure {
 
 fn missing(error: &Error, words: &[String]) -> Failure {
     let mut missing = strings(error, ContextKind::InvalidArg);
-    missing.iter_mut().for_each(|name| *name = name.split(" <").next().unwrap_or_default().to_owned());
+    missing.iter_mut().for_each(|name| *name = without_values(name));
     let name = if missing.is_empty() { "a flag".to_owned() } else { missing.join(", ") };
-    let name = name.trim_start_matches('<').trim_end_matches('>').replace('|', " or ");
     Failure::flag(&name, "is missing", &see_help(words))
+}
+
+/// `--id <ID>` is `--id`, and `<--link <->|--all>` is `--link or --all`.
+fn without_values(usage: &str) -> String {
+    let names = usage.trim_start_matches('<').split('|');
+    let names = names.map(|name| name.split(" <").next().unwrap_or_default().trim_end_matches('>'));
+    names.collect::<Vec<_>>().join(" or ")
 }
 
 fn invalid(error: &Error, words: &[String]) -> Failure {
@@ -189,22 +195,29 @@ mod tests {
         let (text, _) = told("links revoke --client a --all --reason x");
         assert!(text.contains("does not go with"), "{text}");
         let (text, _) = told("client add --id a --scope b");
-        assert!(text.contains("--generate-key") && text.contains("is missing"), "{text}");
+        assert!(text.contains("--generate-key or --jwks or --jwks-uri is missing"), "{text}");
+        let (text, _) = told("links revoke --reason x");
+        assert!(text.contains("--link or --document or --client or --patient or --all is missing"), "{text}");
+        for aim in ["--all", "--client a", "--patient -", "--link -"] {
+            let (text, exit) = told(&format!("links revoke {aim} --state --reason x"));
+            assert!(text.contains("does not go with another flag") && exit == 2, "{text}");
+        }
         let (text, _) = told("audit export --format SECRET");
         assert!(text.contains("must be one of ndjson, csv") && !text.contains("SECRET"), "{text}");
     }
 
     #[test]
     fn help_is_no_mistake_and_has_an_example_for_every_command() {
-        fn leaves(command: &clap::Command, out: &mut Vec<clap::Command>) {
-            if command.get_subcommands().next().is_none() {
-                out.push(command.clone());
+        fn below(command: &clap::Command, out: &mut Vec<clap::Command>) {
+            for sub in command.get_subcommands() {
+                out.push(sub.clone());
+                below(sub, out);
             }
-            command.get_subcommands().for_each(|sub| leaves(sub, out));
         }
         let mut all = Vec::new();
-        leaves(&Arguments::command(), &mut all);
-        assert_eq!(all.len(), 17);
+        below(&Arguments::command(), &mut all);
+        // 17 commands, and 4 that only group some of them.
+        assert_eq!(all.len(), 21);
         for mut command in all {
             let help = command.render_help().to_string();
             assert!(help.contains("Example:\n  "), "{}", command.get_name());

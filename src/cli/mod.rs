@@ -5,6 +5,7 @@ mod audit;
 mod backend;
 mod client;
 mod demo;
+mod doctor;
 mod input;
 mod links;
 mod message;
@@ -50,7 +51,7 @@ async fn dispatch(command: Command, terminal: &Terminal) -> Result<u8, Failure> 
     let nature = Nature { clock: Arc::new(SystemClock::new()), entropy: Arc::new(SystemEntropy) };
     match command {
         Command::Demo(demo) => Box::pin(demo::run(demo, terminal, nature)).await,
-        Command::Doctor(_) => Ok(1),
+        Command::Doctor(doctor) => Box::pin(doctor::run(doctor, terminal, &nature)).await,
         Command::Serve(serve) => Box::pin(serve::run(serve, terminal, nature)).await,
         Command::Client(client) => Box::pin(client::run(client, terminal, &nature)).await,
         Command::Token(token) => Box::pin(token::run(token, terminal, &nature)).await,

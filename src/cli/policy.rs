@@ -14,7 +14,7 @@ use crate::config::{Mistake, policy_text};
 use crate::control::{PolicyView, Request, Response};
 use crate::domain::clock::{Timestamp, write_span};
 use crate::domain::id::ClientId;
-use crate::domain::policy::{Explanation, Outcome, RuleReport};
+use crate::domain::policy::{Decision, Explanation, Outcome, RuleReport};
 use crate::domain::refusal::{Code, Refusal};
 
 /// Runs one of them.
@@ -65,12 +65,16 @@ async fn explain(explain: PolicyExplain, terminal: &Terminal, nature: &Nature) -
             ("the active policy".to_owned(), active(&settings, nature).await?.text)
         }
     };
-    let policy = policy_text::parse(&name, &text).map_err(|mistakes| of_mistakes(&mistakes, 2))?;
+    let policy = match policy_text::parse(&name, &text) {
+        Ok(policy) => policy,
+        // Beside the document, the policy is not this command's subject.
+        Err(mistakes) => return refused(&mistakes, &format!("{name} cannot explain anything"), 2, terminal),
+    };
     let facts = crate::app::facts_of(&document, &client).map_err(not_a_document)?;
     let explanation = policy.explain(&facts);
     let decision = policy.decide(&facts);
     if terminal.json {
-        let decided: Value = serde_json::from_str(&decision.encode()).unwrap_or(Value::Null);
+        let decided = decision_json(decision);
         let rules: Vec<Value> = explanation.rules.iter().map(rule_json).collect();
         terminal.say_json(&json!({ "rule": explanation.rule, "rules": rules, "decision": decided }));
         return Ok(0);
@@ -122,23 +126,40 @@ fn rule_json(report: &RuleReport) -> Value {
     json!({ "rule": report.rule, "outcome": outcome, "why": why(report) })
 }
 
+fn decision_json(decision: &Decision) -> Value {
+    json!({
+        "rule": decision.rule, "store": decision.store, "accept": decision.accept, "max-size": decision.max_size,
+        "retain": write_span(decision.retain), "retain-from": decision.retain_from.name(),
+        "purge-after": write_span(decision.purge_after), "recipients": decision.recipients,
+        "link": {
+            "lifetime": write_span(decision.link.lifetime), "max-lifetime": write_span(decision.link.max_lifetime),
+            "max-transfer": write_span(decision.link.max_transfer),
+        },
+    })
+}
+
 fn not_a_document(refusal: Refusal) -> Failure {
     // The file is the command's input, not its subject.
     Failure::from(refusal).with_exit(2)
+}
+
+/// A policy with mistakes: each with its line, then what came of it.
+fn refused(mistakes: &[Mistake], outcome: &str, exit: u8, terminal: &Terminal) -> Result<u8, Failure> {
+    if terminal.json {
+        return Err(of_mistakes(mistakes, exit));
+    }
+    mistakes.iter().for_each(|mistake| terminal.complain(&mistake.render()));
+    terminal.tell(outcome);
+    Ok(exit)
 }
 
 async fn apply(apply: PolicyApply, terminal: &Terminal, nature: &Nature) -> Result<u8, Failure> {
     let settings = input::settings(&apply.place, Vec::new(), false)?;
     let name = apply.file.display().to_string();
     let text = input::file("FILE", &apply.file)?;
-    let mistakes = policy_text::parse(&name, &text).err();
-    if let Some(mistakes) = mistakes {
-        if !terminal.json {
-            mistakes.iter().for_each(|mistake| terminal.complain(&mistake.render()));
-            terminal.tell(&format!("{name} was not applied"));
-            return Ok(1);
-        }
-        return Err(of_mistakes(&mistakes, 1));
+    input::reason(&apply.reason)?;
+    if let Err(mistakes) = policy_text::parse(&name, &text) {
+        return refused(&mistakes, &format!("{name} was not applied"), 1, terminal);
     }
     if apply.dry_run {
         let now = active(&settings, nature).await?;
@@ -187,7 +208,7 @@ fn policy_json(policy: &PolicyView) -> Value {
 }
 
 async fn active(settings: &crate::config::Settings, nature: &Nature) -> Result<PolicyView, Failure> {
-    match backend::perform(settings, nature, Request::PolicyShow).await? {
+    match backend::perform(settings, nature, Request::PolicyShow {}).await? {
         Response::Policy(policy) => Ok(policy),
         _ => Err(Failure::other(Code::ServerUnreachable, "start server and command from the same version")),
     }

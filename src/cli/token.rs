@@ -90,6 +90,8 @@ fn refused(body: &Value) -> Failure {
     let text = |name: &str| body.get(name).and_then(Value::as_str).unwrap_or_default();
     let code = text("error_uri").rsplit('/').next().and_then(Code::from_name).unwrap_or(Code::ClientUnauthenticated);
     let said: String = text("error_description").chars().take(400).collect();
-    let cure = "look at `daylily client show`, and compare the clocks";
-    Failure::from(Issue::new(code).message_text(said).cure_text(cure)).with_exit(1)
+    // Message, a blank, cure (docs/errors.md): a terminal shows them as two lines.
+    let (what, cure) = said.split_once(". ").unwrap_or((&said, "Compare the clocks"));
+    let cure = format!("{}; `daylily client show` has the registration", cure.trim_end_matches('.'));
+    Failure::from(Issue::new(code).message_text(what).cure_text(cure)).with_exit(1)
 }

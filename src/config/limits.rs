@@ -197,10 +197,6 @@ limits! {
             "A JSON body; base64 in it makes a file a third larger, a larger file goes as raw bytes."
         form_body "form-body": Size = 64 * KIB, 4 * KIB => MIB;
             "A form body under `/auth`."
-        json_depth "json-depth": Count = 64, 16 => 100;
-            "Nesting of a JSON body."
-        issues_listed "issues-listed": Count = 50, 1 => 1_000;
-            "Mistakes told in one answer; the number of the others is told."
         uploads "uploads": Count = 64, 1 => 10_000;
             "Uploads running at a time; more are answered 503 with `Retry-After`."
         downloads "downloads": Count = 512, 1 => 100_000;
@@ -211,22 +207,10 @@ limits! {
     "Search" {
         query_parameters "query-parameters": Count = 100, 10 => 1_000;
             "Parameters of a query."
-        query_alternatives "query-alternatives": Count = 100, 1 => 1_000;
-            "Values of one parameter, separated by commas."
-        page_size "page-size": Count = 20, 1 => 1_000;
-            "Entries of a page where `_count` is not given."
-        page_size_max "page-size-max": Count = 1_000, 1 => 1_000;
-            "Entries of a page; a larger `_count` gets this many."
-        page_cursor_lifetime "page-cursor-lifetime": Span = HOUR, MINUTE => DAY;
-            "How long a `next` link works."
         searches "searches": Count = 16, 1 => 1_000;
-            "Searches running at a time, so that they cannot starve the token endpoint; more wait, then 503."
-        search_timeout "search-timeout": Span = 10, 1 => 5 * MINUTE;
-            "How long one search may take in the database."
+            "Searches running at a time, so that they cannot starve the token endpoint; more are answered 503 with `Retry-After`."
     }
     "Documents and files" {
-        contents "contents": Count = 100, 1 => 1_000;
-            "`content` entries of one DocumentReference."
         binary_form "binary-form": Size = 16 * MIB, 64 * KIB => 64 * MIB;
             "The largest file that is given as a Binary resource; a larger one comes as plain bytes only, else 406."
         inline_threshold "inline-threshold": Size = 64 * KIB, 0 => MIB;
@@ -240,41 +224,17 @@ limits! {
         wait_max "wait-max": Span = 30, 1 => 5 * MINUTE;
             "The longest `wait` of `$lifecycle`."
         waits "waits": Count = 256, 1 => 10_000;
-            "`$lifecycle` requests waiting at a time; more are answered at once."
+            "`$lifecycle` requests running or waiting at a time; more are answered 503 with `Retry-After`."
     }
     "Access" {
         token_lifetime "token-lifetime": Span = 300, MINUTE => HOUR;
             "An access token; SMART Backend Services recommends at most five minutes."
-        assertion_lifetime "assertion-lifetime": Span = 300, MINUTE => 300;
-            "How far ahead a client assertion's `exp` may lie (SMART Backend Services: five minutes)."
-        clock_leeway "clock-leeway": Span = 30, 0 => MINUTE;
-            "How far another system's clock may be off."
-        token_length "token-length": Size = 8 * KIB, 2 * KIB => 16 * KIB;
-            "An access token or client assertion."
-        verified_tokens "verified-tokens": Count = 10_000, 100 => 1_000_000;
-            "Access tokens whose signature is remembered as verified."
-        jwks_size "jwks-size": Size = 64 * KIB, 4 * KIB => MIB;
-            "A client's key set, fetched or given."
-        jwks_keys "jwks-keys": Count = 32, 1 => 256;
-            "Keys of a client's key set."
-        jwks_timeout "jwks-timeout": Span = 3, 1 => 30;
-            "For fetching a client's key set, all in all."
-        jwks_refetch "jwks-refetch": Span = MINUTE, 10 => HOUR;
-            "Least time between two fetches of one key set, also when an unknown `kid` comes."
-        jwks_lifetime "jwks-lifetime": Span = 15 * MINUTE, MINUTE => DAY;
-            "How long a fetched key set is used without asking again."
-        token_requests "token-requests": Count = 600, 10 => 100_000;
-            "Requests a minute to `/auth` from one address prefix (IPv4 /32, IPv6 /64)."
         refused_requests "refused-requests": Count = 120, 10 => 100_000;
             "Requests a minute without a good token or link from one address prefix; more are answered 429."
         client_requests "client-requests": Count = 6_000, 60 => 1_000_000;
-            "Requests a minute of one client."
+            "Requests a minute of one client; more are answered 429 with `Retry-After`."
     }
     "Safety check" {
-        scan_workers "scan-workers": Count = 2, 1 => 64;
-            "Files scanned at a time."
-        scan_retry_max "scan-retry-max": Span = 10 * MINUTE, MINUTE => HOUR;
-            "Longest wait between two tries at a file that no verdict came for."
         archive_depth "archive-depth": Count = 4, 1 => 16;
             "Archives within archives; deeper is an archive bomb."
         archive_entries "archive-entries": Count = 10_000, 10 => 1_000_000;
@@ -289,18 +249,8 @@ limits! {
             "Connections that read the database."
         write_queue "write-queue": Count = 1_024, 16 => 65_536;
             "Changes waiting for the one writer; more are answered 503."
-        commit_group "commit-group": Count = 64, 1 => 1_024;
-            "Changes that share one commit."
-        expiry_interval "expiry-interval": Span = 5, 1 => MINUTE;
-            "Time between two looks for what fell due."
-        expiry_batch "expiry-batch": Count = 100, 1 => 10_000;
-            "Documents expired or purged in one go."
-        checkpoint_interval "checkpoint-interval": Span = MINUTE, 10 => DAY;
-            "Time between two signed checkpoints of the audit log while it grows."
         refusal_entries "refusal-entries": Count = 600, 10 => 100_000;
             "Audit entries a minute for refusals without a known caller; what is over is counted in one entry."
-        audit_spool "audit-spool": Size = 16 * MIB, MIB => GIB;
-            "Entries of cut access that wait for the log; beyond it, reading stops until the log takes entries again."
     }
 }
 

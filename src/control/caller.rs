@@ -41,7 +41,7 @@ pub async fn call(socket: &Path, request: &Request) -> Result<Response, CallErro
         }
         Ok(Err(_)) | Err(_) => return Err(CallError::NoAnswer),
     };
-    let patience = if matches!(request, Request::Status) { CONNECT } else { ANSWER };
+    let patience = if matches!(request, Request::Status {}) { CONNECT } else { ANSWER };
     let answer = tokio::time::timeout(patience, exchange(&mut stream, request)).await;
     let answer = answer.map_err(|_late| CallError::NoAnswer)?.map_err(|_broken| CallError::NoAnswer)?;
     let reply: Reply = serde_json::from_slice(&answer).map_err(|_other| CallError::NoAnswer)?;

@@ -9,11 +9,11 @@ use crate::domain::refusal::{Code, Issue, Refusal};
 #[serde(tag = "command", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Request {
     /// Whether the server is there, and what it serves.
-    Status,
+    Status {},
     /// Registers a client.
     ClientAdd(NewClient),
     /// All clients.
-    ClientList,
+    ClientList {},
     /// One client.
     ClientShow {
         /// Its id.
@@ -36,7 +36,7 @@ pub enum Request {
         reason: String,
     },
     /// The active policy.
-    PolicyShow,
+    PolicyShow {},
     /// Withdraws links.
     LinksRevoke {
         /// Which.
@@ -121,9 +121,9 @@ pub enum RevocationAim {
 
 /// What is answered.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "kebab-case")]
+#[serde(tag = "answer", rename_all = "kebab-case")]
 pub enum Response {
-    /// For [`Request::Status`].
+    /// For [`Request::Status {}`].
     Status(StatusView),
     /// For one client.
     Client(ClientView),
@@ -223,7 +223,7 @@ pub struct RevocationView {
 #[serde(rename_all = "kebab-case")]
 pub enum Reply {
     /// Done.
-    Done(Response),
+    Done(Box<Response>),
     /// Refused: issues in order.
     Refused(Vec<Told>),
 }
@@ -241,7 +241,7 @@ impl Reply {
     /// From what a use case answered.
     pub fn of(outcome: Result<Response, Refusal>) -> Self {
         match outcome {
-            Ok(response) => Self::Done(response),
+            Ok(response) => Self::Done(Box::new(response)),
             Err(refusal) => Self::Refused(refusal.issues().map(Told::of).collect()),
         }
     }
@@ -252,7 +252,7 @@ impl Reply {
     /// The refusal; `server-fault` for one whose code is not known here (a server of another version).
     pub fn into_result(self) -> Result<Response, Refusal> {
         match self {
-            Self::Done(response) => Ok(response),
+            Self::Done(response) => Ok(*response),
             Self::Refused(told) => {
                 let issues: Vec<Issue> = told.iter().map(Told::to_issue).collect();
                 Err(Refusal::of_all(issues).unwrap_or_else(|| Refusal::of(Code::ServerFault)))

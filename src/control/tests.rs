@@ -15,7 +15,7 @@ struct Answering;
 impl Operations for Answering {
     async fn perform(&self, uid: u32, request: Request) -> Result<Response, Refusal> {
         match request {
-            Request::Status => Ok(Response::Status(StatusView {
+            Request::Status {} => Ok(Response::Status(StatusView {
                 version: "0".to_owned(),
                 base: "http://localhost".to_owned(),
                 listen: "127.0.0.1:1".to_owned(),
@@ -48,7 +48,7 @@ async fn a_command_is_answered_and_the_socket_is_gone_afterwards() {
     let (listener, socket) = started(folder.path());
     assert_eq!(std::fs::metadata(&socket).unwrap().permissions().mode() & 0o777, 0o600);
     assert_eq!(find(folder.path()), socket);
-    match call(&socket, &Request::Status).await {
+    match call(&socket, &Request::Status {}).await {
         Ok(Response::Status(status)) => assert_eq!(status.pid, own_uid()),
         other => panic!("{other:?}"),
     }
@@ -62,7 +62,7 @@ async fn a_command_is_answered_and_the_socket_is_gone_afterwards() {
     }
     listener.stop().await;
     assert!(!socket.exists());
-    assert!(matches!(call(&socket, &Request::Status).await, Err(CallError::NotListening)));
+    assert!(matches!(call(&socket, &Request::Status {}).await, Err(CallError::NotListening)));
 }
 
 #[tokio::test]
@@ -76,7 +76,7 @@ async fn a_line_that_is_no_request_is_refused_and_the_next_is_served() {
         stream.read_to_string(&mut answer).await.unwrap();
         assert!(answer.contains("request-malformed") && !answer.contains("nonsense"), "{line}: {answer}");
     }
-    assert!(call(&socket, &Request::Status).await.is_ok());
+    assert!(call(&socket, &Request::Status {}).await.is_ok());
     listener.stop().await;
 }
 
@@ -87,7 +87,7 @@ async fn a_socket_that_a_crash_left_is_replaced() {
     listener.task.abort();
     assert!(socket.exists());
     let (again, socket) = started(folder.path());
-    assert!(call(&socket, &Request::Status).await.is_ok());
+    assert!(call(&socket, &Request::Status {}).await.is_ok());
     again.stop().await;
 }
 
@@ -114,8 +114,8 @@ fn only_the_owner_and_root_may_command() {
 #[test]
 fn requests_read_back_as_they_were() {
     let requests = [
-        Request::Status,
-        Request::ClientList,
+        Request::Status {},
+        Request::ClientList {},
         Request::ClientChange {
             id: "a".to_owned(),
             change: ClientChange::Rotate(KeysGiven::JwksUri("https://a".to_owned())),
@@ -126,5 +126,31 @@ fn requests_read_back_as_they_were() {
     for request in requests {
         let text = serde_json::to_string(&request).unwrap();
         assert_eq!(serde_json::from_str::<Request>(&text).unwrap(), request, "{text}");
+    }
+}
+
+#[test]
+fn answers_read_back_as_they_were() {
+    let client = ClientView {
+        id: "lab".to_owned(),
+        name: None,
+        kind: "backend".to_owned(),
+        scope: "system/DocumentReference.rs".to_owned(),
+        reach: vec!["own".to_owned()],
+        keys: vec![],
+        attachment_url: "link".to_owned(),
+        allow_ip: vec![],
+        disabled: false,
+        created: "2026-11-23T00:00:00Z".to_owned(),
+        token_endpoint: "http://localhost:8080/auth/token".to_owned(),
+        warning: None,
+    };
+    // A client has a kind of its own: the name of an answer must not be mistaken for it.
+    for response in
+        [Response::Client(client.clone()), Response::Clients { clients: vec![client] }, Response::Export { size: 3 }]
+    {
+        let line = serde_json::to_string(&Reply::of(Ok(response.clone()))).unwrap();
+        let read: Reply = serde_json::from_str(&line).unwrap();
+        assert_eq!(read.into_result(), Ok(response), "{line}");
     }
 }

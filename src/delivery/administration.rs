@@ -2,11 +2,12 @@
 //! folder itself. What a flag means is decided in `cli`; what is allowed and recorded, here.
 
 use super::alive::GivenLink;
+use super::download::Running;
 use super::failure::store_failure;
 use super::{Delivery, PolicyInForce};
 use crate::domain::audit::{Action, Entry, Outcome};
 use crate::domain::clock::Timestamp;
-use crate::domain::epoch::{Scope, Subject};
+use crate::domain::epoch::Scope;
 use crate::domain::id::{ClientId, LinkId, ResourceId};
 use crate::domain::lifecycle::Actor;
 use crate::domain::policy::Policy;
@@ -125,7 +126,7 @@ impl Delivery {
         let (scope, document) = self.aimed_at(operator, aim).await?;
         let entry = aim_entry(by(operator, Action::LinkRevoke), aim).reason(reason);
         let now = self.clock.now();
-        let cut = self.transfers.count(|subject| is_covered(&scope, subject));
+        let cut = self.transfers.count(|running| is_covered(&scope, running));
         let Some(scope) = scope else {
             self.recorder.record(&entry).await?;
             return Ok(Revoked { number: 0, links: 0, cut: 0, clients: Vec::new() });
@@ -147,7 +148,7 @@ impl Delivery {
     /// As [`Delivery::revoke`].
     pub async fn revoke_preview(&self, operator: Operator, aim: &Aim) -> Result<Revoked, Refusal> {
         let (scope, _) = self.aimed_at(operator, aim).await?;
-        let cut = self.transfers.count(|subject| is_covered(&scope, subject));
+        let cut = self.transfers.count(|running| is_covered(&scope, running));
         let touched = match &scope {
             Some(scope) => self.touched(scope, self.clock.now()).await?,
             None => Vec::new(),
@@ -206,9 +207,13 @@ impl Delivery {
     }
 }
 
-fn is_covered(scope: &Option<Scope>, subject: &Subject) -> bool {
+/// Whether a revocation of `scope` cuts a running download.
+fn is_covered(scope: &Option<Scope>, running: &Running) -> bool {
+    let Some(link) = &running.link else { return false };
+    let subject = &running.subject;
     match scope {
-        None | Some(Scope::Link(_)) => false,
+        None => false,
+        Some(Scope::Link(id)) => id == link,
         Some(Scope::All) => true,
         Some(Scope::Client(number)) => subject.reader == *number,
         Some(Scope::Document(number)) => subject.document == *number,
@@ -232,4 +237,26 @@ fn aim_entry(entry: Entry, aim: &Aim) -> Entry {
 
 fn count(length: usize) -> u64 {
     u64::try_from(length).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::epoch::Subject;
+    use crate::domain::id::LinkId;
+    use crate::domain::principal::ClientNumber;
+    use crate::domain::resource::DocumentNumber;
+
+    #[test]
+    fn a_download_counts_as_cut_where_its_own_link_is_withdrawn() {
+        let (link, other) = (LinkId::of_digest(&[1; 8]), LinkId::of_digest(&[2; 8]));
+        let subject = Subject { reader: ClientNumber(1), document: DocumentNumber(7), patient: None };
+        let running = |link: Option<&LinkId>| Running { subject, link: link.cloned() };
+        let covered = |scope: Scope, link: Option<&LinkId>| is_covered(&Some(scope), &running(link));
+        assert!(covered(Scope::Link(link.clone()), Some(&link)));
+        assert!(!covered(Scope::Link(other), Some(&link)));
+        assert!(covered(Scope::Document(DocumentNumber(7)), Some(&link)) && covered(Scope::All, Some(&link)));
+        assert!(!covered(Scope::Document(DocumentNumber(8)), Some(&link)));
+        assert!(!covered(Scope::All, None), "a handle is not a link, and goes on");
+    }
 }

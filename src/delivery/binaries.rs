@@ -151,10 +151,21 @@ impl Delivery {
         Ok(CreatedResource { read, created: true, warnings: Vec::new() })
     }
 
-    /// The resource form of an opened file.
+    /// The reference that an opened file was sent with as its security context, if it was.
     ///
     /// # Errors
-    /// `accept-unsupported` beyond the size that is shown in this form; `content-damaged`.
+    /// `scope-insufficient`; failures of the store.
+    pub async fn security_context(&self, caller: &Caller, opened: &Opened) -> Result<Option<String>, Refusal> {
+        let (id, scope) = (ResourceId::from(opened.facts.file), caller.principal.may_open_content()?);
+        let found = self.store.read(Kind::Binary, &id, &scope).await.map_err(super::store_failure)?;
+        Ok(found.as_ref().and_then(binary::security_context))
+    }
+
+    /// The resource form of an opened file. It goes out whole in one answer, so its one entry says that all of it was given,
+    /// and is durable before the answer leaves.
+    ///
+    /// # Errors
+    /// `accept-unsupported` beyond the size that is shown in this form; `content-damaged`; `audit-unavailable`.
     pub async fn binary_resource(&self, caller: &Caller, opened: &Opened) -> Result<String, Refusal> {
         if opened.facts.size > self.terms.fhir_form_most {
             return Err(Refusal::new(Issue::new(Code::AcceptUnsupported).fill("formats", "the file's own media type")));
@@ -172,7 +183,9 @@ impl Delivery {
             document: None,
             files: Vec::new(),
         });
-        Ok(binary::with_data(&stored, &opened.read_all()?))
+        let text = binary::with_data(&stored, &opened.read_all()?);
+        self.record_whole(opened).await?;
+        Ok(text)
     }
 }
 
@@ -198,7 +211,7 @@ impl Upload<'_> {
         let key = what.idempotency.as_deref();
         let idempotency = match delivery.remembered(&caller, Kind::Binary, &digest, key).await? {
             // The bytes came again and were the same: what was stored now is dropped with `incoming`.
-            Remembered::Answered(earlier) => return delivery.again(earlier, &scope).await,
+            Remembered::Answered(earlier) => return delivery.again(&caller, earlier, &scope).await,
             Remembered::New(idempotency) => idempotency,
         };
         let stored = incoming.finish().await.map_err(blob_failure)?;

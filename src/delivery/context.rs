@@ -6,7 +6,7 @@ use super::{Caller, Delivery};
 use crate::domain::audit::{Action, Outcome};
 use crate::domain::id::ResourceId;
 use crate::domain::principal::{AccessScope, Interaction};
-use crate::domain::refusal::{Code, Refusal};
+use crate::domain::refusal::{Code, Issue, Refusal};
 use crate::domain::resource::Kind;
 use crate::fhir::context::Submitted;
 use crate::fhir::validate::{self, Expectation, Resource};
@@ -83,12 +83,21 @@ impl Delivery {
         let sealed = self.recorder.seal(&entry)?;
         let written = match self.store.put_context(new, scope, sealed).await {
             Ok(written) => written,
-            Err(StoreError::Changed) => return Err(Refusal::of(Code::VersionConflict)),
+            Err(StoreError::Changed) => return Err(self.version_conflict(kind, &id, scope).await),
             Err(StoreError::AlreadyExists) => return Err(super::offers::not_found()),
             Err(error) => return Err(store_failure(error)),
         };
         let Written { created, .. } = written;
         let read = self.shown(caller, kind, &id, scope).await?;
         Ok(CreatedResource { read, created, warnings })
+    }
+
+    /// 412 with the version that holds now, so that the writer can merge with it.
+    async fn version_conflict(&self, kind: Kind, id: &ResourceId, scope: &AccessScope) -> Refusal {
+        let issue = Issue::new(Code::VersionConflict);
+        match self.store.read(kind, id, scope).await {
+            Ok(Some(stored)) => issue.fill("current", stored.version).into(),
+            Ok(None) | Err(_) => issue.cure_text("Read it, apply the change again, send its version.").into(),
+        }
     }
 }

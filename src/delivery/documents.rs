@@ -52,7 +52,7 @@ impl Delivery {
         let scope = caller.principal.may(Interaction::Create, kind)?;
         let remembered = self.remembered(caller, kind, body, idempotency).await?;
         let idempotency = match remembered {
-            Remembered::Answered(earlier) => return self.again(earlier, &scope).await,
+            Remembered::Answered(earlier) => return self.again(caller, earlier, &scope).await,
             Remembered::New(idempotency) => idempotency,
         };
         let resource = validate::read(body, Expectation::Create(resource_type(kind)))?;
@@ -172,6 +172,11 @@ impl Delivery {
                     let facts = self.named_file(caller, *file, content, subject).await?;
                     let declared = content.media_type.as_deref().unwrap_or(&facts.media_type);
                     accepted(content, declared, decision)?;
+                    same_type(content, declared, &facts.media_type)?;
+                    if gathered.claims.iter().any(|(claimed, ..)| *claimed == facts.file) {
+                        let path = format!("DocumentReference.content[{}].attachment.url", content.index);
+                        return Err(Issue::new(Code::IdentifierDuplicate).at(&path).into());
+                    }
                     self.take_named(caller, &facts, content, decision, gathered).await?
                 }
             };
@@ -310,16 +315,31 @@ impl Delivery {
         }
     }
 
-    /// The answer of an earlier request with the same key and body.
-    pub(super) async fn again(&self, earlier: Earlier, scope: &AccessScope) -> Result<CreatedResource, Refusal> {
+    /// The answer of an earlier request with the same key and body. It is shown again, so it is recorded again.
+    pub(super) async fn again(
+        &self,
+        caller: &Caller,
+        earlier: Earlier,
+        scope: &AccessScope,
+    ) -> Result<CreatedResource, Refusal> {
         let found =
             self.store.read_version(earlier.kind, &earlier.id, earlier.version, scope).await.map_err(store_failure)?;
         let stored = found.ok_or_else(not_found)?;
+        let action = match earlier.kind {
+            Kind::DocumentReference => Action::DocumentRead,
+            Kind::Binary => Action::BinaryRead,
+            _ => Action::ContextRead,
+        };
+        let entry = caller.entry(action, Outcome::Ok).with("repeated", true);
+        let entry = entry.resource(earlier.kind.as_str(), &earlier.id, u64::from(earlier.version));
+        let subject = stored.document.as_ref().and_then(|document| document.subject.as_ref());
+        self.recorder.record(&about_subject(entry, subject)).await?;
         let read = ReadResource { stored, addresses: Vec::new() };
         Ok(CreatedResource { read, created: true, warnings: Vec::new() })
     }
 
-    /// A resource as its creator sees it right after the commit; the create's own entry covers it.
+    /// A resource as its creator sees it right after the commit. The create's own entry covers it, but for links: a document
+    /// may have been released meanwhile, and no link leaves without an entry that names it.
     pub(super) async fn shown(
         &self,
         caller: &Caller,
@@ -329,7 +349,12 @@ impl Delivery {
     ) -> Result<ReadResource, Refusal> {
         let stored = self.store.read(kind, id, scope).await.map_err(store_failure)?.ok_or_else(not_found)?;
         let (epochs, keys) = (self.store.epochs(), self.link_keys());
-        let (addresses, _) = self.offers(&caller.principal, &keys, &epochs).of(&stored);
+        let (addresses, offered) = self.offers(&caller.principal, &keys, &epochs).of(&stored);
+        if !offered.is_empty() {
+            let entry = caller.entry(Action::DocumentRead, Outcome::Ok).document(id, u64::from(stored.version));
+            let subject = stored.document.as_ref().and_then(|document| document.subject.as_ref());
+            self.recorder.record(&about_subject(entry, subject).offered(offered)).await?;
+        }
         Ok(ReadResource { stored, addresses })
     }
 }
@@ -371,6 +396,16 @@ fn accepted(content: &Content, media_type: &str, decision: &Decision) -> Result<
     let shown: Vec<&str> = decision.accept.iter().map(String::as_str).take(8).collect();
     let issue = Issue::new(Code::ContentTypeRefused).at(&path).fill("type", "the declared kind");
     Err(issue.fill("rule", &decision.rule).fill("types", shown.join(", ")).into())
+}
+
+/// What a Binary was sent as is what it is declared as; parameters (`charset`) may differ.
+fn same_type(content: &Content, declared: &str, stored: &str) -> Result<(), Refusal> {
+    let essence = |text: &str| text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    if essence(declared) == essence(stored) {
+        return Ok(());
+    }
+    let path = format!("DocumentReference.content[{}].attachment.contentType", content.index);
+    Err(Issue::new(Code::ContentMismatch).at(&path).fill("part", "media type").into())
 }
 
 fn within(size: u64, decision: &Decision) -> Result<(), Refusal> {

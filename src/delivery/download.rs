@@ -74,8 +74,17 @@ struct Access {
 #[derive(Debug)]
 pub(super) struct Transfers {
     next: AtomicU64,
-    running: Mutex<HashMap<u64, Subject>>,
+    running: Mutex<HashMap<u64, Running>>,
     resumed: Cache<(ClientNumber, FileId), Arc<Mutex<Coverage>>>,
+}
+
+/// A running download.
+#[derive(Debug)]
+pub(super) struct Running {
+    /// What it is about.
+    pub(super) subject: Subject,
+    /// The link that opened it; `None` for a handle with a token, which a revocation of links does not cut.
+    pub(super) link: Option<LinkId>,
 }
 
 impl Default for Transfers {
@@ -86,10 +95,10 @@ impl Default for Transfers {
 }
 
 impl Transfers {
-    fn enter(&self, subject: Option<Subject>) -> u64 {
+    fn enter(&self, running: Option<Running>) -> u64 {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
-        if let Some(subject) = subject {
-            self.running.lock().unwrap_or_else(PoisonError::into_inner).insert(number, subject);
+        if let Some(running) = running {
+            self.running.lock().unwrap_or_else(PoisonError::into_inner).insert(number, running);
         }
         number
     }
@@ -99,8 +108,8 @@ impl Transfers {
     }
 
     /// How many running downloads concern what `covers` says.
-    pub(super) fn count(&self, covers: impl Fn(&Subject) -> bool) -> usize {
-        self.running.lock().unwrap_or_else(PoisonError::into_inner).values().filter(|subject| covers(subject)).count()
+    pub(super) fn count(&self, covers: impl Fn(&Running) -> bool) -> usize {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner).values().filter(|running| covers(running)).count()
     }
 }
 
@@ -218,7 +227,8 @@ impl Delivery {
         let outcome = if access.head { Outcome::Ok } else { Outcome::Attempted };
         let seq = self.recorder.record(&entry_of(&access, &facts, outcome)).await?;
         let subject = subject_of(&facts, access.reader);
-        let number = self.transfers.enter(subject);
+        let link = access.link.as_ref().map(|(link, _)| link.clone());
+        let number = self.transfers.enter(subject.map(|subject| Running { subject, link }));
         let max_transfer = facts.document.as_ref().map(|document| document.decision.link.max_transfer);
         let ends = max_transfer.map(|most| self.clock.monotonic() + most);
         let record = !access.head;
@@ -252,6 +262,19 @@ impl Delivery {
             (Some(document), true) if document.owner != access.reader => {
                 let receipt = Receipt { document: document.number, reader: access.reader, at: self.clock.now() };
                 self.received(&facts, receipt, &entry).await
+            }
+            _ => self.recorder.record(&entry).await.map(|_| ()),
+        }
+    }
+
+    /// Records that a file was given whole in one answer, with what that means for its document.
+    pub(super) async fn record_whole(&self, opened: &Opened) -> Result<(), Refusal> {
+        let (facts, access) = (&opened.facts, &opened.access);
+        let entry = entry_of(access, facts, Outcome::Ok).bytes(facts.size);
+        match &facts.document {
+            Some(document) if document.owner != access.reader && !access.head => {
+                let receipt = Receipt { document: document.number, reader: access.reader, at: self.clock.now() };
+                self.received(facts, receipt, &entry).await
             }
             _ => self.recorder.record(&entry).await.map(|_| ()),
         }

@@ -177,6 +177,18 @@ impl Delivery {
         self.transfers.count(|_| true)
     }
 
+    /// Whether requests can be answered now: the database answers, and the place of the files does. `Ok` with a word where
+    /// only uploads are refused.
+    ///
+    /// # Errors
+    /// What does not answer.
+    pub async fn health(&self) -> Result<Option<&'static str>, &'static str> {
+        self.store.audit_head().await.map_err(|_| "database")?;
+        let space = self.blobs.space().await.map_err(|_| "files")?;
+        let full = space.is_some_and(|space| space.used_percent() >= self.terms.disk_stop_percent);
+        Ok(full.then_some("disk nearly full, uploads are refused"))
+    }
+
     /// The terms.
     pub fn terms(&self) -> &Terms {
         &self.terms

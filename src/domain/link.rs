@@ -25,7 +25,7 @@ const VERSION: u8 = 1;
 const BODY: usize = 47;
 const TAG: usize = 16;
 /// No policy may give more; a link that claims more is not ours (threat A106).
-const MAX_AHEAD: Duration = Duration::from_secs(400 * 86_400);
+pub const MAX_AHEAD: Duration = Duration::from_secs(400 * 86_400);
 
 /// What a link is for. Only downloads are served in this version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,6 +79,11 @@ impl fmt::Debug for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Token(…)")
     }
+}
+
+/// The id of the link with this text: what is logged and said on the phone instead of it.
+pub fn id_of(text: &str) -> LinkId {
+    link_id(text.as_bytes())
 }
 
 fn link_id(text: &[u8]) -> LinkId {

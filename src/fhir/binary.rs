@@ -8,7 +8,7 @@ use crate::domain::refusal::{Code, Issue, Refusal};
 use crate::domain::resource::{Body, Stored};
 
 use super::document::decode;
-use super::json::write_text;
+use super::json::{self, write_text};
 use super::render::Shown;
 use super::stamp::{self, Places};
 use super::validate::Resource;
@@ -68,6 +68,17 @@ pub fn body(id: &ResourceId, media_type: &str, security_context: Option<&str>) -
     Body { text: out, splices: places.0 }
 }
 
+/// The reference of a stored Binary's security context, for the header `X-Security-Context` (FHIR R4 binary.html).
+pub fn security_context(stored: &Stored) -> Option<String> {
+    let text = &stored.body.text;
+    // Most have none, and need no reading.
+    if !text.contains("\"securityContext\"") {
+        return None;
+    }
+    let value = json::parse(text.as_bytes()).ok()?;
+    value.as_object()?.object("securityContext")?.text("reference").map(str::to_owned)
+}
+
 /// The resource with its bytes, in one buffer of the right size. FHIR has no empty strings, so an empty file has no `data`.
 pub fn with_data(stored: &Stored, bytes: &[u8]) -> String {
     let mut out = String::with_capacity(stored.body.text.len() + bytes.len() / 3 * 4 + 256);
@@ -104,6 +115,18 @@ mod tests {
             files: vec![],
         };
         with_data(&stored, bytes)
+    }
+
+    #[test]
+    fn the_security_context_is_read_back_from_what_is_stored() {
+        let stored = |context: Option<&str>| {
+            let id = ResourceId::parse("b").unwrap();
+            let body = body(&id, "text/plain", context);
+            let (updated, kind) = (Timestamp::default(), Kind::Binary);
+            Stored { kind, body, id, version: 1, updated, version_state: None, document: None, files: vec![] }
+        };
+        assert_eq!(security_context(&stored(Some("Patient/1"))).as_deref(), Some("Patient/1"));
+        assert_eq!(security_context(&stored(None)), None);
     }
 
     #[test]

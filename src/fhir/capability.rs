@@ -44,7 +44,7 @@ fn security(base: &Base) -> Value {
             "url": "http://fhir-registry.smarthealthit.org/StructureDefinition/oauth-uris",
             "extension": [{"url": "token", "valueUri": at("token")}],
         }],
-        "cors": true,
+        "cors": false,
         "service": [{"coding": [{
             "system": "http://terminology.hl7.org/CodeSystem/restful-security-service",
             "code": "SMART-on-FHIR",

@@ -124,16 +124,20 @@ impl Documents for Served {
 
     async fn open_link(&self, request: Download) -> Result<OpenFile, Refusal> {
         let opened = self.delivery.open_link(request).await?;
-        Ok(self.open_file(opened, None))
+        Ok(self.open_file(opened, None, None))
     }
 
     async fn open_handle(&self, caller: &Caller, file: FileId, head: bool) -> Result<OpenFile, Refusal> {
         let opened = self.delivery.open_handle(caller, file, head).await?;
-        Ok(self.open_file(opened, Some(caller.clone())))
+        let context = self.delivery.security_context(caller, &opened).await?;
+        Ok(self.open_file(opened, Some(caller.clone()), context))
     }
 
-    async fn ready(&self) -> Result<(), &'static str> {
-        if self.draining.load(Ordering::Relaxed) { Err("draining") } else { Ok(()) }
+    async fn ready(&self) -> Result<Option<&'static str>, &'static str> {
+        if self.draining.load(Ordering::Relaxed) {
+            return Err("draining");
+        }
+        self.delivery.health().await
     }
 
     fn metadata(&self) -> String {
@@ -194,10 +198,10 @@ impl Served {
         Ok(operations::revoked(count))
     }
 
-    fn open_file(&self, opened: Opened, caller: Option<Caller>) -> OpenFile {
+    fn open_file(&self, opened: Opened, caller: Option<Caller>, security_context: Option<String>) -> OpenFile {
         let (facts, link) = (Arc::clone(&opened.facts), opened.link_id().cloned());
         let content = Box::new(Held { delivery: Arc::clone(&self.delivery), opened, caller });
-        OpenFile { facts, link, security_context: None, content }
+        OpenFile { facts, link, security_context, content }
     }
 }
 

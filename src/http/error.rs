@@ -58,7 +58,9 @@ pub(super) fn render(shared: &Shared, exchange: &Exchange, refusal: &Refusal) ->
         Surface::Fhir => response.content_type(FHIR_JSON).body(shared.documents.outcome(refusal, &exchange.id)),
         Surface::Auth => response.content_type("application/json").body(oauth(shared, refusal)),
         Surface::Other if exchange.html => {
-            let page = pages::refusal(&shared.pages, refusal, exchange.id.as_str(), exchange.is_link);
+            let link = exchange.link.borrow();
+            let reference = link.as_ref().map_or(exchange.id.as_str(), |link| link.as_str());
+            let page = pages::refusal(&shared.pages, refusal, reference, exchange.is_link);
             response.insert_header((header::CONTENT_SECURITY_POLICY, pages::POLICY));
             response.content_type("text/html; charset=utf-8").body(page)
         }

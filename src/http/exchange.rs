@@ -21,6 +21,7 @@ use futures_util::FutureExt;
 use metrics::{counter, gauge, histogram};
 use tokio::sync::Semaphore;
 
+use super::client_rate::ClientRate;
 use super::error::{self, Told, value};
 use super::peer::Proxies;
 use super::ports::{Documents, Gate};
@@ -28,7 +29,7 @@ use super::refusals::Refusals;
 use super::{accept, cors, screen};
 use crate::config::{BaseUrl, Limits, Pages, WebOrigin};
 use crate::domain::clock::{Clock, Entropy};
-use crate::domain::id::{ClientId, RequestId};
+use crate::domain::id::{ClientId, LinkId, RequestId};
 use crate::domain::refusal::{By, Code, Refusal};
 use crate::telemetry::Metrics;
 use crate::telemetry::metrics as names;
@@ -53,6 +54,8 @@ pub(super) struct Shared {
     pub(super) downloads: Arc<Semaphore>,
     pub(super) uploads: Arc<Semaphore>,
     pub(super) waits: Arc<Semaphore>,
+    pub(super) searches: Arc<Semaphore>,
+    pub(super) client_rate: ClientRate,
 }
 
 impl Shared {
@@ -97,6 +100,8 @@ pub(super) struct Exchange {
     pub(super) socket: IpAddr,
     pub(super) client: RefCell<Option<ClientId>>,
     pub(super) case: Cell<Option<&'static str>>,
+    /// The id of the link that was asked by, once it is known to be one of ours.
+    pub(super) link: RefCell<Option<LinkId>>,
     method: Method,
     origin: Option<&'static str>,
     permitted: Option<String>,
@@ -119,6 +124,7 @@ impl Exchange {
             socket,
             client: RefCell::new(None),
             case: Cell::new(None),
+            link: RefCell::new(None),
             method: request.method().clone(),
             origin: headers.contains_key(header::ORIGIN).then_some("present"),
             permitted: text(header::ORIGIN)
@@ -204,7 +210,7 @@ fn broken(shared: &Shared, exchange: &Exchange, code: Code) -> Error {
 
 fn finish(shared: &Shared, exchange: &Exchange, response: ServiceResponse<BoxBody>) -> ServiceResponse<BoxBody> {
     let (request, response) = response.into_parts();
-    let route = request.match_pattern().unwrap_or_else(|| "unmatched".to_owned());
+    let route = request.match_pattern().map_or_else(|| "unmatched".to_owned(), |pattern| plain_route(&pattern));
     let response = complete(shared, exchange, response, &route);
     ServiceResponse::new(request, response)
 }
@@ -278,14 +284,36 @@ fn note(
     counter!(names::REQUESTS, &labels).increment(1);
     histogram!(names::REQUEST_SECONDS, "route" => route.to_owned(), "method" => method).record(took.as_secs_f64());
     let request = exchange.id.as_str();
-    let client = exchange.client.borrow();
-    let client = client.as_ref().map(ClientId::as_str);
+    let (client, link) = (exchange.client.borrow(), exchange.link.borrow());
+    let (client, link) = (client.as_ref().map(ClientId::as_str), link.as_ref().map(LinkId::as_str));
     let (ms, case) = (u64::try_from(took.as_millis()).unwrap_or(u64::MAX), exchange.case.get());
     match refusal.map(|refusal| (refusal.code().name(), refusal.code().entry().by)) {
-        None => tracing::info!(status, request, route, method, client, ms, "answered"),
-        Some((code, By::Caller)) => tracing::info!(code, status, request, route, method, client, ms, case, "refused"),
-        Some((code, _)) => tracing::warn!(code, status, request, route, method, client, ms, case, "refused"),
+        None => tracing::info!(status, request, route, method, client, link, ms, "answered"),
+        Some((code, By::Caller)) => {
+            tracing::info!(code, status, request, route, method, client, link, ms, case, "refused");
+        }
+        Some((code, _)) => tracing::warn!(code, status, request, route, method, client, link, ms, case, "refused"),
     }
+}
+
+/// The pattern of a route without the expressions in it: `/fhir/{type:A|B}/{id:[^/]*}` is `/fhir/{type}/{id}` to people.
+fn plain_route(pattern: &str) -> String {
+    let mut plain = String::with_capacity(pattern.len());
+    let mut in_expression = false;
+    let mut braces = 0u32;
+    for c in pattern.chars() {
+        match c {
+            '{' => braces += 1,
+            '}' => braces = braces.saturating_sub(1),
+            ':' if braces == 1 => in_expression = true,
+            _ => {}
+        }
+        in_expression &= braces > 0;
+        if !in_expression {
+            plain.push(c);
+        }
+    }
+    plain
 }
 
 /// A method as label: callers can make up any number of others.
@@ -309,5 +337,22 @@ impl fmt::Display for Surface {
             Self::Auth => "auth",
             Self::Other => "other",
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_route_is_written_without_its_expressions() {
+        for (pattern, plain) in [
+            ("/fhir/{type:A|B}/{id:[^$_/][^/]*}", "/fhir/{type}/{id}"),
+            ("/fhir/D/{id}/{operation:\\$a|\\$b}", "/fhir/D/{id}/{operation}"),
+            ("/d/{token}", "/d/{token}"),
+            ("/x/{n:[0-9]{1,3}}/y", "/x/{n}/y"),
+        ] {
+            assert_eq!(plain_route(pattern), plain);
+        }
     }
 }

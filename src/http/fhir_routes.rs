@@ -36,7 +36,7 @@ pub(super) fn query_value(request: &HttpRequest, name: &str) -> Option<String> {
 /// Who calls. Noted for the log and for counting.
 ///
 /// # Errors
-/// `token-…`, `credentials-misplaced`, `network-not-allowed`.
+/// `token-…`, `credentials-misplaced`, `network-not-allowed`; `rate-limited`.
 pub(super) fn caller(request: &HttpRequest, shared: &Shared) -> Result<Caller, Refusal> {
     let exchange = of(request)?;
     let values: Vec<&[u8]> = request.headers().get_all(header::AUTHORIZATION).map(|value| value.as_bytes()).collect();
@@ -46,6 +46,7 @@ pub(super) fn caller(request: &HttpRequest, shared: &Shared) -> Result<Caller, R
         denied.refusal
     })?;
     exchange.client.replace(Some(principal.client.clone()));
+    shared.client_rate.count(&principal.client)?;
     Ok(Caller { principal, request: exchange.id.clone(), address: exchange.address })
 }
 
@@ -163,6 +164,7 @@ async fn found(
         return Err(Refusal::from(issue.fill("limit", shared.limits.query_parameters)).into());
     }
     let strict = preferences(request).strict;
+    let _place = place(&shared.searches)?;
     let bundle = shared.documents.search(caller, kind(name)?, parameters, strict).await?;
     Ok(json(request, StatusCode::OK, bundle))
 }
@@ -237,13 +239,13 @@ pub(super) async fn operate(
     let id = resource_id(&path.0)?;
     let _place = (operation == Operation::Lifecycle).then(|| place(&shared.waits)).transpose()?;
     let by_query = request.method() != Method::POST;
-    if by_query && operation != Operation::Lifecycle {
-        return Err(super::routes::not_allowed("POST").into());
-    }
     let body =
         if by_query { actix_web::web::Bytes::new() } else { body::fhir_or_none(&shared, &request, payload).await? };
     let query = body::pairs(request.query_string().as_bytes());
-    let query = query.into_iter().filter(|(name, _)| name != "_format" && name != "_pretty").collect();
+    // HEAD asks how things are, and has nowhere to put what came of a wait.
+    let left_out =
+        |name: &str| matches!(name, "_format" | "_pretty") || (name == "wait" && request.method() == Method::HEAD);
+    let query = query.into_iter().filter(|(name, _)| !left_out(name)).collect();
     let input = if by_query { OperationInput::Query(query) } else { OperationInput::Body(&body) };
     let text = shared.documents.operate(&caller, &id, operation, input).await?;
     Ok(json(&request, StatusCode::OK, text))

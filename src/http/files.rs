@@ -23,6 +23,7 @@ use super::ports::{Download, OpenFile, Pieces};
 use super::range::{Wanted, if_range_holds, wanted};
 use crate::domain::clock::Timestamp;
 use crate::domain::id::{FileId, ResourceId};
+use crate::domain::link;
 use crate::domain::refusal::{Code, Refusal};
 use crate::domain::resource::FileFacts;
 use crate::telemetry::metrics::{DOWNLOADED_BYTES, DOWNLOADS, DOWNLOADS_RUNNING};
@@ -31,7 +32,7 @@ use crate::telemetry::metrics::{DOWNLOADED_BYTES, DOWNLOADS, DOWNLOADS_RUNNING};
 const TOKEN_MOST: usize = 256;
 
 /// `GET`, `HEAD` `/d/{token}`. Query and `Authorization` mean nothing here.
-pub(super) async fn link(
+pub(super) async fn by_link(
     request: HttpRequest,
     shared: Data<Shared>,
     token: Path<String>,
@@ -42,9 +43,13 @@ pub(super) async fn link(
     }
     let exchange = of(&request)?;
     let head = request.method() == Method::HEAD;
+    let id = link::id_of(&token);
     let asked = Download { token, request: exchange.id.clone(), address: exchange.address, head };
-    let file = shared.documents.open_link(asked).await?;
-    send(&shared, &request, file).await
+    let opened = shared.documents.open_link(asked).await;
+    if !opened.as_ref().is_err_and(|refusal| refusal.code() == Code::LinkInvalid) {
+        exchange.link.replace(Some(id));
+    }
+    send(&shared, &request, opened?).await
 }
 
 /// `GET`, `HEAD` `/fhir/Binary/{id}`.
@@ -68,8 +73,7 @@ async fn binary_version(
     version: &str,
 ) -> Result<HttpResponse, Told> {
     let caller = caller(&request, &shared)?;
-    let scope = caller.principal.may_open_content();
-    scope?;
+    caller.principal.may_open_content()?;
     let file = FileId::parse(id).filter(|_| version == "1").ok_or(Code::ResourceNotFound)?;
     let head = request.method() == Method::HEAD;
     let opened = shared.documents.open_handle(&caller, file, head).await?;
@@ -141,8 +145,8 @@ async fn send(shared: &Data<Shared>, request: &HttpRequest, file: OpenFile) -> R
         response.insert_header((header::CONTENT_RANGE, format!("bytes {}-{last}/{size}", part.start)));
     }
     if head {
-        // Nothing is sent, and yet it is recorded before the answer: who asked learns that the file is there, and its digest.
-        file.content.begin(0..0).await?;
+        // Recorded as asked for; nothing is sent and nothing used.
+        drop(file.content.begin(0..0).await?);
         return Ok(response.body(Length(size)));
     }
     let permit = place(&shared.downloads)?;

@@ -8,6 +8,7 @@ mod accept;
 mod adapter;
 mod auth_routes;
 mod body;
+mod client_rate;
 mod cors;
 mod disposition;
 mod error;

@@ -23,7 +23,11 @@ pub(super) async fn livez() -> HttpResponse {
 /// `/readyz`: it can serve; 503 with the part that is missing, while starting, draining, or without its store.
 pub(super) async fn readyz(shared: Data<Shared>) -> HttpResponse {
     match shared.documents.ready().await {
-        Ok(()) => HttpResponse::Ok().content_type("text/plain; charset=utf-8").body("ok\n"),
+        Ok(None) => HttpResponse::Ok().content_type("text/plain; charset=utf-8").body("ok\n"),
+        // Still 200: reading goes on, and taking the server out of service would end that too.
+        Ok(Some(less)) => {
+            HttpResponse::Ok().content_type("text/plain; charset=utf-8").body(format!("degraded: {less}\n"))
+        }
         Err(part) => HttpResponse::ServiceUnavailable()
             .insert_header((header::RETRY_AFTER, 2))
             .content_type("text/plain; charset=utf-8")

@@ -1,9 +1,9 @@
 //! What people read: the page of a refused link and the page of a code. Server-rendered, no script, no font or image, nothing
 //! from elsewhere; one style whose digest the content policy names. Texts: house words, chapter 2.1.
 
-use maud::{DOCTYPE, Markup, PreEscaped, html};
+use maud::{DOCTYPE, Markup, html};
 
-use crate::config::Pages;
+use crate::config::{Pages, TimeZoneName};
 use crate::domain::clock::Timestamp;
 use crate::domain::refusal::{Code, Refusal};
 
@@ -69,7 +69,7 @@ fn plain_words(refusal: &Refusal) -> Words {
 fn link_words(pages: &Pages, refusal: &Refusal, reference: &str) -> Words {
     let someone = pages.contact.clone().unwrap_or_else(|| "the person or organisation that sent it".to_owned());
     let first = refusal.first();
-    let when = moment_of(first.message());
+    let when = moment_of(first.message(), &pages.time_zone);
     let (text, next, again) = match refusal.code() {
         Code::LinkExpired => (
             format!(
@@ -112,10 +112,11 @@ fn link_words(pages: &Pages, refusal: &Refusal, reference: &str) -> Words {
     Words { heading: heading(refusal.code()), text, next, again }
 }
 
-/// The moment that a message names, as people write it; the table of codes puts it there as a FHIR instant.
-fn moment_of(message: &str) -> String {
+/// The moment that a message names, as people of the zone write it; the table of codes puts it there as a FHIR instant.
+fn moment_of(message: &str, zone: &TimeZoneName) -> String {
     let moment = message.split([' ', ',']).find_map(|word| Timestamp::parse(word.trim_end_matches('.')));
-    moment.map_or_else(|| "now".to_owned(), |moment| moment.to_utc().format("%-d %B %Y at %H:%M (UTC)").to_string())
+    let Some(moment) = moment else { return "an earlier day".to_owned() };
+    zone.write(moment)
 }
 
 /// The page of a code under `/errors`.
@@ -143,7 +144,8 @@ fn page(pages: &Pages, heading: &str, body: &Markup, reference: Option<(Code, &s
                 meta name="robots" content="noindex";
                 @if let Some(seconds) = refresh { meta http-equiv="refresh" content=(seconds.max(2)); }
                 title { (heading) @if let Some(organisation) = organisation { " – " (organisation) } }
-                style { (PreEscaped(STYLE)) }
+                // Escaping leaves it as it is: it holds no `<`, `>`, `&` or quote.
+                style { (STYLE) }
             }
             body {
                 a class="skip" href="#main" { "Skip to the text" }
@@ -198,5 +200,23 @@ mod tests {
             Refusal::new(Issue::new(Code::LinkExpired).fill("when", Timestamp::parse("2026-11-23T14:02:00Z").unwrap()));
         let text = refusal(&settings(), &told, "abc", true);
         assert!(text.contains("It worked until 23 November 2026 at 14:02 (UTC)."), "{text}");
+    }
+
+    #[test]
+    fn times_are_of_the_zone_that_the_settings_name() {
+        // Summer and winter time of Central Europe: UTC+2 and UTC+1 (Directive 2000/84/EC).
+        for (moment, text) in [
+            ("2026-11-23T14:02:00Z", "23 November 2026 at 15:02 (CET)"),
+            ("2026-07-01T22:30:00Z", "2 July 2026 at 00:30 (CEST)"),
+        ] {
+            let mut settings = settings();
+            settings.time_zone = TimeZoneName::parse("Europe/Berlin").unwrap();
+            let told = Refusal::new(Issue::new(Code::LinkExpired).fill("when", Timestamp::parse(moment).unwrap()));
+            let page = refusal(&settings, &told, "lk_0123", true);
+            assert!(
+                page.contains(&format!("It worked until {text}.")) && page.contains("reference: lk_0123"),
+                "{page}"
+            );
+        }
     }
 }

@@ -157,8 +157,9 @@ pub trait Documents: Send + Sync + fmt::Debug {
     async fn open_link(&self, request: Download) -> Result<OpenFile, Refusal>;
     /// A file by id and token.
     async fn open_handle(&self, caller: &Caller, file: FileId, head: bool) -> Result<OpenFile, Refusal>;
-    /// Whether everything that serving needs is there; the word names what is not.
-    async fn ready(&self) -> Result<(), &'static str>;
+    /// Whether everything that serving needs is there; the words name what is not. What is served all the same, but not
+    /// whole, is told in the good case.
+    async fn ready(&self) -> Result<Option<&'static str>, &'static str>;
     /// The CapabilityStatement.
     fn metadata(&self) -> String;
     /// One of this server's own definitions, by type and id.

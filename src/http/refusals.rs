@@ -28,7 +28,7 @@ const MINUTE_MILLIS: i64 = 60_000;
 
 /// The injected clock as the limiter wants it.
 #[derive(Debug, Clone)]
-struct Monotonic(Arc<dyn Clock>);
+pub(super) struct Monotonic(pub(super) Arc<dyn Clock>);
 
 impl RateClock for Monotonic {
     type Instant = Nanos;

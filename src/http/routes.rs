@@ -5,16 +5,19 @@ use actix_web::web::{self, ServiceConfig};
 use actix_web::{HttpRequest, Resource};
 
 use super::error::Told;
+use super::exchange::Surface;
 use super::files::of;
 use super::{auth_routes, fhir_routes, files, operations};
 use crate::domain::refusal::{Code, Issue, Refusal};
 use crate::domain::resource::Kind;
+use crate::fhir::tables::ResourceType;
 
 /// Context types, which may be PUT.
 const CONTEXT: &str = "Patient|Practitioner|PractitionerRole|Organization|Encounter";
 /// Types of this server's own definitions.
-const DEFINITIONS: &str =
-    "StructureDefinition|CodeSystem|ValueSet|SearchParameter|OperationDefinition|CapabilityStatement|Basic";
+const DEFINITIONS: &str = "StructureDefinition|CodeSystem|SearchParameter|OperationDefinition";
+/// An id in a path: never the name of an operation or of a history.
+const ID: &str = "{id:[^$_/][^/]*}";
 
 /// All of them.
 pub(super) fn all(config: &mut ServiceConfig) {
@@ -35,13 +38,13 @@ fn open(config: &mut ServiceConfig) {
         .service(get("/auth/jwks", auth_routes::jwks))
         .service(refusing("/auth/token", "POST").route(web::post().to(auth_routes::token)))
         .service(get(&format!("/fhir/{types}"), fhir_routes::definitions))
-        .service(get(&format!("/fhir/{types}/{{id}}"), fhir_routes::definition))
+        .service(get(&format!("/fhir/{types}/{ID}"), fhir_routes::definition))
         .service(get("/errors/{code}", operations::error_page));
 }
 
 /// Whoever holds the link.
 fn whoever_holds_a_link(config: &mut ServiceConfig) {
-    config.service(get("/d/{token}", files::link));
+    config.service(get("/d/{token}", files::by_link));
 }
 
 /// Clients with an access token.
@@ -50,7 +53,7 @@ fn clients(config: &mut ServiceConfig) {
     let searchable = format!("/fhir/{{type:DocumentReference|{CONTEXT}}}");
     config
         .service(refusing("/fhir/Binary", "POST").route(web::post().to(fhir_routes::create_binary)))
-        .service(get("/fhir/Binary/{id}", files::binary))
+        .service(get(&format!("/fhir/Binary/{ID}"), files::binary))
         .service(get("/fhir/Binary/{id}/_history/{version}", files::binary_history))
         .service(refusing(&format!("{searchable}/_search"), "POST").route(web::post().to(fhir_routes::search_form)))
         .service(
@@ -59,15 +62,19 @@ fn clients(config: &mut ServiceConfig) {
                 .route(web::head().to(fhir_routes::search))
                 .route(web::post().to(fhir_routes::create)),
         )
-        .service(get("/fhir/{type:DocumentReference}/{id}", fhir_routes::read))
+        .service(get(&format!("/fhir/{{type:DocumentReference}}/{ID}"), fhir_routes::read))
         .service(
-            refusing("/fhir/DocumentReference/{id}/{operation:\\$[a-z-]+}", "GET, HEAD, POST")
+            refusing("/fhir/DocumentReference/{id}/{operation:\\$lifecycle}", "GET, HEAD, POST")
                 .route(web::get().to(fhir_routes::operate))
                 .route(web::head().to(fhir_routes::operate))
                 .route(web::post().to(fhir_routes::operate)),
         )
         .service(
-            refusing(&format!("{context}/{{id}}"), "GET, HEAD, PUT")
+            refusing("/fhir/DocumentReference/{id}/{operation:\\$issue-link|\\$revoke}", "POST")
+                .route(web::post().to(fhir_routes::operate)),
+        )
+        .service(
+            refusing(&format!("{context}/{ID}"), "GET, HEAD, PUT")
                 .route(web::get().to(fhir_routes::read))
                 .route(web::head().to(fhir_routes::read))
                 .route(web::put().to(fhir_routes::put)),
@@ -101,34 +108,106 @@ fn refusing(path: &str, methods: &'static str) -> Resource {
 
 /// 405 with `Allow`. On a FHIR type it is the interaction that is not offered.
 fn refused(request: &HttpRequest, methods: &'static str) -> Refusal {
-    let kind = request.match_info().get("type").and_then(Kind::parse).or_else(|| {
-        let pattern = request.match_pattern()?;
-        Kind::parse(pattern.strip_prefix("/fhir/")?.split('/').next()?)
-    });
-    let interaction = match *request.method() {
-        Method::PUT => "update",
-        Method::PATCH => "patch",
-        Method::DELETE => "delete",
-        Method::GET | Method::HEAD => "search",
-        _ => return not_allowed(methods),
-    };
-    match kind {
-        Some(kind) => {
-            let issue =
-                Issue::new(Code::InteractionUnsupported).fill("interaction", interaction).fill("type", kind.as_str());
-            Refusal::new(issue).with_allow(methods)
-        }
-        None => not_allowed(methods),
+    let steps = fhir_steps(request.uri().path());
+    let is_own = !steps.iter().any(|step| step.starts_with(['$', '_']));
+    match (steps.first().filter(|name| is_own && ResourceType::parse(name).is_some()), steps.len()) {
+        (Some(kind), length) => match interaction(request.method(), length > 1) {
+            Some(interaction) => not_offered(interaction, kind).with_status(405).with_allow(methods),
+            None => not_allowed(methods),
+        },
+        _ => not_allowed(methods),
     }
 }
+
+/// The RESTful interaction that a method means on a type or an instance (FHIR R4 http §3.1.0), where it is one.
+fn interaction(method: &Method, on_instance: bool) -> Option<&'static str> {
+    match (method, on_instance) {
+        (&Method::GET | &Method::HEAD, true) => Some("read"),
+        (&Method::GET | &Method::HEAD, false) => Some("search"),
+        (&Method::POST, false) => Some("create"),
+        (&Method::PUT, _) => Some("update"),
+        (&Method::PATCH, _) => Some("patch"),
+        (&Method::DELETE, _) => Some("delete"),
+        _ => None,
+    }
+}
+
+fn not_offered(interaction: &str, kind: &str) -> Refusal {
+    Refusal::new(Issue::new(Code::InteractionUnsupported).fill("interaction", interaction).fill("type", kind))
+}
+
+/// The steps of a path behind `/fhir`, wherever the base puts that.
+fn fhir_steps(path: &str) -> Vec<&str> {
+    path.split('/').skip_while(|step| *step != "fhir").skip(1).take(STEPS_MOST).collect()
+}
+
+/// Steps of a path that are looked at.
+const STEPS_MOST: usize = 5;
 
 /// 405 with `Allow`.
 pub(super) fn not_allowed(methods: &'static str) -> Refusal {
     Refusal::new(Issue::new(Code::MethodNotAllowed).fill("method", "This method")).with_allow(methods)
 }
 
-/// What no route matches. Below a type that is served, it is the interaction that is not.
+/// What no route matches. Below `/fhir` it may be a type, an operation or an interaction of R4 that this server does not offer;
+/// an id that cannot be one is just not there.
 pub(super) async fn unknown(request: HttpRequest) -> Result<actix_web::HttpResponse, Told> {
-    of(&request)?;
-    Err(Code::PathUnknown.into())
+    let exchange = of(&request)?;
+    if exchange.surface != Surface::Fhir {
+        return Err(Code::PathUnknown.into());
+    }
+    Err(unknown_below_fhir(request.method(), &fhir_steps(request.uri().path())).into())
+}
+
+fn unknown_below_fhir(method: &Method, steps: &[&str]) -> Refusal {
+    let unsupported = |interaction: &str, kind: &str| not_offered(interaction, kind).with_status(404);
+    let operation = steps.iter().any(|step| step.starts_with('$'));
+    match steps {
+        [] if *method == Method::POST => unsupported("batch and transaction", "the base"),
+        [] => unsupported("search", "the base"),
+        [first, ..] if first.starts_with('$') => unsupported("this operation", "the base"),
+        ["_history", ..] => unsupported("history", "the base"),
+        ["_search", ..] => unsupported("search", "the base"),
+        [name, rest @ ..] => match ResourceType::parse(name).map(ResourceType::as_str) {
+            None => Refusal::of(Code::PathUnknown),
+            Some(kind) if operation => unsupported("this operation", kind),
+            Some(kind) if rest.contains(&"_history") => unsupported("history", kind),
+            Some(kind) if rest.contains(&"_search") => unsupported("search", kind),
+            Some(kind) if rest.len() < 2 && Kind::parse(kind).is_none() => {
+                unsupported(interaction(method, !rest.is_empty()).unwrap_or("any interaction"), kind)
+            }
+            Some(_) if rest.len() == 1 => Refusal::of(Code::ResourceNotFound),
+            Some(_) => Refusal::of(Code::PathUnknown),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_offered_is_named_as_fhir_names_it() {
+        for (method, path, code, text) in [
+            (Method::GET, "/fhir", "interaction-unsupported", "search on the base"),
+            (Method::POST, "/fhir", "interaction-unsupported", "batch and transaction on the base"),
+            (Method::GET, "/sub/fhir/Observation/1", "interaction-unsupported", "read on Observation"),
+            (Method::POST, "/fhir/Observation", "interaction-unsupported", "create on Observation"),
+            (Method::GET, "/fhir/Patient/1/_history", "interaction-unsupported", "history on Patient"),
+            (
+                Method::POST,
+                "/fhir/DocumentReference/$unknown",
+                "interaction-unsupported",
+                "operation on DocumentReference",
+            ),
+            (Method::POST, "/fhir/$versions", "interaction-unsupported", "operation on the base"),
+            (Method::GET, "/fhir/Nonsense", "path-unknown", "Nothing"),
+            (Method::GET, "/fhir/DocumentReference/_x", "resource-not-found", "No such"),
+            (Method::GET, "/fhir/Patient/1/2", "path-unknown", "Nothing"),
+        ] {
+            let refusal = unknown_below_fhir(&method, &fhir_steps(path));
+            assert_eq!((refusal.status(), refusal.code().name()), (404, code), "{path}");
+            assert!(refusal.first().message().contains(text), "{path}: {}", refusal.first().message());
+        }
+    }
 }

@@ -10,12 +10,13 @@ use actix_web::dev::{ServerHandle, ServiceFactory, ServiceRequest, ServiceRespon
 use actix_web::middleware::from_fn;
 use actix_web::web::{self, Data};
 use actix_web::{App, Error, HttpServer};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustls::ServerConfig;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
-use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 
+use super::client_rate::ClientRate;
 use super::exchange::{Shared, exchange};
 use super::peer::Proxies;
 use super::ports::{Documents, Gate};
@@ -128,6 +129,8 @@ pub(super) fn shared(parts: &HttpParts, metrics_here: bool) -> Data<Shared> {
         downloads: Arc::new(Semaphore::new(limits.downloads)),
         uploads: Arc::new(Semaphore::new(limits.uploads)),
         waits: Arc::new(Semaphore::new(limits.waits)),
+        searches: Arc::new(Semaphore::new(limits.searches)),
+        client_rate: ClientRate::new(Arc::clone(&parts.clock), limits.client_requests),
     })
 }
 
@@ -156,17 +159,16 @@ fn main_server(
     let limits = &parts.settings.limits;
     let shared = shared(parts, metrics_here);
     let workers = std::thread::available_parallelism().map_or(1, usize::from);
-    let stall = limits.write_stall;
+    cut_stalled(&listener, limits.write_stall);
     let server = HttpServer::new(move || application(shared.clone()))
         .workers(workers)
-        .max_connections((limits.connections / workers).max(1))
+        .max_connections((connections(limits.connections) / workers).max(1))
         .keep_alive(limits.keep_alive)
         .client_request_timeout(limits.head_timeout)
         .client_disconnect_timeout(Duration::from_secs(1))
         .shutdown_timeout(limits.drain.as_secs())
         .tcp_nodelay(true)
         .h1_allow_half_closed(false)
-        .on_connect(move |connection, _| cut_stalled(connection, stall))
         .disable_signals();
     let server = match &parts.settings.server.tls {
         Some(tls) => server.listen_rustls_0_23(listener, tls_config(tls)?)?,
@@ -182,19 +184,37 @@ fn metrics_server(metrics: Metrics, listener: TcpListener) -> Result<actix_web::
 }
 
 /// A reader that takes nothing is cut by the kernel: the framework polls a body only while its buffer has room, so nothing above
-/// the socket would notice (`TCP_USER_TIMEOUT`, RFC 5482; on Linux it covers closed windows too).
-fn cut_stalled(connection: &dyn std::any::Any, stall: Duration) {
-    type Secure = actix_web::rt::net::TcpStream;
-    let Some(stream) = connection.downcast_ref::<TcpStream>().or_else(|| connection.downcast_ref::<Secure>()) else {
-        return;
-    };
+/// the socket would notice (`TCP_USER_TIMEOUT`, RFC 5482; on Linux it covers closed windows too). Connections inherit it from
+/// the listener, those under TLS too.
+fn cut_stalled(listener: &TcpListener, stall: Duration) {
     let millis = u32::try_from(stall.as_millis()).unwrap_or(u32::MAX);
     #[cfg(target_os = "linux")]
-    if rustix::net::sockopt::set_tcp_user_timeout(stream, millis).is_err() {
-        tracing::debug!("no write timeout on this connection");
+    if rustix::net::sockopt::set_tcp_user_timeout(listener, millis).is_err() {
+        tracing::warn!("readers that take nothing cannot be cut on this system");
     }
     #[cfg(not(target_os = "linux"))]
-    let _ = (stream, millis);
+    let _ = (listener, millis);
+}
+
+/// Files that the process keeps open beside connections: database, log, workers, sockets of its own.
+const OTHER_FILES: u64 = 128;
+
+/// Connections at a time: what settings say, as far as the limit on open files goes. That is raised as far as the system lets
+/// it first; a connection may need a second file, the one that it sends.
+fn connections(wanted: usize) -> usize {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    let files = if setrlimit(Resource::Nofile, raised).is_ok() { limit.maximum } else { limit.current };
+    let room = files.map_or(u64::MAX, |files| files.saturating_sub(OTHER_FILES) / 2);
+    let room = usize::try_from(room).unwrap_or(usize::MAX).max(1);
+    if room < wanted {
+        tracing::warn!(
+            wanted,
+            connections = room,
+            "fewer connections than settings say: raise the limit on open files"
+        );
+    }
+    wanted.min(room)
 }
 
 /// TLS 1.2 and 1.3, HTTP/1.1 only.

@@ -1,6 +1,8 @@
 //! Switches logging on. Lines go to standard error, one a line; the level is the settings' and never a regular expression from
 //! the environment. What other crates log is kept to warnings, since their texts may hold paths and headers.
 
+use std::io::IsTerminal;
+
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
@@ -14,7 +16,7 @@ use crate::config::{LogFormat, LogLevel, Logs};
 /// # Errors
 /// When it was switched on before.
 pub fn init(logs: &Logs) -> Result<(), TryInitError> {
-    let lines = fmt::layer().with_writer(std::io::stderr).with_target(false);
+    let lines = fmt::layer().with_writer(std::io::stderr).with_target(false).with_ansi(std::io::stderr().is_terminal());
     let lines = match logs.format {
         LogFormat::Pretty => lines.compact().boxed(),
         // Flat: the fields stand beside level and time, where log stores look for them.

@@ -1,3 +1,5 @@
+//! Tests of `assertion`, apart so that both files can be read.
+
 use serde_json::json;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Tests of `endpoint`, apart so that both files can be read.
+
 use std::net::Ipv4Addr;
 
 use super::*;

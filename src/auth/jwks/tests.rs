@@ -1,3 +1,5 @@
+//! Tests of `jwks`, apart so that both files can be read.
+
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Tests of `token`, apart so that both files can be read.
+
 use secrecy::ExposeSecret;
 
 use super::*;

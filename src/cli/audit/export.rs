@@ -35,7 +35,7 @@ pub(super) async fn run(export: AuditExport, terminal: &Terminal, nature: &Natur
     let settings = input::settings(&export.place, Vec::new(), false)?;
     let (from, to) = (moment("--from", export.from.as_deref())?, moment("--to", export.to.as_deref())?);
     let patient = match export.patient {
-        Some(_) => Some(input::stdin_value("--patient")?),
+        Some(_) => Some(input::stdin_patient()?),
         None => None,
     };
     let request = Request::AuditExport {

@@ -18,8 +18,6 @@ const FHIR: &str = "application/fhir+json";
 /// Discharge summary and progress note (LOINC).
 const DISCHARGE: &str = "18842-5";
 const PROGRESS: &str = "11506-3";
-/// First half of the harmless test virus; never whole in this program (eicar.org).
-const EICAR: (&str, &str) = ("X5O!P%@AP[4\\PZX54(P^)7CC)7}$EICAR-", "STANDARD-ANTIVIRUS-TEST-FILE!$H+H*");
 /// How often something that takes its time is looked at, and how many times at most.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 const LOOKS: u32 = 400;
@@ -109,8 +107,10 @@ async fn decided(scene: &Scene, handed: &Handed) -> Result<Held, Broken> {
 /// Waits for a state with `$lifecycle?wait`.
 async fn state(scene: &Scene, id: &str, wanted: &str) -> Result<Vec<String>, Broken> {
     let mut seen = Vec::new();
-    for _ in 0..LOOKS {
-        let answer = scene.source.get(&format!("DocumentReference/{id}/$lifecycle?wait=10s")).await;
+    for look in 0..LOOKS {
+        // Looked at first, then waited for: a change that came before the first look is not waited for again.
+        let wait = if look == 0 { "" } else { "?wait=2s" };
+        let answer = scene.source.get(&format!("DocumentReference/{id}/$lifecycle{wait}")).await;
         let answer = answer.map_err(silent(wanted))?;
         expect("200", &answer.words())?;
         seen = transitions(&answer.json());
@@ -210,7 +210,7 @@ async fn revoked(scene: &Scene, handed: &Handed, link: &str) -> Result<Held, Bro
 }
 
 async fn infected(scene: &Scene) -> Result<Held, Broken> {
-    let virus = [EICAR.0, EICAR.1].concat().into_bytes();
+    let virus = crate::scan::rules::harmless_test_file();
     let handed = hand_over(scene, virus, ("text/plain", DISCHARGE)).await?;
     state(scene, &handed.id, "quarantined").await?;
     refused(scene.receiver.get(&format!("Binary/{}", handed.file)).await, "403 content-quarantined").await?;

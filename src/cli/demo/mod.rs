@@ -67,7 +67,7 @@ pub(super) async fn run(demo: Demo, terminal: &Terminal, nature: Nature) -> Resu
         ));
     }
     let mut steps = Steps::new(terminal, &nature);
-    let mut scene = set_up(&demo, &folder.path, &nature, &mut steps).await?;
+    let mut scene = Box::pin(set_up(&demo, &folder.path, &nature, &mut steps)).await?;
     let outcome = match journey::run(&mut scene, &nature, &mut steps).await {
         Ok(()) => Ok(()),
         Err(broken) => steps.told(Err(broken)),

@@ -46,7 +46,8 @@ fn document(lines: &[&str], padding: usize) -> String {
     let table = out.len();
     let _ = write!(out, "xref\n0 {}\n0000000000 65535 f \n", objects.len() + 1);
     for place in &places {
-        let _ = write!(out, "{place:010} 00000 n \n");
+        // With its blank and line end an entry of the table has 20 bytes (ISO 32000-1, 7.5.4).
+        let _ = writeln!(out, "{place:010} 00000 n ");
     }
     let _ = write!(out, "trailer\n<< /Size {} /Root 1 0 R >>\nstartxref\n{table}\n%%EOF\n", objects.len() + 1);
     out

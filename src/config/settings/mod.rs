@@ -13,11 +13,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ipnet::IpNet;
+use jiff::tz::TimeZone;
 
 pub use keys::settings_markdown;
 
 use super::base_url::{BaseUrl, is_loopback};
 use super::limits::Limits;
+use crate::domain::clock::Timestamp;
 use crate::domain::refusal::Issue;
 use crate::domain::verdict::Engine;
 
@@ -217,23 +219,38 @@ pub struct Pages {
     pub time_zone: TimeZoneName,
 }
 
-/// A name of the shape that the IANA time zone database gives; whether the zone exists is known where its data is.
+/// A zone of the IANA time zone database: the system's where it has one, else the copy that is built in.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TimeZoneName(String);
+pub struct TimeZoneName {
+    name: String,
+    zone: TimeZone,
+}
 
 impl TimeZoneName {
-    /// 1 to 64 characters, parts of letters, digits, `_`, `+`, `-` separated by `/`, the first beginning with a letter: safe
-    /// as a relative path below a folder of zones.
+    /// UTC.
+    pub fn utc() -> Self {
+        Self { name: "UTC".to_owned(), zone: TimeZone::UTC }
+    }
+
+    /// A name that the database knows. Parts of letters, digits, `_`, `+`, `-` separated by `/`, so that no other file is looked at.
     pub fn parse(text: &str) -> Option<Self> {
         let part =
             |part: &str| !part.is_empty() && part.chars().all(|c| c.is_ascii_alphanumeric() || "_+-".contains(c));
         let starts = text.starts_with(|c: char| c.is_ascii_alphabetic());
-        (starts && text.len() <= 64 && text.split('/').all(part)).then(|| Self(text.to_owned()))
+        let plain = starts && text.len() <= 64 && text.split('/').all(part);
+        let zone = plain.then(|| TimeZone::get(text).ok()).flatten()?;
+        Some(Self { name: text.to_owned(), zone })
+    }
+
+    /// A moment as people of the zone write it: `23 November 2026 at 14:02 (CET)`.
+    pub fn write(&self, moment: Timestamp) -> String {
+        let Ok(moment) = jiff::Timestamp::from_millisecond(moment.millis()) else { return moment.to_string() };
+        moment.to_zoned(self.zone.clone()).strftime("%-d %B %Y at %H:%M (%Z)").to_string()
     }
 
     /// The name.
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.name
     }
 }
 

@@ -65,7 +65,7 @@ pub(super) fn defaults(data_dir: &Path) -> Settings {
         fhir: Fhir { references: References::Lenient },
         policy: PolicySource { file: None },
         audit: Audit { checkpoints: data_dir.join("checkpoints") },
-        pages: Pages { organisation: None, contact: None, time_zone: TimeZoneName("UTC".to_owned()) },
+        pages: Pages { organisation: None, contact: None, time_zone: TimeZoneName::utc() },
         logs: Logs { format: LogFormat::Pretty, level: LogLevel::Info },
         limits: Limits::default(),
     }
@@ -222,13 +222,6 @@ impl Reader {
             }
         };
         at_most("limits.body-grace", limits.body_grace, "limits.body-timeout", limits.body_timeout);
-        if limits.page_size > limits.page_size_max {
-            let cure = "keep limits.page-size at or below limits.page-size-max";
-            let key =
-                if self.given.contains_key("limits.page-size") { "limits.page-size" } else { "limits.page-size-max" };
-            let other = if key == "limits.page-size" { "limits.page-size-max" } else { "limits.page-size" };
-            self.conflict(key, other, cure);
-        }
     }
 
     fn dev(&mut self, settings: &mut Settings) {

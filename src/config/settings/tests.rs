@@ -243,13 +243,6 @@ const FILE_MISTAKES: &[Row] = &[
         "use `headers`, or remove it",
     ),
     (
-        "[limits]\npage-size-max = 10",
-        Code::SettingConflict,
-        (2, 17),
-        "limits.page-size-max does not go with limits.page-size",
-        "",
-    ),
-    (
         "[limits]\nbody-timeout = '5s'",
         Code::SettingConflict,
         (2, 16),

@@ -56,11 +56,12 @@ pub fn read(pairs: &[(String, String)], asked: &Asked<'_>) -> Result<Search, Ref
     read::read(pairs, asked)
 }
 
-/// The text of a page link, where a request is one. It stands alone but for `_format` and `_pretty`.
+/// The text of a page link, where a request is one. It stands alone but for `_format`, `_pretty`, and `_count`, which some clients
+/// add to every request (`@medplum/core`); the page keeps the size that its search began with.
 pub fn page_text(pairs: &[(String, String)]) -> Option<&str> {
     let mut pages = pairs.iter().filter(|(name, _)| name == PAGE);
     let text = pages.next().map(|(_, text)| text.as_str())?;
-    let alone = pairs.iter().all(|(name, _)| [PAGE, "_format", "_pretty"].contains(&name.as_str()));
+    let alone = pairs.iter().all(|(name, _)| [PAGE, "_format", "_pretty", "_count"].contains(&name.as_str()));
     (alone && pages.next().is_none()).then_some(text)
 }
 

@@ -116,6 +116,7 @@ fn limits_hold() {
 #[test]
 fn a_page_link_stands_alone() {
     assert_eq!(page_text(&pairs("_page=abc&_format=json")), Some("abc"));
+    assert_eq!(page_text(&pairs("_page=abc&_count=1000")), Some("abc"), "as @medplum/core asks for further pages");
     assert_eq!(page_text(&pairs("_page=abc&patient=1")), None);
     assert_eq!(ask("_page=abc&patient=1", false).unwrap_err().code(), Code::ParameterMalformed);
 }

@@ -124,7 +124,7 @@ impl Documents for OneFile {
     async fn open_handle(&self, _: &Caller, _: FileId, _: bool) -> Result<OpenFile, Refusal> {
         Ok(file())
     }
-    async fn ready(&self) -> Result<(), &'static str> {
+    async fn ready(&self) -> Result<Option<&'static str>, &'static str> {
         Err("store")
     }
     fn metadata(&self) -> String {
@@ -137,8 +137,7 @@ impl Documents for OneFile {
         Some("{}".to_owned())
     }
     fn outcome(&self, refusal: &Refusal, request: &RequestId) -> String {
-        serde_json::json!({"resourceType": "OperationOutcome", "id": request.as_str(), "code": refusal.code().name()})
-            .to_string()
+        crate::fhir::outcome::of_refusal(refusal, request)
     }
 }
 
@@ -146,7 +145,8 @@ impl Documents for OneFile {
 impl Gate for OneFile {
     fn principal(&self, authorization: &[&[u8]], _: std::net::IpAddr) -> Result<Arc<Principal>, Denied> {
         if authorization != [b"Bearer good"] {
-            return Err(Denied { refusal: Code::TokenMissing.into(), case: "no header", client: None });
+            let issue = Issue::new(Code::TokenMissing).fill("token-endpoint", "https://docs.example/auth/token");
+            return Err(Denied { refusal: issue.into(), case: "no header", client: None });
         }
         let mut permissions = Permissions::default();
         permissions.grant(Kind::DocumentReference, Interaction::Read);
@@ -160,6 +160,7 @@ impl Gate for OneFile {
     }
     async fn token(&self, _: TokenForm<'_>) -> Result<String, Denied> {
         let issue = Issue::new(Code::AssertionRefused).fill("claim", "exp").fill("fault", "is \"past\"\\");
+        let issue = issue.fill("token-endpoint", "https://docs.example/auth/token");
         Err(Denied { refusal: issue.into(), case: "past", client: None })
     }
     fn jwks(&self) -> String {
@@ -411,4 +412,70 @@ async fn a_search_by_form_joins_query_and_body() {
         .insert_header(("prefer", "handling=strict"));
     let seen = ask(request.set_payload("patient=Patient%2F1&date=ge2026&date=lt2027")).await;
     assert_eq!(seen.body, r#"[["status","current"],["patient","Patient/1"],["date","ge2026"],["date","lt2027"]]"#);
+}
+
+#[actix_web::test]
+async fn the_page_of_an_authentic_link_gives_the_links_id_and_never_its_text() {
+    let id = crate::domain::link::id_of("late");
+    let page = ask(get("/d/late").insert_header(("accept", "text/html"))).await.body;
+    assert!(page.contains(&format!("give this reference: {}.", id.as_str())), "{page}");
+    // Of what is no link of ours nothing is told but the request.
+    let page = ask(get("/d/odd").insert_header(("accept", "text/html"))).await.body;
+    assert!(page.contains("req-1") && !page.contains("lk_"), "{page}");
+}
+
+/// Texts come from a table with open places; an open one that reaches a caller is a defect, and so is talking at them.
+#[actix_web::test]
+async fn no_refusal_has_an_open_place_or_says_you() {
+    let post = |uri: &str| TestRequest::post().uri(uri).insert_header(("host", "docs.example"));
+    let json = |request: TestRequest| request.insert_header(("content-type", "application/fhir+json"));
+    let form = |request: TestRequest| request.insert_header(("content-type", "application/x-www-form-urlencoded"));
+    let method = |name: &str, uri: &str| get(uri).method(name.parse().unwrap());
+    let refused = [
+        get("/nothing"),
+        get("/d/bad"),
+        get("/d/late"),
+        get("/d/good").insert_header(("range", "bytes=900-")),
+        get("/d/%00"),
+        get("/d/good").insert_header(("host", "other.example")),
+        get(&format!("/{}", "a".repeat(9_000))),
+        get("/livez").insert_header(("x-much", "a".repeat(40_000))),
+        get(&format!("/livez?{}", "a&".repeat(200))),
+        get("/fhir"),
+        get("/fhir/Observation/1"),
+        get("/fhir/Patient/1/_history"),
+        get("/fhir/Patient/1"),
+        get("/fhir/metadata?_format=xml"),
+        with_token(get("/fhir/Patient/1")),
+        with_token(get("/fhir/Binary/00000000000000000000000000?_format=xml")),
+        with_token(method("PUT", "/fhir/Binary/1")),
+        with_token(method("DELETE", "/fhir/DocumentReference/1")),
+        with_token(method("GET", "/fhir/DocumentReference/1/$revoke")),
+        with_token(post("/fhir/DocumentReference/1/$other")),
+        with_token(post("/fhir/DocumentReference")),
+        with_token(json(post("/fhir/DocumentReference"))).set_payload("x".repeat(2_000)),
+        with_token(json(post("/fhir/DocumentReference"))).insert_header(("content-encoding", "gzip")).set_payload("x"),
+        with_token(json(post("/fhir/DocumentReference"))).insert_header(("idempotency-key", "a".repeat(200))),
+        with_token(json(method("PUT", "/fhir/Patient/1"))).insert_header(("if-match", "3")),
+        with_token(json(method("PUT", "/fhir/Patient/a~b"))),
+        with_token(post("/fhir/Binary")),
+        with_token(post("/fhir/DocumentReference/_search")).set_payload("a=b"),
+        method("POST", "/livez"),
+        form(post("/auth/token")).set_payload("a=b"),
+        post("/auth/token").set_payload("a=b"),
+        get("/errors/none"),
+    ];
+    for (number, request) in refused.into_iter().enumerate() {
+        let seen = ask(request).await;
+        assert!(seen.status >= 400 && !seen.header("daylily-error").is_empty(), "{number}: {}", seen.status);
+        let body: serde_json::Value = serde_json::from_str(&seen.body).unwrap();
+        let texts = ["/issue/0/details/text", "/issue/0/diagnostics", "/detail", "/cure", "/error_description"];
+        let texts: Vec<&str> = texts.iter().filter_map(|place| body.pointer(place)?.as_str()).collect();
+        assert!(!texts.is_empty(), "{number}: {}", seen.body);
+        for text in texts {
+            let words: Vec<String> = text.split(|c: char| !c.is_alphabetic()).map(str::to_lowercase).collect();
+            let is_addressed = words.iter().any(|word| word == "you" || word == "your");
+            assert!(!text.contains(['{', '}']) && !is_addressed, "{number}: {text}");
+        }
+    }
 }

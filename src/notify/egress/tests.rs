@@ -1,3 +1,5 @@
+//! Tests of `egress`, apart so that both files can be read.
+
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

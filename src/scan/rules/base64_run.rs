@@ -19,7 +19,7 @@ pub(super) fn inspect(forward: &mut Forward<'_>, number: u64) -> Outcome<()> {
     }
     let account = forward.account;
     let mut run = Run { forward, bits: 0, held: 0 };
-    entry(number, &mut Forward::unpacking(account, &mut run)).map(drop)
+    entry(number, &mut Forward::unpacking(account, &mut run), None).map(drop)
 }
 
 fn value(byte: u8) -> Option<u32> {

@@ -6,8 +6,8 @@ use std::io::{self, BufRead, Read};
 
 use super::limits::{Account, Trip};
 
-/// Bytes that [`Forward::peek`] can look ahead.
-pub(super) const LOOK_AHEAD: usize = 16 << 10;
+/// Bytes that [`Forward::peek`] can look ahead: as far as disk images keep their magic.
+pub(super) const LOOK_AHEAD: usize = 40 << 10;
 
 /// Bytes read at a time.
 const CHUNK: usize = 64 << 10;

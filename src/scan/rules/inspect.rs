@@ -9,7 +9,7 @@ use super::forward::{Forward, LOOK_AHEAD};
 use super::kind::{self, Kind, Seen};
 use super::limits::Place;
 use super::wide::Narrow;
-use super::{compound, markup, pdf, tape, zip};
+use super::{compound, dicom, markup, pdf, tape, zip};
 use crate::domain::verdict::Finding;
 
 /// Why an inspection ended before the end.
@@ -35,8 +35,8 @@ impl From<Finding> for Stop {
 
 pub(super) type Outcome<T> = Result<T, Stop>;
 
-/// Inspects everything that `forward` gives, to its end. `declared` is for the file itself only: what is inside an
-/// archive has names, but nothing declares it.
+/// Inspects everything that `forward` gives, to its end. `declared` is what was said of the file itself; for what is
+/// inside an archive only that it would be opened as a page or drawing, by its name.
 pub(super) fn inspect(forward: &mut Forward<'_>, declared: Option<&str>) -> Outcome<Seen> {
     let head = forward.peek(LOOK_AHEAD)?;
     let kind = kind::sniff(head);
@@ -63,7 +63,7 @@ pub(super) fn inspect(forward: &mut Forward<'_>, declared: Option<&str>) -> Outc
         Kind::Wide(high_first) => wide(forward, high_first, declared)?,
         Kind::Text => text(forward)?,
         Kind::Rtf => rtf(forward)?,
-        Kind::Dicom => Seen::Dicom,
+        Kind::Dicom => dicom::inspect(forward).map(|()| Seen::Dicom)?,
         Kind::Image(image) => Seen::Image(image),
         Kind::Other => Seen::Other,
     };
@@ -71,8 +71,9 @@ pub(super) fn inspect(forward: &mut Forward<'_>, declared: Option<&str>) -> Outc
     Ok(seen)
 }
 
-/// Inspects what a decompressor gives for entry number `entry` of the archive that is being read.
-pub(super) fn entry(number: u64, inside: &mut Forward<'_>) -> Outcome<Seen> {
+/// Inspects what a decompressor gives for entry number `entry` of the archive that is being read. `declared`: the media
+/// type that a desktop would take it for, by its name.
+pub(super) fn entry(number: u64, inside: &mut Forward<'_>, declared: Option<&str>) -> Outcome<Seen> {
     let account = inside.account;
     let outer = account.place.get();
     if outer.level >= account.limits.depth {
@@ -80,7 +81,7 @@ pub(super) fn entry(number: u64, inside: &mut Forward<'_>) -> Outcome<Seen> {
     }
     account.place.set(Place { entry: number, level: outer.level.saturating_add(1) });
     account.entry()?;
-    let seen = inspect(inside, None)?;
+    let seen = inspect(inside, declared)?;
     account.place.set(outer);
     Ok(seen)
 }
@@ -88,7 +89,7 @@ pub(super) fn entry(number: u64, inside: &mut Forward<'_>) -> Outcome<Seen> {
 fn gzip(forward: &mut Forward<'_>) -> Outcome<()> {
     let account = forward.account;
     let mut decoder = MultiGzDecoder::new(&mut *forward);
-    entry(1, &mut Forward::unpacking(account, &mut decoder)).map(drop)
+    entry(1, &mut Forward::unpacking(account, &mut decoder), None).map(drop)
 }
 
 fn is_page_type(declared: &str) -> bool {

@@ -1,7 +1,7 @@
 //! What bytes are, and whether that is what was declared. First bytes say which inspection to run ([`Kind`]); only the
 //! whole inspection says what the file is ([`Seen`]), and [`Seen::fits`] is the one table of declared types.
 
-use super::executable;
+use super::{executable, tape};
 
 /// What the first bytes promise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,7 +81,7 @@ pub(super) fn sniff(head: &[u8]) -> Kind {
         Some(0) => return Kind::Pdf(0),
         _ if at(128, b"DICM") => return Kind::Dicom,
         _ if at(0, b"PK\x03\x04") || at(0, b"PK\x05\x06") || at(0, b"PK\x07\x08PK\x03\x04") => return Kind::Zip,
-        _ if at(257, b"ustar") => return Kind::Tar,
+        _ if at(257, b"ustar") || tape::starts(head) => return Kind::Tar,
         _ if at(0, b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1") => return Kind::Compound,
         _ if at(0, b"\x1f\x8b") => return Kind::Gzip,
         _ if is_sealed(head) => return Kind::Sealed,
@@ -124,7 +124,7 @@ fn image(head: &[u8]) -> Option<Image> {
 
 /// Archives, disk images and compressed files that cannot be looked into.
 fn is_sealed(head: &[u8]) -> bool {
-    const MAGICS: [&[u8]; 14] = [
+    const MAGICS: [&[u8]; 16] = [
         b"Rar!\x1a\x07",
         b"7z\xbc\xaf\x27\x1c",
         b"\xfd7zXZ\0",
@@ -139,12 +139,18 @@ fn is_sealed(head: &[u8]) -> bool {
         b"EGGA",
         b"conectix",
         b"KDMV",
+        b"vhdxfile",
+        // OneNote sections carry programs that run at a click.
+        b"\xe4\x52\x5c\x7b\x8c\xd8\xa7\x4d\xae\xb1\x53\x78\xd0\x29\x96\xd3",
     ];
     let lha = matches!(head, [_, _, b'-', b'l', b'h' | b'z', b'0'..=b'9' | b'd' | b's', b'-', ..]);
     let arj = matches!(head, [0x60, 0xea, _, 0..=0x0a, ..]);
     let bzip2 = matches!(head, [b'B', b'Z', b'h', b'1'..=b'9', b'1', b'A', b'Y', ..]);
+    // ISO 9660 and UDF: the first volume descriptor (ECMA-119, 8.1; ECMA-167, part 2, 9.1).
+    let disk = head.get(32_769..32_774).is_some_and(|id| id == b"CD001" || id == b"BEA01");
     lha || arj
         || bzip2
+        || disk
         || MAGICS.iter().any(|magic| head.starts_with(magic))
         || infer::get(head).is_some_and(|kind| {
             kind.matcher_type() == infer::MatcherType::Archive

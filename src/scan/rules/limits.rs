@@ -5,6 +5,8 @@ use std::cell::{Cell, RefCell};
 
 use memchr::memmem::Finder;
 
+use super::pdf::lock::Lock;
+
 /// Limits of one scan. Beyond them a file is not clean: it is an archive bomb, or unreadable.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
@@ -38,15 +40,6 @@ impl Default for Limits {
     }
 }
 
-/// First half of the EICAR test string, in two so that this source is no test file itself
-/// (eicar.org, "Anti-Malware Testfile", 68 bytes).
-const EICAR: (&str, &str) = ("X5O!P%@AP[4\\PZX54(P^)7CC)7}$EICAR-", "STANDARD-ANTIVIRUS-TEST-FILE!$H+H*");
-
-/// The EICAR test string.
-pub(super) fn eicar() -> Vec<u8> {
-    [EICAR.0, EICAR.1].concat().into_bytes()
-}
-
 /// Where the inspection is: which entry at which level. Numbers only, so that no name of a document gets out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Place {
@@ -72,6 +65,8 @@ pub(super) struct Account<'l> {
     pub(super) eicar: Finder<'static>,
     /// Bytes of the whole file, for the ratio.
     size: u64,
+    /// Opens the file itself, when it is a PDF that is encrypted for nobody.
+    pub(super) lock: Option<&'l Lock>,
     unpacked: Cell<u64>,
     entries: Cell<u64>,
     /// What stopped the inspection from below a reader, where only an I/O error can be returned.
@@ -95,8 +90,9 @@ impl<'l> Account<'l> {
     pub(super) fn new(limits: &'l Limits, size: u64) -> Self {
         Self {
             limits,
-            eicar: Finder::new(&eicar()).into_owned(),
+            eicar: Finder::new(&super::harmless_test_file()).into_owned(),
             size,
+            lock: None,
             unpacked: Cell::new(0),
             entries: Cell::new(0),
             tripped: Cell::new(None),

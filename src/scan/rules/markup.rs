@@ -65,18 +65,35 @@ impl Reader {
             if forward.peek(1)? == b">" || forward.peek(2)? == b"->" {
                 return Ok(());
             }
-            return until(forward, b"-->");
+            // Both end a comment in a browser; in XML the second cannot stand in one.
+            return until(forward, &[b"-->", b"--!>"]);
         }
         if ahead.starts_with(b"![CDATA[") && !html {
-            return until(forward, b"]]>");
+            return until(forward, &[b"]]>"]);
         }
         match ahead.first() {
-            Some(b'!') => judge::declaration(&declaration(forward)?).map_err(Into::into),
+            Some(b'!') => self.declaration(forward),
             Some(b'?') => self.instruction(forward),
             Some(b'/') => self.closing(forward),
             Some(byte) if byte.is_ascii_alphabetic() || *byte == b'_' || *byte >= 0x80 => self.element(forward),
             _ => Ok(()),
         }
+    }
+
+    /// A declaration. Browsers end one of a page at the first `>`, whatever quotes and brackets are open.
+    fn declaration(&mut self, forward: &mut Forward<'_>) -> Outcome<()> {
+        let start = forward.peek(13)?.to_ascii_lowercase();
+        let page = start.starts_with(b"!doctype html");
+        if page && self.seen.is_none() {
+            self.seen = Some(Seen::Html);
+        }
+        let plain = page || self.seen == Some(Seen::Html) || !start.starts_with(b"!doctype");
+        let text = declaration(forward, plain)?;
+        // An internal subset that only XML readers would see.
+        if page && text.contains(&b'[') {
+            return Err(Finding::ActiveScript.into());
+        }
+        judge::declaration(&text).map_err(Into::into)
     }
 
     fn instruction(&mut self, forward: &mut Forward<'_>) -> Outcome<()> {
@@ -93,7 +110,7 @@ impl Reader {
         if judge::local(&word(forward)?) == b"instrtext" {
             self.in_field = false;
         }
-        until(forward, b">")
+        until(forward, &[b">"])
     }
 
     fn element(&mut self, forward: &mut Forward<'_>) -> Outcome<()> {
@@ -106,6 +123,9 @@ impl Reader {
             _ => {}
         }
         judge::element(seen, &name, &attributes)?;
+        if seen == Seen::Html && judge::is_raw(&name) {
+            return raw(forward, &name);
+        }
         self.runs += 1;
         base64_run::inspect(forward, self.runs)
     }
@@ -190,28 +210,48 @@ fn blanks(forward: &mut Forward<'_>) -> Outcome<()> {
     Ok(())
 }
 
-/// Passes over everything up to and with `end`.
-fn until(forward: &mut Forward<'_>, end: &[u8]) -> Outcome<()> {
+/// Passes over everything up to and with the first of `ends`.
+fn until(forward: &mut Forward<'_>, ends: &[&[u8]]) -> Outcome<()> {
+    let longest = ends.iter().map(|end| end.len()).max().unwrap_or_default();
     loop {
         let ahead = forward.peek(4096)?;
-        if ahead.len() < end.len() {
-            return Ok(forward.drain()?);
-        }
-        match memchr::memmem::find(ahead, end) {
-            Some(at) => return Ok(forward.skip((at + end.len()) as u64)?),
+        let found = ends.iter().filter_map(|end| memchr::memmem::find(ahead, end).map(|at| at + end.len())).min();
+        match found {
+            Some(behind) => return Ok(forward.skip(behind as u64)?),
+            None if ahead.len() < longest => return Ok(forward.drain()?),
             None => {
-                let count = ahead.len() - (end.len() - 1);
+                let count = ahead.len() - (longest - 1);
                 forward.skip(count as u64)?;
             }
         }
     }
 }
 
-/// A declaration with its internal subset: up to the `>` outside of quotes and brackets.
-fn declaration(forward: &mut Forward<'_>) -> Outcome<Vec<u8>> {
+/// The text of an element in which a page knows no tags. One that has the looks of tags is there to be read differently by
+/// different readers.
+fn raw(forward: &mut Forward<'_>, name: &[u8]) -> Outcome<()> {
+    while let Some(byte) = forward.next_byte()? {
+        if byte != b'<' {
+            continue;
+        }
+        let ahead = forward.peek(name.len() + 1)?;
+        let own = ahead.split_first().is_some_and(|(slash, end)| *slash == b'/' && end.eq_ignore_ascii_case(name));
+        if own {
+            return Ok(());
+        }
+        if ahead.first().is_some_and(|byte| byte.is_ascii_alphabetic()) {
+            return Err(Finding::ActiveScript.into());
+        }
+    }
+    Ok(())
+}
+
+/// A declaration with its internal subset: up to the `>` outside of quotes and brackets, or up to the first (`plain`).
+fn declaration(forward: &mut Forward<'_>, plain: bool) -> Outcome<Vec<u8>> {
     let (mut text, mut quote, mut open) = (Vec::new(), None, 0u32);
     while let Some(byte) = forward.next_byte()? {
         match (quote, byte) {
+            (_, b'>') if plain => break,
             (None, b'"' | b'\'') => quote = Some(byte),
             (Some(end), byte) if byte == end => quote = None,
             (None, b'[') => open += 1,

@@ -1,18 +1,20 @@
-//! The built-in rules: what can be said of a file without virus signatures. One pass over the bytes, a bounded account
-//! ([`Limits`]), no file system, no network, no time.
+//! The built-in rules: what can be said of a file without virus signatures. One pass over the bytes (a second one
+//! for PDFs that are encrypted without a password), a bounded account ([`Limits`]), no file system, no network, no time.
 //!
 //! What the rules refuse, and where: another kind than declared (`kind`), programs (`executable`), script in markup
 //! (`markup`) and PDF (`pdf`), Office macros (`compound`, `zip`, `markup`), archive bombs, contradicting, encrypted and sealed
 //! archives (`zip`, `tape`, `limits`), the EICAR test file anywhere at any level (`forward`).
 //!
 //! What they do not see: viruses by signature (that is what an antivirus engine is for), exploits of image and font
-//! decoders, macros of Excel 4 in old binary workbooks, encryption inside old binary Office files, and what DICOM objects carry.
+//! decoders, macros of Excel 4 in old binary workbooks, encryption inside old binary Office files, and what DICOM objects
+//! carry besides encapsulated documents.
 //!
 //! A doubt is decided for "not clean" where a viewer could be made to see what the rules did not, and for "clean" where
 //! only an odd but honest program is in question.
 
 mod base64_run;
 mod compound;
+mod dicom;
 mod executable;
 mod forward;
 mod inspect;
@@ -22,6 +24,7 @@ mod markup;
 mod pdf;
 mod source;
 mod tape;
+mod test_file;
 mod wide;
 mod zip;
 
@@ -35,7 +38,9 @@ use self::inspect::Stop;
 use self::kind::Seen;
 pub use self::limits::Limits;
 use self::limits::{Account, Trip};
+use self::pdf::lock::Lock;
 use self::source::Source;
+pub use self::test_file::harmless_test_file;
 use super::{ReadSeek, ScanError, Scanner, Subject};
 use crate::domain::verdict::{Engine, Finding, Verdict};
 
@@ -58,7 +63,27 @@ impl Scanner for RuleScanner {
     }
 
     fn scan(&self, subject: &Subject<'_>, content: &mut dyn ReadSeek) -> Result<Verdict, ScanError> {
-        let account = Account::new(&self.limits, subject.size);
+        let first = self.pass(subject, content, None)?;
+        if first.finding != Some(Finding::Encrypted) {
+            return Ok(first);
+        }
+        let read = |error: io::Error| ScanError::Read(error.kind());
+        let Some(lock) = Lock::find(content).map_err(read)? else { return Ok(first) };
+        content.rewind().map_err(read)?;
+        self.pass(subject, content, Some(&lock))
+    }
+}
+
+impl RuleScanner {
+    /// Reads the file once; with `lock`, as those do who open it.
+    fn pass(
+        &self,
+        subject: &Subject<'_>,
+        content: &mut dyn ReadSeek,
+        lock: Option<&Lock>,
+    ) -> Result<Verdict, ScanError> {
+        let mut account = Account::new(&self.limits, subject.size);
+        account.lock = lock;
         let mut plain = content;
         let mut source = Source::new(&mut plain);
         let found = look(&account, &mut source, subject.declared);

@@ -3,7 +3,7 @@
 use std::io::Read;
 
 use super::executable;
-use super::forward::{Forward, Part};
+use super::forward::{Forward, LOOK_AHEAD, Part};
 use super::inspect::{Outcome, entry};
 use crate::domain::verdict::Finding;
 
@@ -25,11 +25,28 @@ pub(super) fn inspect(forward: &mut Forward<'_>) -> Outcome<()> {
         if matches!(kind, 0 | b'0' | b'7') && executable::is_run_by_name(name) {
             return Err(Finding::Executable.into());
         }
+        if matches!(kind, b'L' | b'x') && size > 0 {
+            long_name(forward, size)?;
+        }
         let mut part = Part { forward: &mut *forward, left: size };
-        entry(number, &mut Forward::plain(account, &mut part))?;
+        entry(number, &mut Forward::plain(account, &mut part), None)?;
         let padding = (BLOCK - size % BLOCK) % BLOCK;
         forward.skip(padding)?;
     }
+}
+
+/// Whether this is a header, also of archives from before they had a magic (V7): its checksum says so.
+pub(super) fn starts(head: &[u8]) -> bool {
+    let header = head.first_chunk::<512>();
+    header.and_then(read).is_some_and(|(name, ..)| !name.is_empty() && !name.contains(&b'\n'))
+}
+
+/// Names that do not fit into a header come in an entry before it: whole (GNU), or as `path` among other records (pax).
+fn long_name(forward: &mut Forward<'_>, size: u64) -> Outcome<()> {
+    let size = usize::try_from(size).ok().filter(|size| *size <= LOOK_AHEAD).ok_or(Finding::Unreadable)?;
+    let records = forward.peek(size)?;
+    let mut names = records.split(|byte| matches!(byte, 0 | b'\n'));
+    if names.any(executable::is_run_by_name) { Err(Finding::Executable.into()) } else { Ok(()) }
 }
 
 /// Name, size and kind of an entry, when its checksum holds and its size is written in octal or base 256.

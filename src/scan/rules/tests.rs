@@ -1,5 +1,6 @@
 //! Attacks by their numbers in the threat list, and honest files beside them: a refusal of those is as bad as a miss.
 
+mod producers;
 mod samples;
 
 use std::io::Cursor;
@@ -7,7 +8,7 @@ use std::io::Cursor;
 use proptest::prelude::*;
 
 use self::samples::{base64, deflated, gzip, pdf, pe, tar, zip, zip_stored};
-use super::limits::eicar;
+use super::harmless_test_file as eicar;
 use super::{Limits, RuleScanner};
 use crate::domain::id::FileId;
 use crate::domain::verdict::{Finding, Verdict};

@@ -84,15 +84,15 @@ fn local(forward: &mut Forward<'_>, number: u64, package: &mut Package) -> Outco
     let (crc, size) = match (header.method, header.described) {
         (0, false) => {
             let mut part = Part { forward: &mut *forward, left: header.sums.packed };
-            content(number, account, &mut part, false)?
+            content(number, (&header.name, account), &mut part, false)?
         }
         (0, true) => {
             let mut part = record::UntilDescriptor::new(&mut *forward);
-            content(number, account, &mut part, false)?
+            content(number, (&header.name, account), &mut part, false)?
         }
         (8, _) => {
             let mut decoder = DeflateDecoder::new(&mut *forward);
-            content(number, account, &mut decoder, true)?
+            content(number, (&header.name, account), &mut decoder, true)?
         }
         // Deflate64, bzip2, LZMA and others: no reader for them here.
         _ => return Err(Finding::Unreadable.into()),
@@ -163,14 +163,29 @@ fn end(forward: &mut Forward<'_>, listed: u64) -> Outcome<()> {
 }
 
 /// Inspects the content of an entry; gives its checksum and true size.
-fn content(number: u64, account: &Account<'_>, inner: &mut dyn Read, unpacks: bool) -> Outcome<(u32, u64)> {
+fn content(
+    number: u64,
+    (name, account): (&[u8], &Account<'_>),
+    inner: &mut dyn Read,
+    unpacks: bool,
+) -> Outcome<(u32, u64)> {
     let mut counted = Counted { inner, crc: Crc::new() };
     let mut inside =
         if unpacks { Forward::unpacking(account, &mut counted) } else { Forward::plain(account, &mut counted) };
-    entry(number, &mut inside)?;
+    entry(number, &mut inside, opened_as(name))?;
     let size = inside.offset();
     drop(inside);
     Ok((counted.crc.sum(), size))
+}
+
+/// Pages and drawings are known to a desktop by their names: a page may begin with plain words.
+fn opened_as(name: &[u8]) -> Option<&'static str> {
+    let ending = name.rsplit(|byte| *byte == b'.').next().unwrap_or_default().to_ascii_lowercase();
+    match ending.as_slice() {
+        b"html" | b"htm" | b"shtml" | b"xhtml" | b"xht" => Some("text/html"),
+        b"svg" | b"xml" => Some("text/xml"),
+        _ => None,
+    }
 }
 
 /// Sums up what an entry really holds.

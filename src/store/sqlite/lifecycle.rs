@@ -96,6 +96,16 @@ pub(super) fn any_scan_due(conn: &mut SqliteConnection, now: Timestamp) -> Resul
     Ok(sql(query, [now.millis().into()]).one::<i64>(conn)?.is_some())
 }
 
+/// Tries that a crash may have cost a scan job before its next start no longer takes its claim back.
+const CRASHES: i64 = 3;
+
+/// At the start nobody holds a claim: the folder is this process's alone, so what was claimed when the last one died is due
+/// at once, instead of after its lease. A job that was begun more often may be what kills the process: it keeps its lease, so that
+/// all others come first.
+pub(super) fn take_back_scans(conn: &mut SqliteConnection) -> Result<(), StoreError> {
+    sql("UPDATE scan_job SET due = 0 WHERE attempts BETWEEN 1 AND ?", [CRASHES.into()]).run(conn).map(drop)
+}
+
 /// Claims the job that has been due longest. A claim is the job being due later, under a higher fence: what a holder that was
 /// given up brings is told apart by its fence.
 pub(super) fn claim_scan(tx: &mut Tx<'_>, now: Timestamp, lease: Duration) -> Result<Option<ScanJob>, StoreError> {

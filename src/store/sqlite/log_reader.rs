@@ -8,6 +8,7 @@ use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 
 use super::open::OpenError;
+use super::statement::sql;
 use super::{audit_rows, server};
 use crate::store::{AuditHead, AuditRow, SealedKey, StoreError};
 
@@ -83,6 +84,15 @@ impl LogReader {
     pub async fn of_patient(&self, patient: &str) -> Result<Vec<u64>, StoreError> {
         let patient = patient.to_owned();
         self.read(move |conn| audit_rows::of_patient(conn, &patient)).await
+    }
+
+    /// What SQLite finds wrong with the file at a first look (`PRAGMA quick_check`); `None`: nothing.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn quick_check(&self) -> Result<Option<String>, StoreError> {
+        let found: Option<String> = self.read(|conn| sql("PRAGMA quick_check(1)", []).one(conn)).await?;
+        Ok(found.filter(|found| found != "ok"))
     }
 
     /// Everything sealed.

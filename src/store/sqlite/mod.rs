@@ -1,5 +1,5 @@
 //! The store on SQLite: one writer thread that commits in groups ([`writer`]), connections for reading on the caller's thread, a
-//! thread for checkpoints. Migrations are in `migrations/sqlite`; why the schema is as it is stands in `docs/performance.md`.
+//! thread for checkpoints. Migrations are in `migrations/sqlite`; why the schema is as it is stands beside it there.
 
 mod audit_rows;
 mod checkpoint;
@@ -70,6 +70,7 @@ impl SqliteStore {
         let location = Location::prepare(path)?;
         let mut conn = open::writer(&location)?;
         open::migrate(&mut conn)?;
+        lifecycle::take_back_scans(&mut conn)?;
         let log = log::Log::load(&mut conn)?;
         let last_updated: Option<i64> = sql("SELECT coalesce(max(updated), 0) FROM res", []).one(&mut conn)?;
         let memory = Arc::new(Memory::default());

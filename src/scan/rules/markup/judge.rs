@@ -15,6 +15,11 @@ pub(super) fn flavour(name: &[u8]) -> Seen {
     }
 }
 
+/// Elements of pages whose content is text (HTML, 13.2.6.2).
+pub(super) fn is_raw(name: &[u8]) -> bool {
+    matches!(name, b"title" | b"textarea" | b"style" | b"xmp" | b"noframes" | b"noembed" | b"noscript")
+}
+
 /// Lower case, without namespace prefix.
 pub(super) fn local(name: &[u8]) -> Vec<u8> {
     name.rsplit(|byte| *byte == b':').next().unwrap_or_default().to_ascii_lowercase()
@@ -25,6 +30,10 @@ pub(super) fn element(seen: Seen, name: &[u8], attributes: &[Attribute]) -> Resu
     let page = matches!(seen, Seen::Html | Seen::Svg);
     let plugin =
         page && matches!(name, b"object" | b"embed" | b"applet" | b"iframe" | b"frame" | b"handler" | b"listener");
+    // OpenDocument part 2, 4.8.5: the parts of a package that has one are encrypted.
+    if name == b"encryption-data" {
+        return Err(Finding::Encrypted);
+    }
     if plugin || matches!(name, b"script" | b"ddelink") {
         return Err(Finding::ActiveScript);
     }

@@ -1,0 +1,1 @@
+"""Makers of the files for conformance/real-files."""
