@@ -101,7 +101,8 @@ async fn asking_for_the_head_of_a_file_is_an_entry_of_no_bytes() {
     let (id, link) = daylily.ready_link(&source, &pdf(1, 100)).await;
     let size = daylily.log_size().await;
     assert_eq!(Answer::of(daylily.http.request(Method::HEAD, &link)).await.status, 200);
-    let log = daylily.log_since(size).await;
+    let mut log = daylily.log_since(size).await;
+    log.retain(|entry| entry.action != "audit.heartbeat");
     assert_eq!(what(&log), ["link.redeem ok"]);
     assert_eq!(log[0].get("bytes").unwrap(), 0);
     let read = source.get(&format!("DocumentReference/{id}")).await.ok(200);
@@ -114,8 +115,8 @@ async fn commands_are_recorded_with_who_gave_them() {
     let size = daylily.log_size().await;
     daylily.command(Request::AuditExport { patient: None, from: None, to: None }).await.unwrap();
     let log = daylily.log_since(size).await;
-    assert_eq!(what(&log)[0], "audit.export ok");
-    assert!(log[0].cells.to_string().contains("1000"), "os:1000");
+    let export = log.iter().find(|entry| entry.what() == "audit.export ok").unwrap();
+    assert!(export.cells.to_string().contains("1000"), "os:1000");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -5,9 +5,6 @@ use serde_json::{Value, json};
 
 use crate::support::*;
 
-/// Method, path, headers, body, and the status and code that are answered.
-type Case<'a> = (Method, String, Vec<(&'a str, String)>, String, u16, &'a str);
-
 const BROWSER: &str = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
 
 async fn raw(daylily: &TestDaylily, method: Method, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
@@ -80,7 +77,8 @@ async fn requests_beyond_the_limits_are_told_which() {
         headers
     };
     let fhir = ("Content-Type", "application/fhir+json".to_owned());
-    let cases: [Case<'_>; 8] = [
+    type Case = (Method, String, Vec<(&'static str, String)>, String, u16, &'static str);
+    let cases: [Case; 8] = [
         (
             Method::GET,
             format!("/fhir/Patient/{}", "x".repeat(9_000)),
@@ -97,7 +95,14 @@ async fn requests_beyond_the_limits_are_told_which() {
             431,
             "request-too-large",
         ),
-        (Method::POST, "/fhir/Patient".into(), with(std::slice::from_ref(&fhir)), " ".repeat(70_000), 413, "request-too-large"),
+        (
+            Method::POST,
+            "/fhir/Patient".into(),
+            with(std::slice::from_ref(&fhir)),
+            " ".repeat(70_000),
+            413,
+            "request-too-large",
+        ),
         (
             Method::POST,
             "/fhir/Patient".into(),
