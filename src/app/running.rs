@@ -12,7 +12,6 @@ use super::gate::{Grants, KeySets};
 use super::instance::{Found, Instance, Nature};
 use super::operations::Commands;
 use super::rotation::Rotation;
-use crate::auth::Clients;
 use crate::auth::discovery::Endpoints;
 use crate::auth::endpoint::TokenEndpoint;
 use crate::auth::jwks::{FetchKeys, KeyCache};
@@ -26,7 +25,6 @@ use crate::domain::refusal::{Code, Issue};
 use crate::http::ports::{Documents, Gate};
 use crate::http::{HttpParts, Refusals, Served, Server, TokenGate};
 use crate::notify::egress::{Egress, EgressRules};
-use crate::store::Store;
 use crate::telemetry::Metrics;
 use crate::worker::{Checkpointer, Workers};
 
@@ -212,27 +210,6 @@ fn http_parts(
     })
 }
 
-/// The store as the auth room sees it.
-#[derive(Debug)]
-struct StoreClients(Arc<dyn Store>);
-
-#[async_trait::async_trait]
-impl Clients for StoreClients {
-    fn registered(&self, id: &crate::domain::id::ClientId) -> Option<Arc<crate::store::Client>> {
-        self.0.client(id)
-    }
-
-    async fn spend(
-        &self,
-        client: crate::domain::principal::ClientNumber,
-        jti: [u8; 32],
-        until: crate::domain::clock::Timestamp,
-        entry: crate::store::SealedEntry,
-    ) -> Result<bool, crate::store::StoreError> {
-        self.0.spend_assertion(client, jti, until, entry).await
-    }
-}
-
 fn token_endpoint(instance: &Instance, fetch: Arc<dyn FetchKeys>) -> Result<TokenEndpoint, StartFailure> {
     let (clock, entropy) = (&instance.nature.clock, &instance.nature.entropy);
     let endpoints = Arc::new(Endpoints::at(instance.base.as_str()));
@@ -242,7 +219,7 @@ fn token_endpoint(instance: &Instance, fetch: Arc<dyn FetchKeys>) -> Result<Toke
     let recorder = Recorder::new(instance.keys.cells()?, Arc::clone(entropy), Arc::clone(&instance.store));
     Ok(TokenEndpoint {
         endpoints,
-        clients: Arc::new(StoreClients(Arc::clone(&instance.store))),
+        clients: Arc::new(Arc::clone(&instance.store)),
         keys: Arc::new(KeyCache::new(fetch, Arc::clone(clock))),
         tokens: Arc::new(tokens),
         entries: Arc::new(Grants(recorder)),

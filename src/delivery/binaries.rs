@@ -38,21 +38,12 @@ pub struct Upload<'d> {
     caller: Caller,
     scope: AccessScope,
     what: NewUpload,
-    digest: aws_lc_rs_context::Running,
+    digest: running_digest::Running,
     incoming: Box<dyn Incoming>,
 }
 
-/// How a Binary is shown.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum BinaryForm {
-    /// Its bytes, with their own media type.
-    Raw,
-    /// The resource, with `data`.
-    Resource,
-}
-
 /// Keeps the digest type out of the public surface and gives it a `Debug` that says nothing.
-mod aws_lc_rs_context {
+mod running_digest {
     use aws_lc_rs::digest::{Context, SHA256};
 
     /// A running SHA-256.
@@ -102,7 +93,7 @@ impl Delivery {
         self.room().await?;
         let incoming = self.blobs.begin(FileId::random(self.entropy.as_ref()), limit).map_err(blob_failure)?;
         let context = what.security_context.as_deref().unwrap_or_default();
-        let digest = aws_lc_rs_context::Running::new(&["Binary", &what.media_type, context]);
+        let digest = running_digest::Running::new(&["Binary", &what.media_type, context]);
         Ok(Upload { delivery: self, caller: caller.clone(), scope, what, digest, incoming })
     }
 

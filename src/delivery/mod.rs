@@ -21,7 +21,7 @@ mod search;
 mod spool;
 mod still_open;
 
-pub use binaries::{BinaryForm, NewUpload, Upload};
+pub use binaries::{NewUpload, Upload};
 pub use caller::Caller;
 pub use context::PutContext;
 pub use documents::CreatedResource;

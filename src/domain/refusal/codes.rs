@@ -161,9 +161,6 @@ codes! {
     ResourceSubsetted "resource-subsetted": 422 exit 1, BusinessRule, None, Caller,
         "The resource is tagged SUBSETTED, so it is not whole.",
         "Read it without `_summary` and `_elements`, and send that.";
-    ElementServerOwned "element-server-owned": 422 exit 1, BusinessRule, None, Caller,
-        "{path} is kept by the server.",
-        "Leave it as read; use {operation} to change it.";
     ParameterUnsupported "parameter-unsupported": 400 exit 1, NotSupported, None, Caller,
         "{parameter} is not offered on {type} in this form.",
         "Use {names}; all are in `/fhir/metadata`.";
@@ -191,9 +188,6 @@ codes! {
     IdentifierDuplicate "identifier-duplicate": 409 exit 1, Duplicate, None, Caller,
         "{path} is already in use.",
         "Use another value, or update the existing one.";
-    ContentTypeMismatch "content-type-mismatch": 422 exit 1, BusinessRule, None, Caller,
-        "The file is declared as {declared}, but its bytes are {found}.",
-        "Declare what the bytes are, or send the right file.";
     ContentMismatch "content-mismatch": 422 exit 1, BusinessRule, None, Caller,
         "The {part} of the bytes is not the one declared.",
         "Send the bytes again or correct the declaration (`hash` is base64 of SHA-1).";
@@ -257,9 +251,6 @@ codes! {
     ClientMetadataInvalid "client-metadata-invalid": 400 exit 2, Value, InvalidClientMetadata, Caller,
         "{field} {fault}.",
         "Correct {field} and register again.";
-    ClientKindRefused "client-kind-refused": 400 exit 1, BusinessRule, UnauthorizedClient, Caller,
-        "This client is not registered for this way of getting a token.",
-        "Use {grant}, or have the operator register it for the other.";
     JwksUnreachable "jwks-unreachable": 0 exit 1, Processing, None, Other,
         "the keys of client {id} could not be fetched: {why}",
         "have the partner check the key address from outside; `daylily client show` has the TLS text";
@@ -320,7 +311,4 @@ codes! {
     ServerUnreachable "server-unreachable": 0 exit 1, Processing, None, Operator,
         "the server that holds the data folder did not answer",
         "run `daylily doctor`; when it is stopped the command works on the folder itself";
-    StepFailed "step-failed": 0 exit 1, Processing, None, Server,
-        "step {n} did not hold: expected {expected}, saw {seen}",
-        "the folder is kept; run `daylily demo --json` and report its output";
 }
