@@ -81,7 +81,6 @@ def main():
     operation("issue-link", "IssueLink", "Make a link", "Makes a signed link to one file of the document, within the policy's limits.", True, [
         parameter("content", "in", 0, "1", "positiveInt", "Which content entry, counted from 1; 1 when absent."),
         parameter("lifetime", "in", 0, "1", "string", "How long it works (15m); the policy's lifetime when absent."),
-        parameter("file-name", "in", 0, "1", "string", "Name for the saved file."),
         parameter("url", "out", 1, "1", "url", "The link. Whoever holds it can open the file."),
         parameter("expires", "out", 1, "1", "instant", "Its last second."),
         parameter("link", "out", 1, "1", "string", "Its id, safe to log."),

@@ -23,8 +23,6 @@ pub struct IssueLink {
     pub content: u32,
     /// How long; `None`: the policy's lifetime.
     pub lifetime: Option<Duration>,
-    /// Name for the saved file is the document's title; this one is put in its place when given.
-    pub file_name: Option<String>,
 }
 
 /// A link made by `$issue-link`.

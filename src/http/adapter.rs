@@ -188,8 +188,8 @@ impl Served {
         id: &ResourceId,
         wanted: operations::IssueLink,
     ) -> Result<String, Refusal> {
-        let operations::IssueLink { content, lifetime, file_name } = wanted;
-        let issued = self.delivery.issue_link(caller, id, &IssueLink { content, lifetime, file_name }).await?;
+        let operations::IssueLink { content, lifetime } = wanted;
+        let issued = self.delivery.issue_link(caller, id, &IssueLink { content, lifetime }).await?;
         Ok(operations::issued(&issued.url, issued.expires, &issued.id))
     }
 

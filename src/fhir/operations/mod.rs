@@ -17,8 +17,6 @@ use crate::domain::resource::Step;
 use super::json::{Object, write_text};
 use parameters::{Form, Input, Reader};
 
-/// Longest `file-name`, in characters.
-pub const MAX_FILE_NAME: usize = 255;
 /// Longest `reason`, in characters.
 pub const MAX_REASON: usize = 1_000;
 
@@ -62,7 +60,6 @@ impl Operation {
             Self::IssueLink => &[
                 Input { name: "content", form: Form::PositiveInt, example: "1" },
                 Input { name: "lifetime", form: Form::Text, example: "15m" },
-                Input { name: "file-name", form: Form::Text, example: "summary.pdf" },
             ],
             Self::Revoke => &[
                 Input { name: "reason", form: Form::Text, example: "sent to the wrong ward" },
@@ -75,24 +72,12 @@ impl Operation {
 }
 
 /// Input of `$issue-link`.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct IssueLink {
     /// Which content entry, counted from 1.
     pub content: u32,
     /// How long; `None`: the policy's lifetime.
     pub lifetime: Option<Duration>,
-    /// Name for the saved file.
-    pub file_name: Option<String>,
-}
-
-impl std::fmt::Debug for IssueLink {
-    /// Without the file's name, which may name a patient.
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("IssueLink")
-            .field("content", &self.content)
-            .field("lifetime", &self.lifetime)
-            .finish_non_exhaustive()
-    }
 }
 
 /// Input of `$revoke`.
@@ -114,9 +99,7 @@ pub fn issue_link(body: Option<&Object<'_>>) -> Result<IssueLink, Refusal> {
     let mut reader = Reader::of_body(Operation::IssueLink, body)?;
     let content = reader.count("content").unwrap_or(1);
     let lifetime = reader.span("lifetime");
-    let file_name =
-        reader.text("file-name", MAX_FILE_NAME, |name| !name.chars().any(|c| c.is_control() || c == '/' || c == '\\'));
-    reader.finish(IssueLink { content, lifetime, file_name })
+    reader.finish(IssueLink { content, lifetime })
 }
 
 /// Reads the body of `$revoke`; no body ends every link given so far.
