@@ -141,6 +141,7 @@ impl Instance {
             policy: seed.in_force,
             link_keys: keys.links(now)?,
             spool: Arc::new(FileSpool::new(path.join("revocations.spool"))),
+            sealing: Arc::new(super::sealing::VaultSealing(Arc::clone(&vault))),
         };
         let delivery = Arc::new(Delivery::new(parts));
         delivery.recall_spool()?;

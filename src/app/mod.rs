@@ -11,6 +11,7 @@ mod operations;
 mod process;
 mod rotation;
 mod running;
+mod sealing;
 
 pub use clock::SystemClock;
 pub use failure::StartFailure;

@@ -387,6 +387,7 @@ pub(super) fn resource_type(kind: Kind) -> ResourceType {
         Kind::PractitionerRole => ResourceType::PractitionerRole,
         Kind::Organization => ResourceType::Organization,
         Kind::Encounter => ResourceType::Encounter,
+        Kind::Subscription => ResourceType::Subscription,
     }
 }
 

@@ -76,6 +76,15 @@ struct Access {
     head: bool,
 }
 
+/// How a transfer ended on the wire, as far as the connection can tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Arrival {
+    /// The peer has taken everything that was handed on (contract, Links, Uses).
+    Taken,
+    /// It has not, or nobody can tell.
+    Unknown,
+}
+
 /// Downloads that are running, and those that may be resumed.
 #[derive(Debug)]
 pub(super) struct Transfers {
@@ -264,19 +273,20 @@ impl Delivery {
             batch: Bytes::new(),
             cut: None,
             record,
+            arrival: Arrival::Unknown,
         })
     }
 
     /// Ends a transfer: the entry, and what a whole delivery means for the document.
     async fn conclude(&self, ended: Ended) -> Result<(), Refusal> {
-        let Ended { facts, access, seq, range, sent, cut } = ended;
-        let complete = sent == range.end - range.start;
+        let Ended { facts, access, seq, range, sent, cut, arrival } = ended;
+        let complete = sent == range.end - range.start && arrival == Arrival::Taken;
         let outcome = if complete { Outcome::Ok } else { Outcome::Error };
         let mut entry = entry_of(&access, &facts, outcome).begun(seq).bytes(sent);
         if let Some(code) = cut {
             entry = entry.code(code);
         }
-        let whole = self.note_received(&access, &facts, range.start..range.start + sent);
+        let whole = complete && self.note_received(&access, &facts, range.start..range.start + sent);
         match (&facts.document, whole) {
             (Some(document), true) if document.owner != access.reader => {
                 let receipt = Receipt { document: document.number, reader: access.reader, at: self.clock.now() };
@@ -330,6 +340,7 @@ pub struct Transfer {
     batch: Bytes,
     cut: Option<Code>,
     record: bool,
+    arrival: Arrival,
 }
 
 /// What is left of a transfer that ended.
@@ -340,12 +351,18 @@ struct Ended {
     range: Range<u64>,
     sent: u64,
     cut: Option<Code>,
+    arrival: Arrival,
 }
 
 impl Transfer {
     /// Bytes that this transfer sends.
     pub fn length(&self) -> u64 {
         self.range.end - self.range.start
+    }
+
+    /// Ends the transfer and says how it ended on the wire; one that is merely dropped did not arrive.
+    pub fn settle(mut self, arrival: Arrival) {
+        self.arrival = arrival;
     }
 
     /// The next piece; `None` at the end. Waits only where the document's state changed since the last one.
@@ -414,6 +431,7 @@ impl Drop for Transfer {
             range: self.range.clone(),
             sent: self.at - self.range.start,
             cut: self.cut,
+            arrival: self.arrival,
         };
         let delivery = Arc::clone(&self.delivery);
         // The answer is gone already: how it ended is written by a task of its own. A stop waits for the store's queue.

@@ -17,6 +17,7 @@ mod offers;
 mod recorder;
 mod retention;
 mod scanning;
+mod sealing;
 mod search;
 mod spool;
 mod still_open;
@@ -25,7 +26,7 @@ pub use binaries::{NewUpload, Upload};
 pub use caller::Caller;
 pub use context::PutContext;
 pub use documents::CreatedResource;
-pub use download::{Download, Opened, Transfer};
+pub use download::{Arrival, Download, Opened, Transfer};
 pub use failure::{blob_failure, store_failure};
 pub use lifecycle::Lifecycle;
 pub use links::{IssueLink, IssuedLink, RevokeLinks};
@@ -33,6 +34,7 @@ pub use offers::ReadResource;
 pub use recorder::Recorder;
 pub use retention::Swept;
 pub use scanning::Scanned;
+pub use sealing::{Sealed, Sealing};
 pub use search::{SearchRequest, Searched};
 pub use spool::Spool;
 
@@ -98,6 +100,7 @@ pub struct Delivery {
     link_keys: RwLock<Arc<LinkKeys>>,
     transfers: download::Transfers,
     pub(crate) spool: Arc<dyn Spool>,
+    pub(crate) sealing: Arc<dyn Sealing>,
     waiting: spool::Waiting,
 }
 
@@ -126,6 +129,8 @@ pub struct Parts {
     pub link_keys: LinkKeys,
     /// Where revocations wait that the database does not take.
     pub spool: Arc<dyn Spool>,
+    /// Seals what Subscriptions keep secret.
+    pub sealing: Arc<dyn Sealing>,
 }
 
 impl Delivery {
@@ -144,6 +149,7 @@ impl Delivery {
             link_keys: RwLock::new(Arc::new(parts.link_keys)),
             transfers: download::Transfers::default(),
             spool: parts.spool,
+            sealing: parts.sealing,
             waiting: spool::Waiting::default(),
         }
     }

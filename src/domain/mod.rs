@@ -15,4 +15,5 @@ pub mod principal;
 pub mod query;
 pub mod refusal;
 pub mod resource;
+pub mod subscription;
 pub mod verdict;

@@ -152,6 +152,51 @@ pub struct LinkTerms {
     pub max_lifetime: Duration,
     /// How long a transfer that began in time may run.
     pub max_transfer: Duration,
+    /// Whole deliveries that a link allows; 0: not limited.
+    pub uses: u32,
+    /// Most that `$issue-link` may ask for; 0: not limited.
+    pub max_uses: u32,
+    /// Whether a link is bound to the network that it was asked from.
+    pub bind_address: bool,
+    /// Whether a person must press a button first.
+    pub confirm: bool,
+    /// How long a claim stays open without traffic.
+    pub grace: Duration,
+}
+
+impl LinkTerms {
+    /// Whether reads and searches show the handle instead of a link: one that is spent, bound or confirmed is made by
+    /// `$issue-link` alone (contract, Links).
+    pub fn by_request_only(&self) -> bool {
+        self.uses > 0 || self.bind_address || self.confirm
+    }
+}
+
+/// What full-resource notifications may show.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NotifyContent {
+    /// What an import job needs; no title, no name.
+    Metadata,
+    /// Titles and names too.
+    Complete,
+}
+
+impl NotifyContent {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Metadata, Self::Complete];
+
+    /// The word of a policy text and of a stored decision.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Metadata => "metadata",
+            Self::Complete => "complete",
+        }
+    }
+
+    /// The content of a word.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|content| content.name() == name)
+    }
 }
 
 /// What the policy decided about one document.
@@ -185,6 +230,10 @@ pub struct Decision {
     pub delivered_when: DeliveredWhen,
     /// Clients that are named as recipients.
     pub recipients: Vec<String>,
+    /// What full-resource notifications show.
+    pub notify: NotifyContent,
+    /// Whether operators may release what an engine called dirty.
+    pub allow_override: bool,
     /// Links.
     pub link: LinkTerms,
 }

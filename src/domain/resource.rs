@@ -57,12 +57,14 @@ kinds! {
     Organization = 6,
     /// Context: when it was made.
     Encounter = 7,
+    /// Who wants to be told of what.
+    Subscription = 8,
 }
 
 impl Kind {
     /// Types that documents refer to; their senders choose the id.
     pub fn is_context(self) -> bool {
-        !matches!(self, Self::DocumentReference | Self::Binary)
+        !matches!(self, Self::DocumentReference | Self::Binary | Self::Subscription)
     }
 }
 

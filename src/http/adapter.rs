@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use super::ports::{
-    Caller, Documents, Download, NewUpload, OpenBytes, OpenFile, Operation, OperationInput, Pieces, RawBody,
+    Arrival, Caller, Documents, Download, NewUpload, OpenBytes, OpenFile, Operation, OperationInput, Pieces, RawBody,
     ResourceText, Written,
 };
 use crate::delivery::{
@@ -231,5 +231,9 @@ impl OpenBytes for Held {
 impl Pieces for Transfer {
     fn poll_piece(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Code>> {
         Self::poll_piece(self, context)
+    }
+
+    fn settle(self: Box<Self>, arrival: Arrival) {
+        (*self).settle(arrival);
     }
 }

@@ -19,7 +19,7 @@ use super::disposition;
 use super::error::Told;
 use super::exchange::{Exchange, Shared};
 use super::fhir_routes::{caller, header_text, json, query_value};
-use super::ports::{Download, OpenFile, Pieces};
+use super::ports::{Arrival, Download, OpenFile, Pieces};
 use super::range::{Wanted, if_range_holds, wanted};
 use crate::domain::clock::Timestamp;
 use crate::domain::id::{FileId, ResourceId};
@@ -190,7 +190,8 @@ impl MessageBody for Length {
 
 /// A transfer as a body of exact length. An error in the middle breaks the connection: the reader sees that it is not whole.
 struct Sending {
-    pieces: Box<dyn Pieces>,
+    /// Taken out when the transfer is settled.
+    pieces: Option<Box<dyn Pieces>>,
     length: u64,
     sent: u64,
     whole: bool,
@@ -206,7 +207,7 @@ struct Cut(&'static str);
 impl Sending {
     fn new(pieces: Box<dyn Pieces>, length: u64, whole: bool, place: OwnedSemaphorePermit) -> Self {
         gauge!(DOWNLOADS_RUNNING).increment(1.0);
-        Self { pieces, length, sent: 0, whole, was_cut: false, _place: place }
+        Self { pieces: Some(pieces), length, sent: 0, whole, was_cut: false, _place: place }
     }
 }
 
@@ -218,7 +219,8 @@ impl MessageBody for Sending {
     }
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, Cut>>> {
-        match std::task::ready!(self.pieces.poll_piece(context)) {
+        let Some(pieces) = &mut self.pieces else { return Poll::Ready(None) };
+        match std::task::ready!(pieces.poll_piece(context)) {
             Ok(None) => Poll::Ready(None),
             Ok(Some(piece)) => {
                 let length = u64::try_from(piece.len()).unwrap_or(u64::MAX);
@@ -238,6 +240,10 @@ impl MessageBody for Sending {
 impl Drop for Sending {
     fn drop(&mut self) {
         gauge!(DOWNLOADS_RUNNING).decrement(1.0);
+        if let Some(pieces) = self.pieces.take() {
+            let taken = !self.was_cut && self.sent == self.length;
+            pieces.settle(if taken { Arrival::Taken } else { Arrival::Unknown });
+        }
         let outcome = match (self.was_cut, self.sent == self.length, self.whole) {
             (true, ..) => "cut",
             (_, false, _) => "broken",

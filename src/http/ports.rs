@@ -13,7 +13,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 pub use crate::auth::Denied;
-pub use crate::delivery::{Caller, Download, NewUpload};
+pub use crate::delivery::{Arrival, Caller, Download, NewUpload};
 use crate::domain::clock::Timestamp;
 use crate::domain::id::{FileId, LinkId, RequestId, ResourceId};
 use crate::domain::principal::Principal;
@@ -112,6 +112,9 @@ pub trait Pieces: fmt::Debug {
     /// # Errors
     /// Why the transfer is cut. There is no answer left to give: the connection breaks.
     fn poll_piece(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Code>>;
+
+    /// Ends the transfer and says how it ended on the wire.
+    fn settle(self: Box<Self>, arrival: Arrival);
 }
 
 /// The use cases, with results as FHIR JSON. Errors are those of `docs/errors.md`.

@@ -16,8 +16,10 @@
 
 mod records;
 pub mod sqlite;
+mod subscriptions;
 
 pub use records::*;
+pub use subscriptions::*;
 
 use std::sync::Arc;
 
@@ -69,7 +71,7 @@ pub enum StoreError {
 
 /// What a store can do. See the module's documentation for what holds for every call.
 #[async_trait]
-pub trait Store: Send + Sync + std::fmt::Debug {
+pub trait Store: Subscriptions + Send + Sync + std::fmt::Debug {
     // ---- audit
 
     /// Appends an entry that changes nothing else, and waits until it is durable. Answers its sequence number.

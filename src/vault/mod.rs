@@ -39,6 +39,10 @@ pub enum SecretKind {
     AuditCellMasterKey,
     /// Key that page cursors are sealed with.
     CursorKey,
+    /// Secret that a Subscription's messages are signed with.
+    WebhookSecret,
+    /// Header lines that go with a Subscription's messages.
+    WebhookHeaders,
 }
 
 impl SecretKind {
@@ -50,6 +54,8 @@ impl SecretKind {
             Self::AuditSigningSeed => "audit-signing-seed",
             Self::AuditCellMasterKey => "audit-cell-master-key",
             Self::CursorKey => "cursor-key",
+            Self::WebhookSecret => "webhook-secret",
+            Self::WebhookHeaders => "webhook-headers",
         }
     }
 }

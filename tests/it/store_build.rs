@@ -7,7 +7,7 @@ use std::time::Duration;
 use daylily::domain::clock::{Clock, Timestamp};
 use daylily::domain::id::{ClientId, FileId, ResourceId};
 use daylily::domain::lifecycle::{Actor, Stamp, State, Transition, deliver, release, revoke};
-use daylily::domain::policy::{Coding, Decision, DeliveredWhen, LinkTerms, RetainFrom};
+use daylily::domain::policy::{Coding, Decision, DeliveredWhen, LinkTerms, NotifyContent, RetainFrom};
 use daylily::domain::principal::{
     AccessScope, AttachmentUrl, ClientNumber, Interaction, Permissions, Principal, Reach,
 };
@@ -123,7 +123,18 @@ pub fn decision() -> Arc<Decision> {
         purge_after: hour,
         delivered_when: DeliveredWhen::First,
         recipients: Vec::new(),
-        link: LinkTerms { lifetime: hour, max_lifetime: hour, max_transfer: hour },
+        notify: NotifyContent::Metadata,
+        allow_override: false,
+        link: LinkTerms {
+            lifetime: hour,
+            max_lifetime: hour,
+            max_transfer: hour,
+            uses: 0,
+            max_uses: 0,
+            bind_address: false,
+            confirm: false,
+            grace: hour,
+        },
     })
 }
 

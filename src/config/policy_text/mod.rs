@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::mistake::Mistake;
 use super::source::Source;
-use crate::domain::policy::{Decision, DeliveredWhen, LinkTerms, Policy, RetainFrom};
+use crate::domain::policy::{Decision, DeliveredWhen, LinkTerms, NotifyContent, Policy, RetainFrom};
 use crate::domain::verdict::Engine;
 
 /// The policy that is active until another is applied, as text.
@@ -58,10 +58,17 @@ pub fn built_in() -> Decision {
         purge_after: hours(24),
         delivered_when: DeliveredWhen::First,
         recipients: Vec::new(),
+        notify: NotifyContent::Metadata,
+        allow_override: false,
         link: LinkTerms {
             lifetime: Duration::from_secs(15 * 60),
             max_lifetime: hours(24),
             max_transfer: Duration::from_secs(30 * 60),
+            uses: 0,
+            max_uses: 0,
+            bind_address: false,
+            confirm: false,
+            grace: Duration::from_secs(60),
         },
     }
 }

@@ -265,6 +265,7 @@ fn any_decision(name: &'static str) -> impl Strategy<Value = Decision> {
                     lifetime: Duration::from_secs(lifetime),
                     max_lifetime: Duration::from_secs(lifetime + more),
                     max_transfer,
+                    ..built_in().link
                 },
                 ..built_in()
             }

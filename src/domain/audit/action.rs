@@ -63,6 +63,26 @@ stable_codes! {
         LifecycleTransition = "lifecycle.transition",
         /// A document's state was asked for.
         LifecycleRead = "lifecycle.read",
+        /// A document was released although an engine called it dirty, on an operator's word.
+        DocumentRelease = "document.release",
+        /// A legal hold was laid on a document.
+        HoldAdd = "hold.add",
+        /// A legal hold was taken off.
+        HoldRelease = "hold.release",
+        /// A recipient said what became of a document.
+        DocumentAcknowledge = "document.acknowledge",
+        /// A Subscription was made.
+        SubscriptionCreate = "subscription.create",
+        /// A Subscription was read.
+        SubscriptionRead = "subscription.read",
+        /// A Subscription was changed by its owner, or by this server (status).
+        SubscriptionUpdate = "subscription.update",
+        /// A Subscription was deleted.
+        SubscriptionDelete = "subscription.delete",
+        /// A Subscription's signing secret was replaced and shown.
+        SubscriptionSecret = "subscription.secret",
+        /// A notification was sent to a receiver; outcome and code say how that ended.
+        NotificationSend = "notification.send",
         /// An access token was granted.
         TokenGrant = "token.grant",
         /// A token request of a known client was refused.
@@ -75,6 +95,18 @@ stable_codes! {
         ClientDisable = "client.disable",
         /// A client was switched on again.
         ClientEnable = "client.enable",
+        /// An operator was registered.
+        OperatorAdd = "operator.add",
+        /// An operator was switched off.
+        OperatorDisable = "operator.disable",
+        /// What asks for two people was asked for by the first.
+        ApprovalAsk = "approval.ask",
+        /// The clock jumped; destruction waits.
+        ClockJump = "clock.jump",
+        /// An operator confirmed the clock.
+        ClockConfirm = "clock.confirm",
+        /// An operator asked why (`daylily explain`).
+        ExplainRead = "explain.read",
         /// A policy came into force.
         PolicyApply = "policy.apply",
         /// Refusals without an authenticated principal or authentic link, counted by code, address prefix and minute.

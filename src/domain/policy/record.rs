@@ -1,4 +1,4 @@
-//! A [`Decision`] as text, for keeping it with its document: `daylily-decision 1`, then `key value` lines in a fixed order, a
+//! A [`Decision`] as text, for keeping it with its document: `daylily-decision 2`, then `key value` lines in a fixed order, a
 //! list as one line per value. Canonical (equal decisions have equal texts), strict (an unknown, missing, repeated or misplaced
 //! line is an error, never a guess) and versioned: a later version adds its lines at the end and gives texts of version 1 the
 //! values that version 1 had by not serving them.
@@ -8,11 +8,14 @@ use std::iter::Peekable;
 use std::str::Lines;
 use std::time::Duration;
 
-use super::{Decision, DeliveredWhen, LinkTerms, RetainFrom};
+use super::{Decision, DeliveredWhen, LinkTerms, NotifyContent, RetainFrom};
 use crate::domain::verdict::Engine;
 
 /// The version that [`Decision::encode`] writes.
-pub const RECORD_VERSION: u32 = 1;
+pub const RECORD_VERSION: u32 = 2;
+
+/// The version before: without the lines from `notify` on.
+const FIRST_VERSION: u32 = 1;
 
 /// Why a stored decision cannot be read. It holds no value of the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,7 +46,26 @@ impl std::error::Error for RecordError {}
 impl Decision {
     /// The decision as canonical text, UTF-8, every line ended by LF; spans in seconds, sizes in bytes.
     pub fn encode(&self) -> String {
-        let mut out = format!("daylily-decision {RECORD_VERSION}\n");
+        let mut out = self.encode_as(RECORD_VERSION);
+        let mut line = |key: &str, value: &str| {
+            out.push_str(key);
+            out.push(' ');
+            out.push_str(value);
+            out.push('\n');
+        };
+        line("notify", self.notify.name());
+        line("allow-override", if self.allow_override { "true" } else { "false" });
+        line("link.uses", &self.link.uses.to_string());
+        line("link.max-uses", &self.link.max_uses.to_string());
+        line("link.bind-address", if self.link.bind_address { "true" } else { "false" });
+        line("link.confirm", if self.link.confirm { "true" } else { "false" });
+        line("link.grace", &seconds(self.link.grace));
+        out
+    }
+
+    /// The lines that every version has.
+    fn encode_as(&self, version: u32) -> String {
+        let mut out = format!("daylily-decision {version}\n");
         let mut line = |key: &str, value: &str| {
             out.push_str(key);
             out.push(' ');
@@ -76,12 +98,29 @@ impl Decision {
     /// [`RecordError`], with the first line that is wrong.
     pub fn decode(text: &str) -> Result<Self, RecordError> {
         let mut lines = Record { lines: text.lines().peekable() };
-        match lines.one("daylily-decision")?.parse::<u32>() {
-            Ok(RECORD_VERSION) => {}
+        let version = match lines.one("daylily-decision")?.parse::<u32>() {
+            Ok(version @ (FIRST_VERSION | RECORD_VERSION)) => version,
             Ok(version) if version > RECORD_VERSION => return Err(RecordError::Newer),
             _ => return Err(RecordError::NoDecision),
+        };
+        let mut decision = lines.first_version()?;
+        if version == RECORD_VERSION {
+            lines.second_version(&mut decision)?;
         }
-        let decision = Self {
+        // Also catches a missing last LF, CRLF and every spelling that is not the canonical one.
+        let canonical = if version == RECORD_VERSION { decision.encode() } else { decision.encode_as(version) };
+        if lines.lines.next().is_some() || canonical != text {
+            return Err(RecordError::Trailing);
+        }
+        Ok(decision)
+    }
+}
+
+impl Record<'_> {
+    /// What version 1 has, with the values that it had for all else by not serving it.
+    fn first_version(&mut self) -> Result<Decision, RecordError> {
+        let lines = self;
+        Ok(Decision {
             rule: lines.one("rule")?,
             store: lines.one("store")?,
             scan: lines.many("scan", Engine::from_name)?,
@@ -96,18 +135,38 @@ impl Decision {
             purge_after: lines.word("purge-after", span)?,
             delivered_when: lines.word("delivered-when", DeliveredWhen::from_name)?,
             recipients: lines.many("recipients", |text| Some(text.to_owned()))?,
+            notify: NotifyContent::Metadata,
+            allow_override: false,
             link: LinkTerms {
                 lifetime: lines.word("link.lifetime", span)?,
                 max_lifetime: lines.word("link.max-lifetime", span)?,
                 max_transfer: lines.word("link.max-transfer", span)?,
+                uses: 0,
+                max_uses: 0,
+                bind_address: false,
+                confirm: false,
+                grace: FIRST_GRACE,
             },
-        };
-        // Also catches a missing last LF, CRLF and every spelling that is not the canonical one.
-        if lines.lines.next().is_some() || decision.encode() != text {
-            return Err(RecordError::Trailing);
-        }
-        Ok(decision)
+        })
     }
+
+    fn second_version(&mut self, decision: &mut Decision) -> Result<(), RecordError> {
+        decision.notify = self.word("notify", NotifyContent::from_name)?;
+        decision.allow_override = self.word("allow-override", flag)?;
+        decision.link.uses = self.word("link.uses", count)?;
+        decision.link.max_uses = self.word("link.max-uses", count)?;
+        decision.link.bind_address = self.word("link.bind-address", flag)?;
+        decision.link.confirm = self.word("link.confirm", flag)?;
+        decision.link.grace = self.word("link.grace", span)?;
+        Ok(())
+    }
+}
+
+/// The grace of links that version 1 had no word for.
+const FIRST_GRACE: Duration = Duration::from_secs(60);
+
+fn count(text: &str) -> Option<u32> {
+    text.parse().ok()
 }
 
 fn seconds(span: Duration) -> String {

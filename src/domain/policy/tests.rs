@@ -22,10 +22,17 @@ fn decision(rule: &str) -> Decision {
         purge_after: Duration::from_secs(86_400),
         delivered_when: DeliveredWhen::First,
         recipients: Vec::new(),
+        notify: NotifyContent::Metadata,
+        allow_override: false,
         link: LinkTerms {
             lifetime: Duration::from_secs(900),
             max_lifetime: Duration::from_secs(86_400),
             max_transfer: Duration::from_secs(1_800),
+            uses: 0,
+            max_uses: 0,
+            bind_address: false,
+            confirm: false,
+            grace: Duration::from_secs(60),
         },
     }
 }
@@ -125,16 +132,24 @@ const STORED: &str = "daylily-decision 1\nrule default\nstore main\nscan rules\n
     link.max-lifetime 86400\nlink.max-transfer 1800\n";
 
 #[test]
-fn the_stored_form_of_version_1_stays_as_it_is() {
-    assert_eq!(decision("default").encode(), STORED);
-    assert_eq!(Decision::decode(STORED), Ok(decision("default")));
+fn the_stored_forms_stay_as_they_are() {
+    let second = STORED.replacen("decision 1", "decision 2", 1)
+        + "notify metadata\nallow-override false\nlink.uses 0\nlink.max-uses 0\nlink.bind-address false\n\
+           link.confirm false\nlink.grace 60\n";
+    assert_eq!(decision("default").encode(), second);
+    assert_eq!(Decision::decode(&second), Ok(decision("default")));
+    assert_eq!(
+        Decision::decode(STORED),
+        Ok(decision("default")),
+        "what version 1 wrote is read as version 1 served it"
+    );
 }
 
 #[test]
 fn a_stored_form_that_is_not_exact_is_refused() {
     let with = |from: &str, to: &str| Decision::decode(&STORED.replacen(from, to, 1));
     assert_eq!(Decision::decode(""), Err(RecordError::NoDecision));
-    assert_eq!(with("decision 1", "decision 2"), Err(RecordError::Newer));
+    assert_eq!(with("decision 1", "decision 3"), Err(RecordError::Newer));
     assert_eq!(with("decision 1", "decision 0"), Err(RecordError::NoDecision));
     assert_eq!(with("retain 259200\n", ""), Err(RecordError::Line("retain")));
     assert_eq!(with("retain 259200", "retain 72h"), Err(RecordError::Line("retain")));
@@ -214,7 +229,7 @@ fn any_decision() -> impl Strategy<Value = Decision> {
                 purge_after: purge,
                 delivered_when,
                 recipients,
-                link: LinkTerms { lifetime, max_lifetime: longest, max_transfer: transfer },
+                link: LinkTerms { lifetime, max_lifetime: longest, max_transfer: transfer, ..decision("").link },
                 ..decision("")
             }
         },

@@ -245,9 +245,66 @@ codes! {
     LinkRevoked "link-revoked": 410 exit 1, Forbidden, None, Operator,
         "This link was withdrawn at {when}.",
         "Ask the sender.";
+    LinkUsed "link-used": 410 exit 1, Expired, None, Caller,
+        "This link has been used as often as it may be ({uses}).",
+        "Ask the sender for a new link, and tell them if nobody is known to have used this one.";
+    LinkBusy "link-busy": 409 exit 1, Conflict, None, Caller,
+        "The last use of this link is under way.",
+        "Wait as `Retry-After` says; if that download breaks off, the link works again.";
+    LinkWrongNetwork "link-wrong-network": 403 exit 1, Forbidden, None, Caller,
+        "This link works only from the network it was made for.",
+        "Open it there, or ask for one without that limit.";
+    LinkConfirmRequired "link-confirm-required": 403 exit 1, BusinessRule, None, Caller,
+        "This link needs a person to press Download.",
+        "Open it in a browser, or ask for a link without `confirm`.";
     StateRefused "state-refused": 409 exit 1, Conflict, None, Caller,
         "{operation} is not possible while the document is {state}.",
         "See `$lifecycle`; possible now: {operations}.";
+    HoldActive "hold-active": 409 exit 1, BusinessRule, None, Operator,
+        "A legal hold keeps this from being destroyed.",
+        "Have the holder release it with `daylily hold release`.";
+    SecondPersonRequired "second-person-required": 409 exit 1, BusinessRule, None, Caller,
+        "A second person must approve this.",
+        "Have someone else with the role {roles} confirm it before {when} with the same command.";
+    ClockUnconfirmed "clock-unconfirmed": 0 exit 1, BusinessRule, None, Operator,
+        "The clock jumped by {span}; nothing is destroyed until it is confirmed.",
+        "Check the time, then run `daylily clock confirm --reason …`.";
+    CriteriaMalformed "criteria-malformed": 422 exit 1, Invalid, None, Caller,
+        "{path} cannot be read as {what}.",
+        "Write it like {example}.";
+    TopicUnknown "topic-unknown": 422 exit 1, NotSupported, None, Caller,
+        "Subscription.criteria names a topic that is not offered.",
+        "Use {topics}, as `/fhir/metadata` lists.";
+    FilterUnsupported "filter-unsupported": 422 exit 1, NotSupported, None, Caller,
+        "A filter names a parameter or modifier that is not offered for this topic.",
+        "Filter by {parameters}.";
+    ChannelUnsupported "channel-unsupported": 422 exit 1, NotSupported, None, Caller,
+        "{path} names a channel, format or extension that is not offered.",
+        "Use {offered}.";
+    EndpointRefused "endpoint-refused": 422 exit 1, BusinessRule, None, Caller,
+        "Subscription.channel.endpoint is not an address this server may call.",
+        "Use a public https address on port 443, or have the operator allow it.";
+    ChannelHeaderRefused "channel-header-refused": 422 exit 1, BusinessRule, None, Caller,
+        "Header line {n} is not one that may be sent.",
+        "Use `Authorization` or an `X-` name; one line each, at most 20.";
+    SubscriptionTermRefused "subscription-term-refused": 422 exit 1, BusinessRule, None, Caller,
+        "{path} must be {allowed}.",
+        "Send {allowed}.";
+    HandshakeFailed "handshake-failed": 0 exit 1, Processing, None, Other,
+        "The receiver did not accept the first message.",
+        "Make the endpoint answer 2xx to a handshake, then set the Subscription to requested.";
+    DeliveryNoResponse "delivery-no-response": 0 exit 1, Timeout, None, Other,
+        "The receiver did not answer.",
+        "Check that it can be reached; delivery is tried again.";
+    DeliveryErrorResponse "delivery-error-response": 0 exit 1, Processing, None, Other,
+        "The receiver answered {status}.",
+        "Look there for the webhook id; 410 turns the Subscription off.";
+    DeliveryWithheld "delivery-withheld": 0 exit 1, Suppressed, None, Server,
+        "Event {n} was not sent: the file or the right to it ended before.",
+        "Nothing to do; the gap in the numbers says so to the receiver.";
+    DeliveryGivenUp "delivery-given-up": 0 exit 1, Incomplete, None, Other,
+        "Event {n} could not be delivered and sending is stopped.",
+        "Make the endpoint answer 2xx, then set the Subscription to requested.";
     ClientMetadataInvalid "client-metadata-invalid": 400 exit 2, Value, InvalidClientMetadata, Caller,
         "{field} {fault}.",
         "Correct {field} and register again.";

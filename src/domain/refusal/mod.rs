@@ -65,9 +65,10 @@ text_codes! {
     IssueType {
         BusinessRule = "business-rule", CodeInvalid = "code-invalid", Conflict = "conflict", Deleted = "deleted",
         Duplicate = "duplicate", Exception = "exception", Expired = "expired", Extension = "extension",
-        Forbidden = "forbidden", Informational = "informational", Invalid = "invalid", Invariant = "invariant",
+        Forbidden = "forbidden", Incomplete = "incomplete", Informational = "informational", Invalid = "invalid", Invariant = "invariant",
         Login = "login", NoStore = "no-store", NotFound = "not-found", NotSupported = "not-supported",
         Processing = "processing", Required = "required", Security = "security", Structure = "structure",
+        Suppressed = "suppressed",
         Throttled = "throttled", Timeout = "timeout", TooCostly = "too-costly", TooLong = "too-long", Transient = "transient",
         Unknown = "unknown", Value = "value",
     }

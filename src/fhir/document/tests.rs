@@ -6,7 +6,7 @@ use super::*;
 use crate::domain::clock::Timestamp;
 use crate::domain::id::{FileId, ResourceId};
 use crate::domain::lifecycle::State;
-use crate::domain::policy::{Decision, DeliveredWhen, LinkTerms, RetainFrom};
+use crate::domain::policy::{Decision, DeliveredWhen, LinkTerms, NotifyContent, RetainFrom};
 use crate::fhir::json;
 use crate::fhir::render::{Absent, Address, Shown};
 use crate::fhir::tables::ResourceType;
@@ -31,7 +31,18 @@ fn decision() -> Decision {
         purge_after: hour,
         delivered_when: DeliveredWhen::First,
         recipients: vec![],
-        link: LinkTerms { lifetime: hour, max_lifetime: hour, max_transfer: hour },
+        notify: NotifyContent::Metadata,
+        allow_override: false,
+        link: LinkTerms {
+            lifetime: hour,
+            max_lifetime: hour,
+            max_transfer: hour,
+            uses: 0,
+            max_uses: 0,
+            bind_address: false,
+            confirm: false,
+            grace: hour,
+        },
     }
 }
 

@@ -51,6 +51,8 @@ impl Pieces for Held {
     fn poll_piece(&mut self, _: &mut std::task::Context<'_>) -> std::task::Poll<Result<Option<Bytes>, Code>> {
         std::task::Poll::Ready(Ok(self.0.take()))
     }
+
+    fn settle(self: Box<Self>, _: Arrival) {}
 }
 
 fn file() -> OpenFile {

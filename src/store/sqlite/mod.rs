@@ -17,6 +17,7 @@ mod rows;
 mod search;
 mod server;
 mod statement;
+mod subscriptions;
 #[cfg(test)]
 mod tests;
 mod tx;
