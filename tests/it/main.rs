@@ -11,6 +11,7 @@ mod blob_contract;
 mod cutting;
 #[cfg(test)]
 mod examples_over_http;
+mod explain;
 #[cfg(test)]
 mod fhir_examples;
 #[cfg(test)]
