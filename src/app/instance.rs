@@ -23,8 +23,6 @@ use crate::domain::cursor::CursorKey;
 use crate::domain::lifecycle::Actor;
 use crate::domain::refusal::{Code, Issue};
 use crate::fhir::base::Base;
-use crate::scan::Scanner;
-use crate::scan::rules::RuleScanner;
 use crate::store::sqlite::{OpenError, Settings as StoreSettings, SqliteStore};
 use crate::store::{Health, Store};
 use crate::vault::{KeySource, Vault};
@@ -132,7 +130,7 @@ impl Instance {
         let parts = Parts {
             store: Arc::clone(&store),
             blobs: Arc::clone(&blobs),
-            scanners: vec![Arc::new(RuleScanner::new(scan_limits(&settings.limits))) as Arc<dyn Scanner>],
+            scanners: super::scanners::of(&settings, &nature.clock),
             recorder,
             clock: Arc::clone(&nature.clock),
             entropy: Arc::clone(&nature.entropy),
@@ -214,16 +212,6 @@ async fn check_log(store: &dyn Store, keys: &KeyRing, folder: &Path, origin: &st
 /// What a check found, as issues: the first finding, and how many there are.
 pub fn findings(report: &Report) -> Vec<Issue> {
     report.findings.first().map(log_check::issue_of).into_iter().collect()
-}
-
-fn scan_limits(limits: &Limits) -> crate::scan::rules::Limits {
-    crate::scan::rules::Limits {
-        depth: u32::try_from(limits.archive_depth).unwrap_or(u32::MAX),
-        entries: u64::try_from(limits.archive_entries).unwrap_or(u64::MAX),
-        unpacked: limits.archive_unpacked,
-        ratio: u64::try_from(limits.archive_ratio).unwrap_or(u64::MAX),
-        ..crate::scan::rules::Limits::default()
-    }
 }
 
 fn terms(settings: &Settings, base: &BaseUrl) -> Terms {

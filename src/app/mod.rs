@@ -11,6 +11,7 @@ mod operations;
 mod process;
 mod rotation;
 mod running;
+mod scanners;
 mod sealing;
 
 pub use clock::SystemClock;
@@ -22,6 +23,7 @@ pub use log_check::open_log;
 pub use operations::{Commands, harmless_virus_is_found};
 pub use process::harden;
 pub use running::{Running, Start, local_commands};
+pub use scanners::clamd;
 
 use crate::domain::id::ClientId;
 use crate::domain::policy::Facts;

@@ -68,6 +68,8 @@ impl Running {
         let base = start.settings.base_url(address.port());
         let instance = Instance::open(folder, start.settings, base, start.nature).await?;
         let swept = instance.delivery.reconcile().await?;
+        // So that the first documents need not wait, and the first lines tell how the engines do.
+        instance.delivery.check_engines().await;
         instance.folder.remember_base(instance.base.as_str())?;
         let fetch = way_out(&instance.settings)?;
         let status = StatusView {

@@ -2,6 +2,9 @@
 
 mod disk;
 mod proxy;
+mod scanner;
+
+pub(super) use scanner::cure;
 
 use std::path::Path;
 use std::time::Duration;
@@ -17,7 +20,7 @@ use super::input;
 use super::message::{Failure, Tone, said};
 use super::terminal::Terminal;
 use super::words::{number, size, span};
-use crate::app::{DataFolder, Nature, StartFailure, harmless_virus_is_found};
+use crate::app::{DataFolder, Nature, StartFailure};
 use crate::config::Settings;
 use crate::control::{self, Request, Response, StatusView};
 use crate::domain::audit::Leaf;
@@ -107,7 +110,7 @@ pub(super) async fn run(doctor: Doctor, terminal: &Terminal, nature: &Nature) ->
         ("clock", Box::pin(clock(&patient))),
         ("database", Box::pin(database(&patient))),
         ("files", Box::pin(files(&patient))),
-        ("scanner", Box::pin(scanner())),
+        ("scanner", Box::pin(scanner::check(&settings, nature))),
         ("disk", Box::pin(disk::check(&settings))),
         ("base URL", Box::pin(base_url(&patient))),
         ("proxy", Box::pin(proxy::check(&patient.http, patient.server.as_ref(), through))),
@@ -248,14 +251,6 @@ fn try_file(folder: &Path, bytes: &[u8]) -> std::io::Result<bool> {
     })();
     let removed = std::fs::remove_file(&path);
     outcome.and_then(|same| removed.map(|()| same))
-}
-
-async fn scanner() -> Check {
-    if harmless_virus_is_found() {
-        Check::ok("scanner", "built-in rules find the test virus; no antivirus engine is configured")
-    } else {
-        Check::fail("scanner", "built-in rules do not find the test virus", "install this program again")
-    }
 }
 
 async fn base_url(patient: &Patient<'_>) -> Check {

@@ -14,6 +14,8 @@ use crate::auth::key_file::KeyFile;
 use crate::config::{FlagValue, LogFormat, Settings, surroundings};
 use crate::control::{KeysGiven, NewClient, Request};
 use crate::domain::refusal::Code;
+use crate::domain::verdict::Engine;
+use crate::scan::Condition;
 use crate::telemetry;
 
 /// The client of `--dev`, and its key file in the data folder.
@@ -102,14 +104,60 @@ fn lines(running: &Running) -> Vec<(&'static str, String)> {
         ("database", format!("SQLite, schema {}, {documents}", found.health.schema)),
         ("keys", format!("{} an encryption key {key_place}", made(folder.is_new() && running.key_beside_data()))),
         ("policy", policy),
-        ("scan", "built-in rules; no virus signatures".to_owned()),
+        ("scan", engines(running)),
         ("audit", format!("{log} {}; checkpoints in {}", folder.instance(), settings.audit.checkpoints.display())),
         ("listening", format!("{base}, {reach}; FHIR at {}", base.join("/fhir"))),
     ]
 }
 
+/// The engines of the safety check, as they were found.
+fn engines(running: &Running) -> String {
+    let words = |(engine, condition): (Engine, Condition)| match (engine, condition) {
+        (Engine::Rules, _) => "built-in rules".to_owned(),
+        (engine, Condition::Ready { version, .. }) => format!("{} {version}", engine.name()),
+        (engine, other) => format!("{}, which {}", engine.name(), other.trouble().unwrap_or_default()),
+    };
+    let known: Vec<String> = running.delivery().engine_conditions().into_iter().map(words).collect();
+    let antivirus = running.settings().scan.engines.iter().any(|engine| engine.is_antivirus());
+    format!("{}{}", known.join(" and "), if antivirus { "" } else { "; no virus signatures" })
+}
+
+fn engine_warnings(running: &Running) -> Vec<Warning> {
+    let mut warnings = Vec::new();
+    let engines = &running.settings().scan.engines;
+    if !engines.iter().any(|engine| engine.is_antivirus()) {
+        warnings.push((
+            "no-antivirus",
+            "without clamd only known dangerous forms are found, not viruses".to_owned(),
+            "install clamd, then set [scan] engines = [\"rules\", \"clamd\"]".to_owned(),
+        ));
+    }
+    for (engine, condition) in running.delivery().engine_conditions() {
+        if let Some(trouble) = condition.trouble() {
+            let what = format!("{} {trouble}; documents that it must look at wait", engine.name());
+            warnings.push(("scan-failing", what, super::doctor::cure(&condition).to_owned()));
+        }
+    }
+    let policy = running.delivery().policy();
+    let decisions = std::iter::once(&policy.policy.default);
+    let unused = |engine: &&Engine| {
+        !decisions.clone().any(|decision| decision.scan.contains(engine) || decision.require_antivirus)
+    };
+    if let Some(engine) = engines.iter().filter(|engine| engine.is_antivirus()).find(unused) {
+        warnings.push((
+            "antivirus-unused",
+            format!("{} is set up, but the policy's `[default]` does not ask it", engine.name()),
+            "set scan = [\"rules\", \"clamd\"] in the policy, then daylily policy apply".to_owned(),
+        ));
+    }
+    warnings
+}
+
 /// Code, what, cure.
-fn warnings(running: &Running) -> Vec<(&'static str, String, String)> {
+type Warning = (&'static str, String, String);
+
+/// What a person should know.
+fn warnings(running: &Running) -> Vec<Warning> {
     let mut warnings = Vec::new();
     if running.key_beside_data() {
         warnings.push((
@@ -118,12 +166,7 @@ fn warnings(running: &Running) -> Vec<(&'static str, String, String)> {
             "set [keys] encryption-key-file to a file elsewhere, and keep a copy of it".to_owned(),
         ));
     }
-    warnings.push((
-        "no-antivirus",
-        "only known dangerous forms of files are found, not viruses".to_owned(),
-        "have the machines that open documents scan them too; engines such as clamd come with a later version"
-            .to_owned(),
-    ));
+    warnings.extend(engine_warnings(running));
     if let (true, Some(file)) = (running.found().differing_policy, &running.settings().policy.file) {
         let file = file.display();
         warnings.push((

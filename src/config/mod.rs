@@ -18,8 +18,9 @@ pub use limits::{LIMITS, LimitKind, LimitRow, Limits, limits_markdown};
 pub use mistake::Mistake;
 pub use quantity::{parse_size, write_size};
 pub use settings::{
-    Audit, Egress, Fhir, FlagValue, ForwardedHeader, Keys, Links, LogFormat, LogLevel, Logs, Pages, PolicySource,
-    References, Scan, SecretSource, Server, Settings, Sources, TimeZoneName, Tls, WebOrigin, settings_markdown,
+    Audit, ClamdAddress, Egress, Fhir, FlagValue, ForwardedHeader, Keys, Links, LogFormat, LogLevel, Logs, Pages,
+    PolicySource, References, Scan, SecretSource, Server, Settings, Sources, TimeZoneName, Tls, WebOrigin,
+    settings_markdown,
 };
 
 /// The variables of this process that are settings: names that begin with `DAYLILY_` and hold `__`. Others with that

@@ -92,7 +92,7 @@ pub struct PolicyInForce {
 pub struct Delivery {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) blobs: Arc<dyn Blobs>,
-    pub(crate) scanners: Vec<Arc<dyn Scanner>>,
+    pub(crate) engines: scanning::Engines,
     pub(crate) recorder: Recorder,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Arc<dyn Entropy>,
@@ -141,7 +141,7 @@ impl Delivery {
         Self {
             store: parts.store,
             blobs: parts.blobs,
-            scanners: parts.scanners,
+            engines: scanning::Engines::new(parts.scanners),
             recorder: parts.recorder,
             clock: parts.clock,
             entropy: parts.entropy,
@@ -187,7 +187,7 @@ impl Delivery {
     }
 
     /// Whether requests can be answered now: the database answers, and the place of the files does. `Ok` with a word where
-    /// only uploads are refused.
+    /// only uploads are refused, or wait for an engine of the safety check.
     ///
     /// # Errors
     /// What does not answer.
@@ -195,7 +195,9 @@ impl Delivery {
         self.store.audit_head().await.map_err(|_| "database")?;
         let space = self.blobs.space().await.map_err(|_| "files")?;
         let full = space.is_some_and(|space| space.used_percent() >= self.terms.disk_stop_percent);
-        Ok(full.then_some("disk nearly full, uploads are refused"))
+        let failing = self.engine_conditions().iter().any(|(_, condition)| !condition.is_ready());
+        let failing = failing.then_some("a scan engine fails, new documents wait");
+        Ok(full.then_some("disk nearly full, uploads are refused").or(failing))
     }
 
     /// The terms.

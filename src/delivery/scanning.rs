@@ -1,9 +1,15 @@
 //! The safety check of one document: claim, look, and what the verdicts mean. A scanner that fails, hangs or answers nonsense
 //! leaves the document where it is, visible and tried again.
 
+mod cut;
+mod engines;
+
 use std::sync::Arc;
 use std::time::Duration;
 
+pub(crate) use self::engines::Engines;
+
+use self::cut::Hold;
 use super::Delivery;
 use super::failure::store_failure;
 use super::offers::about_subject;
@@ -15,12 +21,16 @@ use crate::domain::lifecycle::{self, Actor, InvalidTransition, Stamp, State, Tra
 use crate::domain::refusal::{Code, Refusal};
 use crate::domain::resource::FileFacts;
 use crate::domain::verdict::{CleanScan, Engine, Finding, Verdict};
-use crate::scan::{Scanner, Subject};
+use crate::scan::{EngineFailure, ScanError, Scanner, Subject};
 use crate::store::{ScanJob, StoreError};
 
 /// First pause after a scan that did not succeed; doubled with each further one, up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_secs(2);
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);
+/// Longest pause of a document that waits for an engine: soon after the engine's return its turn comes.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
+/// An engine that ends by its own deadline says more than one that is given up.
+const GRACE: Duration = Duration::from_secs(2);
 
 /// What became of one turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,6 +43,8 @@ pub enum Scanned {
     HeldBack,
     /// No verdict; tried again later.
     Later,
+    /// Put off unopened, because an engine that it needs is not there.
+    Waiting,
     /// Somebody else had it, or the document has moved on.
     Lost,
 }
@@ -50,16 +62,19 @@ impl Delivery {
         if now > job.created.plus(job.decision.scan_within) {
             return self.finish(&job, lifecycle::quarantine_unscanned(State::Created, self.held(&job)), "scan").await;
         }
-        if job.decision.waits_for_antivirus(&self.terms.engines) {
-            tracing::warn!(code = Code::ScanEngineMissing.name(), document = %job.id, "document waits");
-            return self.later(&job).await;
-        }
+        let Some(engines) = self.engines_for(&job) else {
+            return self.wait(&job).await;
+        };
         let mut proofs = Vec::new();
         for file in &job.files {
-            match self.look_at(&job, file).await {
+            match self.look_at(&engines, file).await {
                 Ok(Looked::Clean(proof)) => proofs.push(proof),
                 Ok(Looked::Found(finding, place)) => {
                     let transition = lifecycle::quarantine(State::Created, finding, self.held(&job));
+                    return self.finish(&job, transition, &place).await;
+                }
+                Ok(Looked::Never(place)) => {
+                    let transition = lifecycle::quarantine_unscanned(State::Created, self.held(&job));
                     return self.finish(&job, transition, &place).await;
                 }
                 Ok(Looked::Nothing) | Err(_) => return self.later(&job).await,
@@ -68,39 +83,66 @@ impl Delivery {
         self.release(&job, proofs).await
     }
 
-    async fn look_at(&self, job: &ScanJob, file: &FileFacts) -> Result<Looked, Refusal> {
-        let mut verdicts = Vec::new();
-        for engine in &job.decision.scan {
-            let Some(scanner) = self.scanners.iter().find(|scanner| scanner.engine() == *engine) else {
-                tracing::warn!(code = Code::ScanEngineMissing.name(), engine = engine.name(), "engine not configured");
-                return Ok(Looked::Nothing);
-            };
-            let Some(verdict) = self.ask(Arc::clone(scanner), file).await? else {
-                return Ok(Looked::Nothing);
-            };
-            if let Some(finding) = verdict.finding {
-                return Ok(Looked::Found(finding, format!("{} {}", engine.name(), verdict.place)));
-            }
-            verdicts.push(verdict);
+    /// The engines that must all say clean. Where the rule requires an antivirus engine and names none, those that are set up are
+    /// meant. `None`: one of them is not set up, or not fit now.
+    fn engines_for(&self, job: &ScanJob) -> Option<Vec<Engine>> {
+        let mut engines = job.decision.scan.clone();
+        let missing = job.decision.waits_for_antivirus(&self.terms.engines);
+        if job.decision.require_antivirus && !engines.iter().any(|engine| engine.is_antivirus()) {
+            engines.extend(self.terms.engines.iter().filter(|engine| engine.is_antivirus()));
         }
-        Ok(prove(file.file, file.sha256, &job.decision.scan, &verdicts))
+        if missing || engines.iter().any(|engine| self.engines.scanner(*engine).is_none()) {
+            tracing::warn!(code = Code::ScanEngineMissing.name(), document = %job.id, rule = job.decision.rule, "document waits");
+            return None;
+        }
+        // What is wrong with an engine is told once, by its probe.
+        engines.iter().all(|engine| self.engines.is_ready(*engine)).then_some(engines)
     }
 
-    async fn ask(&self, scanner: Arc<dyn Scanner>, file: &FileFacts) -> Result<Option<Verdict>, Refusal> {
+    async fn look_at(&self, engines: &[Engine], file: &FileFacts) -> Result<Looked, Refusal> {
+        let mut verdicts = Vec::new();
+        for engine in engines {
+            let Some(scanner) = self.engines.scanner(*engine) else { return Ok(Looked::Nothing) };
+            match self.ask(Arc::clone(scanner), file).await? {
+                Asked::Said(Verdict { finding: Some(finding), place, .. }) => {
+                    return Ok(Looked::Found(finding, format!("{} {place}", engine.name())));
+                }
+                Asked::Said(verdict) => verdicts.push(verdict),
+                Asked::Nothing => return Ok(Looked::Nothing),
+                Asked::BrokeAgain => return Ok(Looked::Never(format!("{} broke off each time", engine.name()))),
+            }
+        }
+        Ok(prove(file.file, file.sha256, engines, &verdicts))
+    }
+
+    async fn ask(&self, scanner: Arc<dyn Scanner>, file: &FileFacts) -> Result<Asked, Refusal> {
         let content = self.content_of(file).await?;
         let (id, sha256, declared, size) = (file.file, file.sha256, file.media_type.clone(), file.size);
+        let engine = scanner.engine();
+        let hold = Hold::default();
+        let mut lent = hold.lend(ContentReader::new(content));
         let looked = tokio::task::spawn_blocking(move || {
             let subject = Subject { file: id, sha256, declared: &declared, size };
-            scanner.scan(&subject, &mut ContentReader::new(content))
+            scanner.scan(&subject, &mut lent)
         });
-        let cause = match tokio::time::timeout(self.terms.scan_timeout, looked).await {
-            Ok(Ok(Ok(verdict))) => return Ok(Some(verdict)),
-            Ok(Ok(Err(error))) => error.to_string(),
-            Ok(Err(_)) => "the engine broke off".to_owned(),
-            Err(_) => "the engine took too long".to_owned(),
+        let looked = tokio::time::timeout(self.terms.scan_timeout.saturating_add(GRACE), looked).await;
+        let error = match looked {
+            Ok(Ok(Ok(verdict))) => {
+                self.engines.spoke(engine, id);
+                return Ok(Asked::Said(verdict));
+            }
+            Ok(Ok(Err(error))) => error,
+            Ok(Err(_)) => ScanError::Engine { engine, failure: EngineFailure::Broken },
+            Err(_) => ScanError::Engine { engine, failure: EngineFailure::Late },
         };
-        tracing::warn!(code = Code::ScanFailing.name(), file = %id, cause, "no verdict");
-        Ok(None)
+        tracing::warn!(code = Code::ScanFailing.name(), file = %id, cause = %error, "no verdict");
+        let ScanError::Engine { failure, .. } = error else { return Ok(Asked::Nothing) };
+        // All others flow: only an engine that does not do as it should is looked at before it is asked again.
+        if !matches!(failure, EngineFailure::Busy | EngineFailure::Error) {
+            self.engines.failed(engine, failure, self.clock.monotonic());
+        }
+        let again = failure == EngineFailure::Broken && self.engines.broke(engine, id);
+        Ok(if again { Asked::BrokeAgain } else { Asked::Nothing })
     }
 
     fn held(&self, job: &ScanJob) -> Stamp {
@@ -148,6 +190,13 @@ impl Delivery {
         Ok(Scanned::Later)
     }
 
+    /// Puts a job off that was not begun.
+    async fn wait(&self, job: &ScanJob) -> Result<Scanned, Refusal> {
+        let due = self.clock.now().plus(pause(job.attempts).min(LONGEST_WAIT)).min(self.last_chance(job));
+        self.store.retry_scan(job, due).await.map_err(store_failure)?;
+        Ok(Scanned::Waiting)
+    }
+
     /// The moment at which a document without verdict is held back: the job must be due then at the latest.
     fn last_chance(&self, job: &ScanJob) -> Timestamp {
         job.created.plus(job.decision.scan_within).plus(Duration::from_secs(1)).max(self.clock.now().plus(FIRST_PAUSE))
@@ -170,6 +219,15 @@ enum Looked {
     Clean(CleanScan),
     Found(Finding, String),
     Nothing,
+    /// There will be no verdict.
+    Never(String),
+}
+
+/// What asking one engine gave.
+enum Asked {
+    Said(Verdict),
+    Nothing,
+    BrokeAgain,
 }
 
 fn prove(file: FileId, sha256: [u8; 32], engines: &[Engine], verdicts: &[Verdict]) -> Looked {

@@ -8,25 +8,32 @@ use super::id::FileId;
 pub enum Engine {
     /// The built-in rules.
     Rules,
+    /// clamd, the daemon of ClamAV.
+    Clamd,
 }
 
 impl Engine {
+    /// Every engine.
+    pub const ALL: [Self; 2] = [Self::Rules, Self::Clamd];
+
     /// Name in policies, settings and records.
     pub fn name(self) -> &'static str {
         match self {
             Self::Rules => "rules",
+            Self::Clamd => "clamd",
         }
     }
 
     /// Engine of a name.
     pub fn from_name(name: &str) -> Option<Self> {
-        (name == "rules").then_some(Self::Rules)
+        Self::ALL.into_iter().find(|engine| engine.name() == name)
     }
 
     /// Whether it knows virus signatures (`require-antivirus` waits for one that does).
     pub fn is_antivirus(self) -> bool {
         match self {
             Self::Rules => false,
+            Self::Clamd => true,
         }
     }
 }
@@ -172,5 +179,20 @@ mod tests {
         assert!(proof(&[verdict([8; 32], None)]).is_none(), "other bytes");
         assert!(proof(&[verdict([7; 32], None), verdict([7; 32], Some(Finding::Macro))]).is_none());
         assert!(Verdict::clean_for(file, [7; 32], &[], &[verdict([7; 32], None)]).is_none(), "no engine asked");
+        let both = [Engine::Rules, Engine::Clamd];
+        let second = |finding| Verdict { engine: Engine::Clamd, ..verdict([7; 32], finding) };
+        let agreed = |verdicts: &[Verdict]| Verdict::clean_for(file, [7; 32], &both, verdicts).is_some();
+        assert!(agreed(&[verdict([7; 32], None), second(None)]));
+        assert!(!agreed(&[verdict([7; 32], None)]), "the other has not spoken");
+        assert!(!agreed(&[verdict([7; 32], None), verdict([7; 32], None)]), "one engine twice is one engine");
+        assert!(!agreed(&[verdict([7; 32], None), second(Some(Finding::Malware))]));
+    }
+
+    #[test]
+    fn engines_have_their_names() {
+        for engine in Engine::ALL {
+            assert_eq!(Engine::from_name(engine.name()), Some(engine));
+        }
+        assert!(Engine::Clamd.is_antivirus() && !Engine::Rules.is_antivirus());
     }
 }

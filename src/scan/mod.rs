@@ -4,11 +4,13 @@
 //! Only an engine that has read every byte may say "clean", and its verdict carries the digest of what it read, so that
 //! a verdict never speaks for other bytes than those it saw.
 
+pub mod clamd;
 pub mod rules;
 
 use std::fmt::Debug;
 use std::io::{Read, Seek};
 
+use crate::domain::clock::Timestamp;
 use crate::domain::id::FileId;
 use crate::domain::verdict::{Engine, Verdict};
 
@@ -45,13 +47,98 @@ pub enum ScanError {
         read: u64,
     },
     /// The engine did not answer, or not in words that it is known for. For engines outside this process.
-    #[error("the engine {} gave no verdict: {why}", engine.name())]
+    #[error("the engine {} gave no verdict: {}", engine.name(), failure.words())]
     Engine {
         /// The engine.
         engine: Engine,
-        /// What failed, in fixed words.
-        why: &'static str,
+        /// What failed.
+        failure: EngineFailure,
     },
+}
+
+/// How an engine outside this process fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum EngineFailure {
+    /// No connection.
+    Unreachable,
+    /// All connections that this server allows itself are in use.
+    Busy,
+    /// It closed the connection before it had answered.
+    Broken,
+    /// Its time was over.
+    Late,
+    /// What it answered is not what it is known to answer.
+    Nonsense,
+    /// It answered that it could not look.
+    Error,
+}
+
+impl EngineFailure {
+    /// Fixed words, after the engine's name.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Unreachable => "does not answer",
+            Self::Busy => "has too many files at once",
+            Self::Broken => "closed the connection before it had answered",
+            Self::Late => "took too long",
+            Self::Nonsense => "answered in words that it is not known for",
+            Self::Error => "answered that it could not look",
+        }
+    }
+}
+
+/// What an engine calls clean though nobody could know: it is not fit to be asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Fault {
+    /// The EICAR test file.
+    TestVirus,
+    /// An archive that asks for a password.
+    Locked,
+    /// An archive beyond its own limits.
+    Deep,
+}
+
+impl Fault {
+    /// What it calls clean.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::TestVirus => "the test virus",
+            Self::Locked => "a password-protected archive",
+            Self::Deep => "an archive that is nested too deep to look into",
+        }
+    }
+}
+
+/// Whether an engine may be asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Condition {
+    /// It answers, and is fit.
+    Ready {
+        /// Its version, as it says it.
+        version: String,
+        /// When its official signatures were made; `None`: it has none, or none that it tells of.
+        signatures: Option<Timestamp>,
+    },
+    /// It does not answer, or not as it should.
+    Failing(EngineFailure),
+    /// It answers, but calls clean what it has not looked into.
+    Unfit(Fault),
+}
+
+impl Condition {
+    /// Whether its verdicts count.
+    pub fn is_ready(&self) -> bool {
+        matches!(self, Self::Ready { .. })
+    }
+
+    /// What is wrong, in fixed words after the engine's name; `None`: nothing.
+    pub fn trouble(&self) -> Option<String> {
+        match self {
+            Self::Ready { .. } => None,
+            Self::Failing(failure) => Some(failure.words().to_owned()),
+            Self::Unfit(fault) => Some(format!("answers, but calls {} clean", fault.words())),
+        }
+    }
 }
 
 impl ScanError {
@@ -79,6 +166,9 @@ impl ScanError {
 pub trait Scanner: Send + Sync + Debug {
     /// Which engine it is.
     fn engine(&self) -> Engine;
+
+    /// Finds out whether it may be asked: with files that are known to it, never by what it says of itself. Blocks, for seconds at most.
+    fn probe(&self) -> Condition;
 
     /// Looks at one file.
     ///

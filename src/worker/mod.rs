@@ -24,6 +24,9 @@ const SCANS_AT_ONCE: usize = 2;
 
 /// The longest a loop sleeps when nothing wakes it.
 const SCAN_POLL: Duration = Duration::from_secs(1);
+/// Documents that are put off in one go while an engine is gone: those that do not need it come to their turn, and the disk has rest.
+const PUT_OFF: usize = 50;
+const ENGINES_EVERY: Duration = Duration::from_secs(1);
 const RETAIN_EVERY: Duration = Duration::from_secs(1);
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(1);
 const UPKEEP_EVERY: Duration = Duration::from_secs(60);
@@ -56,6 +59,14 @@ impl Workers {
         for _ in 0..SCANS_AT_ONCE {
             loops.push(tokio::spawn(scan_loop(Arc::clone(delivery), stopped.clone())));
         }
+        let engines = Arc::clone(delivery);
+        loops.push(tokio::spawn(runner::every("engines", ENGINES_EVERY, stopped.clone(), move || {
+            let delivery = Arc::clone(&engines);
+            async move {
+                delivery.check_engines().await;
+                Ok(())
+            }
+        })));
         let retain = Arc::clone(delivery);
         loops.push(tokio::spawn(runner::every("retention", RETAIN_EVERY, stopped.clone(), move || {
             let delivery = Arc::clone(&retain);
@@ -103,9 +114,14 @@ impl Workers {
 
 async fn scan_loop(delivery: Arc<Delivery>, mut stopped: watch::Receiver<bool>) {
     let mut seen = delivery.store().state_changes();
+    let mut put_off = 0;
     while !*stopped.borrow() {
         match delivery.scan_next().await {
-            Ok(Scanned::Idle | Scanned::Later) => {}
+            Ok(Scanned::Waiting) if put_off < PUT_OFF => {
+                put_off += 1;
+                continue;
+            }
+            Ok(Scanned::Idle | Scanned::Later | Scanned::Waiting) => put_off = 0,
             Ok(Scanned::Released | Scanned::HeldBack | Scanned::Lost) => continue,
             Err(refusal) => tracing::warn!(code = refusal.code().name(), "scan turn failed"),
         }

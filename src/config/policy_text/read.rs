@@ -259,8 +259,13 @@ impl Reader<'_> {
 
     fn engines(&mut self, key: &str, item: &Item) -> Vec<Engine> {
         let before = self.mistakes.len();
-        let engines =
-            self.list(key, item, "this engine is not served by this version", "use \"rules\"", Engine::from_name);
+        let engines = self.list(
+            key,
+            item,
+            "this engine is not served by this version",
+            "use \"rules\" or \"clamd\"",
+            Engine::from_name,
+        );
         if engines.is_empty() && before == self.mistakes.len() {
             let what = "`scan` is empty: nothing could ever be released";
             self.wrong(&item.span, key, what, "name at least one engine, like [\"rules\"]");

@@ -49,8 +49,10 @@ keys! {
         "Prints the key instead; run without a shell."
     "links.origins": "a list of origins (scheme, host, port)", "[\"https://portal.example\"]", "none";
         "Browser origins for links that no client's registration covers."
-    "scan.engines": "a list of engines; this version serves \"rules\"", "[\"rules\"]", "rules";
-        "What looks into files."
+    "scan.engines": "a list of engines; this version serves \"rules\" and \"clamd\"", "[\"rules\", \"clamd\"]", "rules";
+        "What can look into files; which of them must, the policy says. \"clamd\" needs `scan.clamd`."
+    "scan.clamd": "\"unix:\" and the path of a socket, or \"tcp:\", host and port", "\"unix:/run/clamav/clamd.ctl\"", "";
+        "Where clamd listens. Over tcp bytes go as they are: to this machine or a network of its own only."
     "scan.timeout": "a span from 1s to 1h", "\"60s\"", "1m";
         "How long one engine may look into one file."
     "egress.allow": "a list of CIDRs", "[\"10.20.0.0/16\"]", "none";
@@ -78,7 +80,7 @@ keys! {
 }
 
 /// Settings of later versions; each stands for everything below it too.
-pub(super) const LATER: &[&str] = &["database.url", "blobs", "auth.issuers", "scan.clamd", "scan.icap", "egress.proxy"];
+pub(super) const LATER: &[&str] = &["database.url", "blobs", "auth.issuers", "scan.icap", "egress.proxy"];
 
 /// The key of a path.
 pub(super) fn key(path: &str) -> Option<&'static Key> {

@@ -163,10 +163,43 @@ pub struct Links {
 /// `[scan]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Scan {
-    /// Never empty.
+    /// Never empty; none twice.
     pub engines: Vec<Engine>,
+    /// Where clamd listens; there when `engines` has it.
+    pub clamd: Option<ClamdAddress>,
     /// How long one engine may look into one file.
     pub timeout: Duration,
+}
+
+/// Where clamd listens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ClamdAddress {
+    /// `unix:` and the absolute path of its socket.
+    Unix(PathBuf),
+    /// `tcp:`, a host (a name, an IPv4 address, or an IPv6 address in brackets) and a port.
+    Tcp(String, u16),
+}
+
+impl ClamdAddress {
+    /// Reads either form; `None`: neither.
+    pub fn parse(text: &str) -> Option<Self> {
+        if let Some(path) = text.strip_prefix("unix:") {
+            // A socket's path has at most 107 bytes on Linux (unix(7)).
+            let usable = path.starts_with('/') && path.len() <= 107 && !path.contains('\0');
+            return usable.then(|| Self::Unix(PathBuf::from(path)));
+        }
+        let (host, port) = text.strip_prefix("tcp:")?.rsplit_once(':')?;
+        let digits = !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit());
+        let port = port.parse::<u16>().ok().filter(|port| digits && *port != 0)?;
+        let host = match host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+            Some(address) => address.parse::<std::net::Ipv6Addr>().ok()?.to_string(),
+            None => host.to_owned(),
+        };
+        let plain = |c: char| c.is_ascii_alphanumeric() || ".-_:".contains(c);
+        let name = !host.is_empty() && host.len() <= 253 && host.chars().all(plain);
+        let single = !host.contains(':') || host.parse::<std::net::Ipv6Addr>().is_ok();
+        (name && single).then_some(Self::Tcp(host, port))
+    }
 }
 
 /// `[egress]`.

@@ -8,8 +8,8 @@ use ipnet::IpNet;
 
 use super::gather::{Given, gather};
 use super::{
-    Audit, Egress, Fhir, ForwardedHeader, Keys, Links, LogFormat, LogLevel, Logs, Pages, PolicySource, References,
-    Scan, SecretSource, Server, Settings, Sources, TimeZoneName, Tls, WebOrigin, keys,
+    Audit, ClamdAddress, Egress, Fhir, ForwardedHeader, Keys, Links, LogFormat, LogLevel, Logs, Pages, PolicySource,
+    References, Scan, SecretSource, Server, Settings, Sources, TimeZoneName, Tls, WebOrigin, keys,
 };
 use crate::config::base_url::{BaseUrl, is_loopback, parse_listen};
 use crate::config::limits::{LIMITS, LimitKind, Limits};
@@ -60,7 +60,7 @@ pub(super) fn defaults(data_dir: &Path) -> Settings {
         },
         keys: Keys { encryption: SecretSource::DataFolder },
         links: Links { origins: Vec::new() },
-        scan: Scan { engines: vec![Engine::Rules], timeout: Duration::from_secs(60) },
+        scan: Scan { engines: vec![Engine::Rules], clamd: None, timeout: Duration::from_secs(60) },
         egress: Egress { allow: Vec::new(), allow_http: false },
         fhir: Fhir { references: References::Lenient },
         policy: PolicySource { file: None },
@@ -97,6 +97,12 @@ impl Reader {
 
     fn place(&self, path: &str) -> Place {
         self.given.get(path).map(|given| given.place.clone()).unwrap_or_default()
+    }
+
+    /// Whether a value was given that was not taken.
+    fn refused(&self, path: &str) -> bool {
+        let place = self.place(path);
+        self.given.contains_key(path) && self.issues.iter().any(|issue| *issue.where_is() == place)
     }
 
     fn conflict(&mut self, path: &str, other: &str, cure: &str) {
@@ -136,8 +142,24 @@ impl Reader {
 
     fn files_and_egress(&mut self, settings: &mut Settings) {
         self.set(&mut settings.links.origins, "links.origins", |given| each(given, WebOrigin::parse));
-        let engines = |given: &Given| each(given, Engine::from_name).filter(|engines| !engines.is_empty());
+        let once = |engines: &Vec<Engine>| {
+            !engines.is_empty()
+                && Engine::ALL.iter().all(|one| engines.iter().filter(|other| *other == one).count() < 2)
+        };
+        let engines = |given: &Given| each(given, Engine::from_name).filter(once);
         self.set(&mut settings.scan.engines, "scan.engines", engines);
+        settings.scan.clamd = self.get("scan.clamd", |given| given.text().and_then(ClamdAddress::parse));
+        let asked = settings.scan.engines.contains(&Engine::Clamd);
+        match (asked, self.given.contains_key("scan.clamd")) {
+            (true, false) => {
+                let cure = "set where clamd listens, like clamd = \"unix:/run/clamav/clamd.ctl\"";
+                self.conflict("scan.engines", "scan.clamd", cure);
+            }
+            (false, true) if !self.refused("scan.engines") => {
+                self.conflict("scan.clamd", "scan.engines", "add \"clamd\" to the engines, or remove the address");
+            }
+            _ => {}
+        }
         let up_to_an_hour = |span: &Duration| (1..=3_600).contains(&span.as_secs());
         let timeout = |given: &Given| given.text().and_then(parse_span).filter(up_to_an_hour);
         self.set(&mut settings.scan.timeout, "scan.timeout", timeout);

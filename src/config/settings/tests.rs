@@ -200,14 +200,23 @@ const FILE_MISTAKES: &[Row] = &[
     ),
     ("[blobs.main]\ns3 = {}", Code::SettingMalformed, (1, 2), "blobs must be left out: it is not served", ""),
     ("[auth]\nissuers = []", Code::SettingMalformed, (2, 1), "auth.issuers must be left out: it is not served", ""),
-    ("[scan]\nclamd = 'x'", Code::SettingMalformed, (2, 1), "scan.clamd must be left out: it is not served", ""),
     (
-        "[scan]\nengines = ['rules', 'clamd']",
+        "[scan]\nengines = ['clamd']\nclamd = 'x'",
         Code::SettingMalformed,
-        (2, 11),
-        "scan.engines must be a list of engines; this version serves \"rules\"",
+        (3, 9),
+        "scan.clamd must be \"unix:\" and the",
         "",
     ),
+    ("[scan]\nengines = ['rules', 'clamd']", Code::SettingConflict, (2, 11), "scan.engines", "set where clamd listens"),
+    (
+        "[scan]\nclamd = 'tcp:127.0.0.1:3310'",
+        Code::SettingConflict,
+        (2, 9),
+        "scan.clamd",
+        "add \"clamd\" to the engines",
+    ),
+    ("[scan]\nengines = ['rules', 'rules']", Code::SettingMalformed, (2, 11), "scan.engines must be", ""),
+    ("[scan]\nengines = ['icap']", Code::SettingMalformed, (2, 11), "scan.engines must be", ""),
     ("[scan]\nengines = []", Code::SettingMalformed, (2, 11), "scan.engines must be", ""),
     ("[scan]\ntimeout = '2h'", Code::SettingMalformed, (2, 11), "scan.timeout must be a span from 1s to 1h", ""),
     ("[egress]\nproxy = 'x'", Code::SettingMalformed, (2, 1), "egress.proxy must be left out: it is not served", ""),
@@ -372,5 +381,40 @@ proptest! {
         if let Err(issues) = from_file(&text) {
             prop_assert!(!issues.is_empty());
         }
+    }
+}
+
+#[test]
+fn addresses_of_clamd_have_two_forms() {
+    let tcp = |host: &str, port| Some(ClamdAddress::Tcp(host.to_owned(), port));
+    let socket = ClamdAddress::Unix("/run/clamav/clamd.ctl".into());
+    assert_eq!(ClamdAddress::parse("unix:/run/clamav/clamd.ctl"), Some(socket));
+    assert_eq!(ClamdAddress::parse("tcp:127.0.0.1:3310"), tcp("127.0.0.1", 3310));
+    assert_eq!(ClamdAddress::parse("tcp:scanner.hospital.example:3310"), tcp("scanner.hospital.example", 3310));
+    assert_eq!(ClamdAddress::parse("tcp:[::1]:3310"), tcp("::1", 3310));
+    let long = format!("unix:/{}", "x".repeat(107));
+    let others = [
+        "",
+        "unix:",
+        "unix:relative",
+        "unix:/a\0b",
+        "tcp:",
+        "tcp:host",
+        "tcp:host:",
+        "tcp:host:0",
+        "tcp:host:+1",
+        "tcp::3310",
+        "tcp:host:65536",
+        "tcp:::1:3310",
+        "tcp:[host]:1",
+        "tcp:a b:1",
+        "tcp:user@host:1",
+        "tcp:host/x:1",
+        "/run/clamd",
+        "TCP:h:1",
+        &long,
+    ];
+    for other in others {
+        assert_eq!(ClamdAddress::parse(other), None, "{other}");
     }
 }

@@ -153,7 +153,7 @@ fn a_stored_form_that_is_not_exact_is_refused() {
     assert_eq!(with("decision 1", "decision 0"), Err(RecordError::NoDecision));
     assert_eq!(with("retain 259200\n", ""), Err(RecordError::Line("retain")));
     assert_eq!(with("retain 259200", "retain 72h"), Err(RecordError::Line("retain")));
-    assert_eq!(with("scan rules", "scan clamd"), Err(RecordError::Line("scan")));
+    assert_eq!(with("scan rules", "scan icap"), Err(RecordError::Line("scan")));
     assert_eq!(with("retain-from ready", "retain-from never"), Err(RecordError::Line("retain-from")));
     assert_eq!(with("rule default", "rule a\\t"), Err(RecordError::Line("rule")));
     assert_eq!(with("max-size 536870912", "max-size +536870912"), Err(RecordError::Trailing));

@@ -41,7 +41,7 @@ use self::limits::{Account, Trip};
 use self::pdf::lock::Lock;
 use self::source::Source;
 pub use self::test_file::harmless_test_file;
-use super::{ReadSeek, ScanError, Scanner, Subject};
+use super::{Condition, ReadSeek, ScanError, Scanner, Subject};
 use crate::domain::verdict::{Engine, Finding, Verdict};
 
 /// The engine `rules`.
@@ -60,6 +60,11 @@ impl RuleScanner {
 impl Scanner for RuleScanner {
     fn engine(&self) -> Engine {
         Engine::Rules
+    }
+
+    /// They are part of this program: always there.
+    fn probe(&self) -> Condition {
+        Condition::Ready { version: env!("CARGO_PKG_VERSION").to_owned(), signatures: None }
     }
 
     fn scan(&self, subject: &Subject<'_>, content: &mut dyn ReadSeek) -> Result<Verdict, ScanError> {

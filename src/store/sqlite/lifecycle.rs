@@ -108,22 +108,41 @@ pub(super) fn take_back_scans(conn: &mut SqliteConnection) -> Result<(), StoreEr
     sql("UPDATE scan_job SET due = 0 WHERE attempts BETWEEN 1 AND ?", [CRASHES.into()]).run(conn).map(drop)
 }
 
+/// Jobs that cannot be read which one claim passes over.
+const PASSED_OVER: usize = 16;
+
 /// Claims the job that has been due longest. A claim is the job being due later, under a higher fence: what a holder that was
 /// given up brings is told apart by its fence.
+///
+/// A job whose rows cannot be read is claimed by nobody and comes again after the lease, so that it keeps no other from its turn;
+/// its document is held back when its time is over.
 pub(super) fn claim_scan(tx: &mut Tx<'_>, now: Timestamp, lease: Duration) -> Result<Option<ScanJob>, StoreError> {
-    let query = "SELECT rid, fence, attempts FROM scan_job WHERE due <= ? ORDER BY due, rid LIMIT 1";
-    let Some((rid, fence, attempts)) = sql(query, [now.millis().into()]).row::<(i64, i64, i64)>(tx.conn)? else {
-        return Ok(None);
-    };
-    let update = "UPDATE scan_job SET due = ?, fence = fence + 1, attempts = attempts + 1 WHERE rid = ?";
-    sql(update, [now.plus(lease).millis().into(), rid.into()]).run(tx.conn)?;
+    for _ in 0..PASSED_OVER {
+        let query = "SELECT rid, fence, attempts FROM scan_job WHERE due <= ? ORDER BY due, rid LIMIT 1";
+        let Some((rid, fence, attempts)) = sql(query, [now.millis().into()]).row::<(i64, i64, i64)>(tx.conn)? else {
+            return Ok(None);
+        };
+        let update = "UPDATE scan_job SET due = ?, fence = fence + 1, attempts = attempts + 1 WHERE rid = ?";
+        sql(update, [now.plus(lease).millis().into(), rid.into()]).run(tx.conn)?;
+        match scan_job(tx, rid, fence, attempts) {
+            Err(StoreError::Corrupt { table, column, row }) => {
+                tracing::error!(table, column, row, "a scan job cannot be read and is passed over");
+            }
+            job => return job.map(Some),
+        }
+    }
+    Ok(None)
+}
+
+/// A job that was claimed under the next fence.
+fn scan_job(tx: &mut Tx<'_>, rid: i64, fence: i64, attempts: i64) -> Result<ScanJob, StoreError> {
     let query = "SELECT r.id, r.created, r.decision, t.text FROM res r LEFT JOIN doc d ON d.rid = r.rid \
         LEFT JOIN target t ON t.number = d.patient WHERE r.rid = ?";
     let row: Option<(String, i64, Option<i64>, Option<String>)> = sql(query, [rid.into()]).row(tx.conn)?;
     let place = at("scan_job", &rid);
     let (id, created, decision, subject) = row.ok_or_else(|| place.corrupt("rid"))?;
     let mut reading = Reading { conn: tx.conn, memory: tx.memory, committed: false };
-    Ok(Some(ScanJob {
+    Ok(ScanJob {
         document: DocumentNumber(rid),
         id: at("res", &rid).resource_id("id", &id)?,
         fence: place.number("fence", fence.saturating_add(1))?,
@@ -132,7 +151,7 @@ pub(super) fn claim_scan(tx: &mut Tx<'_>, now: Timestamp, lease: Duration) -> Re
         decision: reading.decision(decision.ok_or_else(|| at("res", &rid).corrupt("decision"))?)?,
         subject: subject.map(Target),
         files: reading.files_of(rid)?,
-    }))
+    })
 }
 
 /// Gives a claimed job back.

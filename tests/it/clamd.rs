@@ -1,0 +1,249 @@
+//! clamd as a second engine, from outside: a scripted clamd that works, fails and comes back, and what becomes of documents meanwhile.
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use daylily::config::{ClamdAddress, Settings, policy_text};
+use daylily::domain::verdict::Engine;
+use serde_json::json;
+
+use crate::support::*;
+
+/// What makes the scripted clamd break off.
+const POISON: &[u8] = b"this breaks the scanner";
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mood {
+    Fit,
+    /// As its defaults are: what it cannot look into is clean.
+    Careless,
+    Garbage,
+    Silent,
+    /// Closes every connection.
+    Closing,
+}
+
+struct FakeClamd {
+    port: u16,
+    mood: Arc<Mutex<Mood>>,
+    streams: Arc<Mutex<Vec<Vec<u8>>>>,
+}
+
+impl FakeClamd {
+    fn start(mood: Mood) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let (mood, streams) = (Arc::new(Mutex::new(mood)), Arc::new(Mutex::new(Vec::new())));
+        let (now, seen) = (Arc::clone(&mood), Arc::clone(&streams));
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let (now, seen) = (Arc::clone(&now), Arc::clone(&seen));
+                std::thread::spawn(move || serve(stream, &now, &seen));
+            }
+        });
+        Self { port, mood, streams }
+    }
+
+    fn turn(&self, mood: Mood) {
+        *self.mood.lock().unwrap() = mood;
+    }
+
+    fn settings(&self) -> impl FnOnce(&mut Settings) + use<> {
+        let port = self.port;
+        move |settings| {
+            settings.scan.engines = vec![Engine::Rules, Engine::Clamd];
+            settings.scan.clamd = Some(ClamdAddress::Tcp("127.0.0.1".to_owned(), port));
+            settings.scan.timeout = Duration::from_secs(2);
+        }
+    }
+
+    fn saw(&self, bytes: &[u8]) -> usize {
+        self.streams.lock().unwrap().iter().filter(|stream| *stream == bytes).count()
+    }
+}
+
+fn serve(mut stream: TcpStream, mood: &Mutex<Mood>, seen: &Mutex<Vec<Vec<u8>>>) {
+    let mood = *mood.lock().unwrap();
+    let mut command = Vec::new();
+    let mut byte = [0];
+    while stream.read_exact(&mut byte).is_ok() && byte != [0] {
+        command.push(byte[0]);
+    }
+    match mood {
+        Mood::Closing => return,
+        Mood::Silent => {
+            // Until the other side gives up.
+            let _ = stream.read_to_end(&mut Vec::new());
+            return;
+        }
+        _ => {}
+    }
+    let reply: &[u8] = match command.as_slice() {
+        b"zPING" => b"PONG\0",
+        b"zVERSION" => b"ClamAV 1.4.6\0",
+        _ => {
+            let bytes = pieces(&mut stream);
+            let has = |part: &[u8]| bytes.windows(part.len()).any(|window| window == part);
+            let locked = bytes.starts_with(b"PK\x03\x04") && bytes[6] & 1 == 1;
+            let reply: &[u8] = if mood == Mood::Garbage {
+                b"stream: OK\nstream: OK\0"
+            } else if has(POISON) {
+                b""
+            } else if has(&eicar()) {
+                b"stream: Eicar-Test-Signature.UNOFFICIAL FOUND\0"
+            } else if locked && mood == Mood::Fit {
+                b"stream: Heuristics.Encrypted.Zip FOUND\0"
+            } else {
+                b"stream: OK\0"
+            };
+            seen.lock().unwrap().push(bytes);
+            reply
+        }
+    };
+    let _ = stream.write_all(reply);
+}
+
+fn pieces(stream: &mut TcpStream) -> Vec<u8> {
+    let mut all = Vec::new();
+    let mut length = [0; 4];
+    while stream.read_exact(&mut length).is_ok() && length != [0; 4] {
+        let mut piece = vec![0; u32::from_be_bytes(length) as usize];
+        stream.read_exact(&mut piece).unwrap();
+        all.extend(piece);
+    }
+    all
+}
+
+/// The shipped policy with other engines.
+fn asking(engines: &str) -> String {
+    policy_text::SHIPPED.replace("scan = [\"rules\"] ", &format!("scan = {engines} "))
+}
+
+fn letter(bytes: &[u8]) -> serde_json::Value {
+    document("p1", &[inline("text/plain", bytes)])
+}
+
+async fn created(source: &Actor, bytes: &[u8]) -> String {
+    text(&source.post("DocumentReference", &letter(bytes)).await.ok(201), "/id")
+}
+
+/// Waits for a state while time goes on.
+async fn settles(daylily: &TestDaylily, source: &Actor, id: &str, state: &str) {
+    daylily
+        .until(state, async || {
+            daylily.clock.advance(Duration::from_secs(2));
+            let now = state_of(&source.get(&format!("DocumentReference/{id}")).await.ok(200));
+            (now == state).then_some(())
+        })
+        .await;
+}
+
+async fn readiness(daylily: &TestDaylily) -> String {
+    daylily.get(&format!("{}/readyz", daylily.base())).await.text().to_owned()
+}
+
+async fn degraded(daylily: &TestDaylily) {
+    daylily
+        .until("degraded", async || {
+            (readiness(daylily).await == "degraded: a scan engine fails, new documents wait\n").then_some(())
+        })
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_clamd_finds_is_held_back_also_when_it_came_as_base64() {
+    let clamd = FakeClamd::start(Mood::Fit);
+    let daylily = TestDaylily::start_with(&asking("[\"clamd\"]"), clamd.settings()).await;
+    let source = daylily.source().await;
+    assert_eq!(readiness(&daylily).await, "ok\n");
+    let clean = created(&source, b"a letter").await;
+    settles(&daylily, &source, &clean, "ready").await;
+    assert_eq!(clamd.saw(b"a letter"), 1, "every byte, as it is stored, once");
+    let virus = [b"see below\n".as_slice(), &eicar()].concat();
+    let first = daylily.log_size().await;
+    let data = inline("text/plain", &virus)["data"].clone();
+    let binary = json!({ "resourceType": "Binary", "contentType": "text/plain", "data": data });
+    let binary = text(&source.post("Binary", &binary).await.ok(201), "/id");
+    let found = document("p1", &[named("text/plain", &format!("Binary/{binary}"))]);
+    let found = text(&source.post("DocumentReference", &found).await.ok(201), "/id");
+    settles(&daylily, &source, &found, "quarantined").await;
+    assert_eq!(clamd.saw(&virus), 1, "decoded: clamd does not look into base64");
+    let entries = daylily.log_since(first).await;
+    let places: Vec<_> = entries.iter().filter_map(|entry| entry.get("place")).collect();
+    assert_eq!(places, [&json!("clamd 1.4.6 Eicar-Test-Signature.UNOFFICIAL")]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn engines_must_agree() {
+    let clamd = FakeClamd::start(Mood::Fit);
+    let daylily = TestDaylily::start_with(&asking("[\"rules\", \"clamd\"]"), clamd.settings()).await;
+    let source = daylily.source().await;
+    let clean = created(&source, b"a letter").await;
+    settles(&daylily, &source, &clean, "ready").await;
+    // A program is what the rules find, and this clamd does not.
+    let script = created(&source, b"#!/bin/sh\necho\n").await;
+    settles(&daylily, &source, &script, "quarantined").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn documents_wait_for_an_engine_that_fails_and_go_on_when_it_is_back() {
+    for mood in [Mood::Garbage, Mood::Silent, Mood::Closing, Mood::Careless] {
+        let clamd = FakeClamd::start(mood);
+        let rule = "[[rule]]\nname = \"plain\"\nscan = [\"rules\"]\nwhen = { type = [\"http://loinc.org|11488-4\"] }\n";
+        let policy = format!("{}\n{rule}", asking("[\"rules\", \"clamd\"]"));
+        let daylily = TestDaylily::start_with(&policy, clamd.settings()).await;
+        let source = daylily.source().await;
+        degraded(&daylily).await;
+        let waiting = created(&source, b"a letter").await;
+        let mut other = letter(b"another letter");
+        other["type"] = json!({ "coding": [{ "system": "http://loinc.org", "code": "11488-4" }] });
+        let other = text(&source.post("DocumentReference", &other).await.ok(201), "/id");
+        settles(&daylily, &source, &other, "ready").await;
+        let state = state_of(&source.get(&format!("DocumentReference/{waiting}")).await.ok(200));
+        assert_eq!(state, "created", "{mood:?}: what needs the engine waits, what does not goes on");
+        assert_eq!(clamd.saw(b"a letter"), 0, "{mood:?}: an engine that is not fit is not asked");
+        clamd.turn(Mood::Fit);
+        settles(&daylily, &source, &waiting, "ready").await;
+        assert_eq!(readiness(&daylily).await, "ok\n", "{mood:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_that_breaks_the_engine_each_time_is_given_up_and_others_flow() {
+    let clamd = FakeClamd::start(Mood::Fit);
+    let daylily = TestDaylily::start_with(&asking("[\"clamd\"]"), clamd.settings()).await;
+    let source = daylily.source().await;
+    let first = daylily.log_size().await;
+    let poison = created(&source, POISON).await;
+    let clean = created(&source, b"a letter").await;
+    settles(&daylily, &source, &clean, "ready").await;
+    settles(&daylily, &source, &poison, "quarantined").await;
+    assert_eq!(clamd.saw(POISON), 3);
+    let entries = daylily.log_since(first).await;
+    let places: Vec<_> = entries.iter().filter_map(|entry| entry.get("place")).collect();
+    assert_eq!(places, [&json!("clamd broke off each time")]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn documents_wait_for_an_engine_that_is_not_set_up() {
+    let required = policy_text::SHIPPED.replace("require-antivirus = false", "require-antivirus = true");
+    for policy in [asking("[\"rules\", \"clamd\"]"), required.clone()] {
+        assert_ne!(policy, policy_text::SHIPPED);
+        let daylily = TestDaylily::start_with(&policy, |_| {}).await;
+        let source = daylily.source().await;
+        let id = created(&source, b"a letter").await;
+        daylily.pass(Duration::from_secs(23 * 3_600)).await;
+        assert_eq!(state_of(&source.get(&format!("DocumentReference/{id}")).await.ok(200)), "created");
+        daylily.pass(Duration::from_secs(3_700)).await;
+        settles(&daylily, &source, &id, "quarantined").await;
+    }
+    // With an engine, `require-antivirus` asks it though `scan` does not name it.
+    let clamd = FakeClamd::start(Mood::Fit);
+    let daylily = TestDaylily::start_with(&required, clamd.settings()).await;
+    let source = daylily.source().await;
+    let id = created(&source, b"a letter").await;
+    settles(&daylily, &source, &id, "ready").await;
+    assert_eq!(clamd.saw(b"a letter"), 1);
+}
