@@ -191,14 +191,13 @@ impl ClamdAddress {
         let (host, port) = text.strip_prefix("tcp:")?.rsplit_once(':')?;
         let digits = !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit());
         let port = port.parse::<u16>().ok().filter(|port| digits && *port != 0)?;
-        let host = match host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
-            Some(address) => address.parse::<std::net::Ipv6Addr>().ok()?.to_string(),
-            None => host.to_owned(),
-        };
-        let plain = |c: char| c.is_ascii_alphanumeric() || ".-_:".contains(c);
+        if let Some(address) = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+            let address = address.parse::<std::net::Ipv6Addr>().ok()?;
+            return Some(Self::Tcp(address.to_string(), port));
+        }
+        let plain = |c: char| c.is_ascii_alphanumeric() || ".-_".contains(c);
         let name = !host.is_empty() && host.len() <= 253 && host.chars().all(plain);
-        let single = !host.contains(':') || host.parse::<std::net::Ipv6Addr>().is_ok();
-        (name && single).then_some(Self::Tcp(host, port))
+        name.then(|| Self::Tcp(host.to_owned(), port))
     }
 }
 

@@ -33,7 +33,8 @@ encryption-key-command = "pass show daylily"
 [links]
 origins = ["https://portal.example", "http://localhost:3000"]
 [scan]
-engines = ["rules"]
+engines = ["rules", "clamd"]
+clamd = "unix:/run/clamav/clamd.ctl"
 timeout = "90s"
 [egress]
 allow = ["127.0.0.0/8"]
@@ -79,7 +80,8 @@ fn a_file_may_say_everything() {
     let tls = Tls { certificate: "conf/tls.pem".into(), key: "/etc/tls.key".into() };
     assert_eq!(server.tls, Some(tls), "relative paths start at the file's folder");
     assert_eq!(settings.keys.encryption, SecretSource::Command(vec!["pass".into(), "show".into(), "daylily".into()]));
-    assert_eq!(settings.scan.timeout.as_secs(), 90);
+    assert_eq!((settings.scan.engines.len(), settings.scan.timeout.as_secs()), (2, 90));
+    assert_eq!(settings.scan.clamd, Some(ClamdAddress::Unix("/run/clamav/clamd.ctl".into())));
     assert_eq!(settings.fhir.references, References::Strict);
     assert_eq!(settings.policy.file.as_deref(), Some(Path::new("conf/policy.toml")));
     assert_eq!(settings.pages.time_zone.as_str(), "Europe/Berlin");
@@ -340,6 +342,8 @@ fn every_key_of_the_table_is_read_and_its_example_is_taken() {
             "server.trusted-proxies" => "server.behind-proxy = true\n",
             "server.tls.certificate" => "server.tls.key = 'x'\n",
             "server.tls.key" => "server.tls.certificate = 'x'\n",
+            "scan.engines" => "scan.clamd = 'unix:/run/clamd'\n",
+            "scan.clamd" => "scan.engines = ['clamd']\n",
             _ => "",
         };
         let good = from_file(&format!("{needs}{} = {}", key.path, key.example));

@@ -64,7 +64,7 @@ impl ClamdScanner {
     fn permit(&self) -> Option<Permit<'_>> {
         let one_more = |running: usize| (running < CONNECTIONS).then_some(running + 1);
         let taken = self.running.fetch_update(Ordering::AcqRel, Ordering::Acquire, one_more);
-        taken.is_ok().then_some(Permit(&self.running))
+        taken.is_ok().then(|| Permit(&self.running))
     }
 
     /// One command with one answer of one text.

@@ -263,5 +263,9 @@ fn the_probe_tells_who_is_fit() {
     assert_eq!(box_fresh(false, true, true).probe(), Condition::Unfit(Fault::TestVirus));
     assert_eq!(box_fresh(true, false, true).probe(), Condition::Unfit(Fault::Locked));
     assert_eq!(box_fresh(true, true, false).probe(), Condition::Unfit(Fault::Deep));
-    assert_eq!(saying(b"HTTP/1.1 400 Bad Request\0").probe(), Condition::Failing(EngineFailure::Nonsense));
+    let other_server = fake(|stream| {
+        command(stream);
+        let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n");
+    });
+    assert_eq!(other_server.probe(), Condition::Failing(EngineFailure::Nonsense));
 }
