@@ -255,6 +255,7 @@ proptest! {
 /// Prints what an event costs with and without Subscriptions, and how many deliveries are settled in a second.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "a measurement"]
+#[expect(clippy::disallowed_methods, reason = "it measures real time and asserts nothing about it")]
 async fn what_an_outbox_costs() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(&dir);
