@@ -1,8 +1,6 @@
 //! What commands do: the same functions for those that come over the control socket and those that a command performs itself on the
 //! folder that it holds.
 
-mod explain;
-
 use std::io::Cursor;
 use std::sync::Arc;
 
@@ -238,7 +236,6 @@ impl Operations for Commands {
                 self.revoke(uid, (aim, reason), (state, preview)).await
             }
             Request::AuditExport { patient, from, to } => self.export(uid, patient, (from, to)).await,
-            Request::Explain { question } => self.explain(uid, &question).await,
         }
     }
 }

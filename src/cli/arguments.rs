@@ -84,11 +84,6 @@ pub(crate) enum Command {
         after_help = "Example:\n  daylily links revoke --client ward-viewer --reason \"lost laptop, ticket 4711\""
     )]
     Links(Links),
-    /// Say why a file can or cannot be opened now, what became of a link, or why a request was refused
-    #[command(
-        after_help = "Examples:\n  daylily explain DocumentReference/9f31\n  daylily explain -              # paste the link, then Ctrl-D"
-    )]
-    Explain(Explain),
     /// Verify or export the record of access
     #[command(subcommand, after_help = "Example:\n  daylily audit verify")]
     Audit(Audit),
@@ -351,15 +346,6 @@ fn stdin_mark(text: &str) -> Result<StdinMark, String> {
 
 /// What is wrong with a value where only `-` may stand.
 pub(crate) const STDIN_ONLY: &str = "is read from standard input only";
-
-#[derive(Debug, Args)]
-pub(crate) struct Explain {
-    /// DocumentReference/ID, Binary/ID, a request id, or `-` for a link on standard input
-    #[arg(value_name = "REF|REQUEST-ID|-")]
-    pub(crate) what: String,
-    #[command(flatten)]
-    pub(crate) place: Place,
-}
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Audit {

@@ -59,23 +59,6 @@ pub enum Request {
         /// Before this moment.
         to: Option<String>,
     },
-    /// Why something can or cannot be opened, or was refused.
-    Explain {
-        /// What is asked about.
-        question: ExplainQuestion,
-    },
-}
-
-/// What `explain` is asked about.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum ExplainQuestion {
-    /// `DocumentReference/ID` or `Binary/ID`.
-    Reference(String),
-    /// A request, by its id.
-    Request(String),
-    /// A link, by its address or token.
-    Link(String),
 }
 
 /// What a client registers with; `auth` checks it.
@@ -158,43 +141,6 @@ pub enum Response {
         /// Size of the log when the export was recorded, that entry included.
         size: u64,
     },
-    /// For questions.
-    Explanation(ExplanationView),
-}
-
-/// Why, from the records.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct ExplanationView {
-    /// What it is about.
-    pub subject: String,
-    /// Whether it can be opened now; absent for a request.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub can_open: Option<bool>,
-    /// Why not.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub code: Option<String>,
-    /// What the records say, in order.
-    pub facts: Vec<FactView>,
-    /// What to do.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub next: Option<String>,
-}
-
-/// One thing that the records say.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct FactView {
-    /// Its name: one word.
-    pub name: String,
-    /// What is so.
-    pub text: String,
-    /// When (RFC 3339).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub at: Option<String>,
-    /// Who.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub by: Option<String>,
 }
 
 /// The server as commands see it.

@@ -13,7 +13,6 @@ mod clamd;
 mod cutting;
 #[cfg(test)]
 mod examples_over_http;
-mod explain;
 #[cfg(test)]
 mod fhir_examples;
 #[cfg(test)]
