@@ -11,6 +11,7 @@ mod log;
 mod log_reader;
 mod memory;
 mod open;
+mod operators;
 mod purge;
 mod read;
 mod rows;

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use diesel::prelude::*;
 
 use super::lifecycle::{set_state, touched};
+use super::operators::is_held;
 use super::rows::{at, time};
 use super::statement::sql;
 use super::tx::Tx;
@@ -30,6 +31,10 @@ pub(super) fn document(
     if state != transition.from() || transition.to() != State::Purged {
         return Err(StoreError::Changed);
     }
+    // A hold that came meanwhile wins.
+    if is_held(tx, rid)? {
+        return Err(StoreError::Changed);
+    }
     touched(tx, rid)?;
     let elsewhere = destroy_files(tx, rid)?;
     let binaries: Vec<(i64,)> = sql("SELECT rid FROM res WHERE document = ?", [rid.into()]).rows(tx.conn)?;
@@ -41,6 +46,7 @@ pub(super) fn document(
         "DELETE FROM ref WHERE rid = ?",
         "DELETE FROM doc WHERE rid = ?",
         "DELETE FROM scan_job WHERE rid = ?",
+        "DELETE FROM evidence WHERE rid = ?",
     ] {
         sql(table, [rid.into()]).run(tx.conn)?;
     }
