@@ -70,8 +70,7 @@ mod tests {
     /// "somesalt").
     #[test]
     fn a_hash_of_the_reference_implementation_is_known() {
-        let reference =
-            "$argon2id$v=19$m=65536,t=2,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc";
+        let reference = "$argon2id$v=19$m=65536,t=2,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc";
         assert!(is_right(&Password::claimed("password"), Some(reference)));
         assert!(!is_right(&Password::claimed("Password"), Some(reference)));
     }

@@ -160,7 +160,11 @@ impl Delivery {
         Ok(Revoked { number: 0, links: count(touched.len()), cut: count(cut), clients })
     }
 
-    async fn aimed_at(&self, operator: &Operator, aim: &Aim) -> Result<(Option<Scope>, Option<DocumentFacts>), Refusal> {
+    async fn aimed_at(
+        &self,
+        operator: &Operator,
+        aim: &Aim,
+    ) -> Result<(Option<Scope>, Option<DocumentFacts>), Refusal> {
         let missing = || Refusal::of(Code::ResourceNotFound);
         match aim {
             Aim::All => Ok((Some(Scope::All), None)),

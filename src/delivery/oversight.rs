@@ -103,7 +103,8 @@ impl Delivery {
     /// The agreement of `own` with a word that waits, if there is one that counts: of another person, who may still act.
     async fn agreement(&self, held: &Quarantined, own: &Assent) -> Result<Option<Override>, Refusal> {
         for waiting in &held.approvals {
-            let Some(first) = self.store.operator(&waiting.by).await.map_err(store_failure)?.filter(|o| !o.disabled) else {
+            let Some(first) = self.store.operator(&waiting.by).await.map_err(store_failure)?.filter(|o| !o.disabled)
+            else {
                 continue;
             };
             let first = Operator::Named { id: first.id, role: first.role };
@@ -121,12 +122,8 @@ impl Delivery {
     async fn ask_second(&self, operator: &Operator, held: &Quarantined, own: &Assent) -> Result<Refusal, Refusal> {
         let entry = by(operator, Action::ApprovalAsk).with("command", "quarantine release").reason(own.reason());
         let sealed = self.recorder.seal(&about(entry, held).with("verdict", held.reason.as_str()))?;
-        let approval = Approval {
-            subject: own.subject(),
-            by: own.by().clone(),
-            at: own.at(),
-            reason: own.reason().to_owned(),
-        };
+        let approval =
+            Approval { subject: own.subject(), by: own.by().clone(), at: own.at(), reason: own.reason().to_owned() };
         match self.store.ask_approval(approval, sealed).await {
             Ok(()) => {
                 let issue = Issue::new(Code::SecondPersonRequired).fill("roles", Act::Quarantine.roles_in_words());
@@ -137,12 +134,7 @@ impl Delivery {
         }
     }
 
-    async fn overrule(
-        &self,
-        operator: &Operator,
-        held: &Quarantined,
-        agreed: &Override,
-    ) -> Result<Released, Refusal> {
+    async fn overrule(&self, operator: &Operator, held: &Quarantined, agreed: &Override) -> Result<Released, Refusal> {
         let at = self.clock.now();
         let due = held.decision.due(held.created, at, None, None);
         let stamp = Stamp { at, actor: operator.actor(), due };
@@ -251,8 +243,7 @@ fn not_held_back(facts: &DocumentFacts, command: &str, now: Timestamp) -> Refusa
 }
 
 fn not_allowed(held: &Quarantined) -> Refusal {
-    let message =
-        format!("Rule {} does not allow to release what the safety check held back.", held.decision.rule);
+    let message = format!("Rule {} does not allow to release what the safety check held back.", held.decision.rule);
     let cure = "Have its source send it again, mended; `allow-override` in a policy counts for documents that come later. \
         Possible now: `daylily quarantine purge`.";
     Issue::new(Code::StateRefused).message_text(&message).cure_text(cure).into()

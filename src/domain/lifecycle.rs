@@ -422,6 +422,9 @@ mod tests {
             assert_eq!(release_by_override(*from, &agreed, stamp()).is_ok(), is_held, "{from}");
         }
         let released = release_by_override(State::Quarantined, &agreed, stamp()).unwrap();
-        assert_eq!((released.to(), released.reason()), (State::Ready, "override: scan-detected: macro overruled by two operators"));
+        assert_eq!(
+            (released.to(), released.reason()),
+            (State::Ready, "override: scan-detected: macro overruled by two operators")
+        );
     }
 }

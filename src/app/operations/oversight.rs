@@ -1,9 +1,7 @@
 //! `operator …`, `quarantine …`, `hold …`.
 
 use super::Commands;
-use crate::control::{
-    ApprovalView, HoldView, OperatorView, QuarantineView, Response, Secret, VerdictView,
-};
+use crate::control::{ApprovalView, HoldView, OperatorView, QuarantineView, Response, Secret, VerdictView};
 use crate::domain::clock::Timestamp;
 use crate::domain::id::{OperatorId, ResourceId};
 use crate::domain::lifecycle::{State, held_back_for};

@@ -93,7 +93,8 @@ fn entry(operator: &Operator, action: Action, facts: &DocumentFacts) -> Entry {
 fn the_one(active: Vec<Hold>, number: Option<u64>) -> Result<Hold, Refusal> {
     let several = active.len() > 1 && number.is_none();
     if several {
-        let issue = Issue::new(Code::FlagMalformed).fill("flag", "--hold").fill("fault", "is missing: there are several");
+        let issue =
+            Issue::new(Code::FlagMalformed).fill("flag", "--hold").fill("fault", "is missing: there are several");
         return Err(issue.fill("cure", "take the id from `daylily hold list`").into());
     }
     active.into_iter().find(|hold| number.is_none_or(|number| hold.number == number)).ok_or_else(none)

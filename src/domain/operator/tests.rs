@@ -81,7 +81,11 @@ fn an_agreement_is_about_one_thing_in_its_time_and_where_policy_allows_it() {
     let first = || assent("anna", about, 10);
     assert_eq!(agree(first(), assent("ben", about, 20), false), Err(Disagreement::NotAllowed));
     assert_eq!(agree(first(), assent("ben", subject(2, 5), 20), true), Err(Disagreement::OtherSubject));
-    assert_eq!(agree(first(), assent("ben", subject(1, 6), 20), true), Err(Disagreement::OtherSubject), "held back again");
+    assert_eq!(
+        agree(first(), assent("ben", subject(1, 6), 20), true),
+        Err(Disagreement::OtherSubject),
+        "held back again"
+    );
     assert_eq!(agree(first(), assent("ben", about, 10 + day - 1), true), Ok(()));
     assert_eq!(agree(first(), assent("ben", about, 10 + day), true), Err(Disagreement::TooLate));
     assert_eq!(agree(first(), assent("ben", about, 9), true), Err(Disagreement::TooLate), "a clock that went back");

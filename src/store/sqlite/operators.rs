@@ -13,9 +13,7 @@ use crate::domain::id::OperatorId;
 use crate::domain::lifecycle::{Evidence, Transition};
 use crate::domain::operator::{HeldBack, Override, Role};
 use crate::domain::resource::{DocumentNumber, Target};
-use crate::store::{
-    Approval, Hold, NewHold, Operators, Quarantined, SealedEntry, StoreError, StoredOperator, Written,
-};
+use crate::store::{Approval, Hold, NewHold, Operators, Quarantined, SealedEntry, StoreError, StoredOperator, Written};
 
 #[async_trait]
 impl Operators for SqliteStore {
@@ -286,13 +284,8 @@ fn holds(conn: &mut SqliteConnection, query: Sql) -> Result<Vec<Hold>, StoreErro
 fn add_hold(tx: &mut Tx<'_>, hold: NewHold, entry: SealedEntry) -> Result<u64, StoreError> {
     let insert = "INSERT INTO hold (rid, authority, reason, actor, at) \
         SELECT rid, ?, ?, ?, ? FROM res WHERE rid = ? AND kind = 1 AND state <> 'purged'";
-    let values = [
-        hold.authority.into(),
-        hold.reason.into(),
-        hold.actor.into(),
-        hold.at.millis().into(),
-        hold.document.0.into(),
-    ];
+    let values =
+        [hold.authority.into(), hold.reason.into(), hold.actor.into(), hold.at.millis().into(), hold.document.0.into()];
     if sql(insert, values).run(tx.conn)? == 0 {
         return Err(StoreError::Changed);
     }
