@@ -122,7 +122,7 @@ impl Act {
                 .message_text("This is for the owner of the data folder, not for a named operator.")
                 .cure_text("Run it as that user, without `--as`.")
                 .into(),
-            _ => issue.message_text(&format!("This needs the role {}.", self.roles_in_words())).into(),
+            _ => issue.message_text(format!("This needs the role {}.", self.roles_in_words())).into(),
         }
     }
 }
@@ -199,7 +199,7 @@ impl Assent {
         match operator {
             Operator::Named { id, .. } => Ok(Self { by: id.clone(), subject, at, reason: reason.to_owned() }),
             Operator::OsUser(_) => {
-                let issue = Issue::new(Code::RoleInsufficient).message_text(&format!(
+                let issue = Issue::new(Code::RoleInsufficient).message_text(format!(
                     "This needs two people with the role {}, each by name.",
                     Act::Quarantine.roles_in_words()
                 ));
