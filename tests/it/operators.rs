@@ -276,12 +276,13 @@ async fn no_clients_token_holds_or_releases() {
     }
 }
 
-#[test]
-fn the_program_itself_asks_who_acts_and_works_without_a_server() {
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_program_itself_asks_who_acts_and_works_without_a_server() {
     use std::io::Write;
     use std::process::{Command, Stdio};
-    let folder = tempfile::tempdir().unwrap();
-    let data = folder.path().join("data");
+    let mut daylily = TestDaylily::start().await;
+    daylily.stop().await;
+    let data = daylily.data().to_owned();
     let run = |arguments: &[&str], input: &str| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_daylily"));
         command.args(arguments).args(["--json", "--data-dir"]).arg(&data);
