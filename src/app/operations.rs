@@ -1,6 +1,10 @@
 //! What commands do: the same functions for those that come over the control socket and those that a command performs itself on the
 //! folder that it holds.
 
+mod door;
+mod oversight;
+mod permission;
+
 use std::io::Cursor;
 use std::sync::Arc;
 
@@ -20,7 +24,6 @@ use crate::delivery::Delivery;
 use crate::delivery::administration::{Aim, NewPolicy, Revoked};
 use crate::domain::audit::{Action, Entry, Outcome};
 use crate::domain::id::{ClientId, FileId, LinkId, ResourceId};
-use crate::domain::lifecycle::Actor;
 use crate::domain::link::{LinkError, Purpose};
 use crate::domain::principal::{AttachmentUrl, Operator};
 use crate::domain::refusal::{Code, Issue, Refusal};
@@ -38,12 +41,13 @@ pub struct Commands {
     fetch: Arc<dyn FetchKeys>,
     status: StatusView,
     allow_http: bool,
+    door: door::Door,
 }
 
 impl Commands {
     /// Over the use cases of one folder.
     pub fn new(delivery: Arc<Delivery>, fetch: Arc<dyn FetchKeys>, status: StatusView, allow_http: bool) -> Self {
-        Self { delivery, fetch, status, allow_http }
+        Self { delivery, fetch, status, allow_http, door: door::Door::default() }
     }
 
     fn client(&self, id: &str) -> Result<Arc<Client>, Refusal> {
@@ -74,7 +78,7 @@ impl Commands {
         }
     }
 
-    async fn add(&self, uid: u32, new: NewClient) -> Result<Response, Refusal> {
+    async fn add(&self, operator: &Operator, new: NewClient) -> Result<Response, Refusal> {
         let given = client_registration::NewClient {
             id: new.id,
             name: new.name,
@@ -86,11 +90,11 @@ impl Commands {
         let keys = given_keys(new.keys);
         let client = client_registration::register(&given, &keys, self.allow_http, self.delivery.now())?;
         let id = client.id.to_string();
-        self.delivery.add_client(Operator { uid }, client).await?;
+        self.delivery.add_client(operator, client).await?;
         self.shown_after(&id, &keys).await
     }
 
-    async fn change(&self, uid: u32, id: &str, change: ClientChange) -> Result<Response, Refusal> {
+    async fn change(&self, operator: &Operator, id: &str, change: ClientChange) -> Result<Response, Refusal> {
         let mut client = (*self.client(id)?).clone();
         let (action, keys) = match change {
             ClientChange::Disable => {
@@ -107,7 +111,7 @@ impl Commands {
                 (Action::ClientRotate, Some(keys))
             }
         };
-        self.delivery.change_client(Operator { uid }, client, action).await?;
+        self.delivery.change_client(operator, client, action).await?;
         match keys {
             Some(keys) => self.shown_after(id, &keys).await,
             None => Ok(Response::Client(self.view(&*self.client(id)?))),
@@ -133,14 +137,14 @@ impl Commands {
         }
     }
 
-    async fn apply(&self, uid: u32, text: String, file: &str, reason: String) -> Result<Response, Refusal> {
+    async fn apply(&self, operator: &Operator, text: String, file: &str, reason: String) -> Result<Response, Refusal> {
         let policy = policy_text::parse(file, &text).map_err(|mistakes| {
             let issues = mistakes.iter().map(Mistake::to_issue).collect();
             Refusal::of_all(issues).unwrap_or_else(|| Refusal::of(Code::ServerFault))
         })?;
         let digest = sha256(text.as_bytes());
         let new = NewPolicy { text, digest, policy, reason };
-        self.delivery.apply_policy(&Actor::OsUser(uid), new).await?;
+        self.delivery.apply_policy(&operator.actor(), new).await?;
         self.policy().await
     }
 
@@ -158,11 +162,11 @@ impl Commands {
 
     async fn revoke(
         &self,
-        uid: u32,
+        operator: &Operator,
         (aim, reason): (RevocationAim, String),
         (state, preview): (bool, bool),
     ) -> Result<Response, Refusal> {
-        let (operator, aim) = (Operator { uid }, self.aim(aim)?);
+        let aim = self.aim(aim)?;
         let revoked = if preview {
             self.delivery.revoke_preview(operator, &aim).await?
         } else {
@@ -196,14 +200,61 @@ impl Commands {
         }
     }
 
+    /// Refuses, and records, what the operator's role does not cover.
+    async fn permit(&self, operator: &Operator, request: &Request) -> Result<(), Refusal> {
+        let (act, command) = permission::act_of(request);
+        let Err(refusal) = operator.may(act) else { return Ok(()) };
+        let entry = Entry::new(Action::CommandRun, Outcome::Denied).by(operator).code(refusal.code());
+        self.delivery.record(&entry.with("command", command)).await?;
+        Err(refusal)
+    }
+
+    async fn administer(&self, operator: &Operator, request: Request) -> Result<Response, Refusal> {
+        match request {
+            Request::Status {} => Ok(Response::Status(self.status.clone())),
+            Request::ClientAdd(new) => self.add(operator, new).await,
+            Request::ClientList {} => {
+                let clients = self.delivery.store().clients().iter().map(|client| self.view(client)).collect();
+                Ok(Response::Clients { clients })
+            }
+            Request::ClientShow { id } => Ok(Response::Client(self.view(&*self.client(&id)?))),
+            Request::ClientChange { id, change } => self.change(operator, &id, change).await,
+            Request::PolicyApply { text, file, reason } => self.apply(operator, text, &file, reason).await,
+            Request::PolicyShow {} => self.policy().await,
+            Request::LinksRevoke { aim, reason, state, preview } => {
+                self.revoke(operator, (aim, reason), (state, preview)).await
+            }
+            Request::AuditExport { patient, from, to } => self.export(operator, patient, (from, to)).await,
+            Request::As { .. } => Err(Issue::new(Code::RequestMalformed).fill("part", "command line").into()),
+            Request::OperatorAdd { id, role, password } => self.operator_add(operator, (&id, &role), &password).await,
+            Request::OperatorList {} => self.operator_list().await,
+            Request::OperatorDisable { id } => self.operator_disable(operator, &id).await,
+            Request::QuarantineList {} => self.quarantine_list(operator).await,
+            Request::QuarantineShow { document } => self.quarantine_show(operator, &document).await,
+            Request::QuarantineRelease { document, reason } => {
+                self.quarantine_release(operator, (&document, &reason)).await
+            }
+            Request::QuarantinePurge { document, reason, preview } => {
+                self.quarantine_purge(operator, (&document, &reason), preview).await
+            }
+            Request::HoldList {} => self.hold_list(operator).await,
+            Request::HoldAdd { document, reason, authority } => {
+                self.hold_add(operator, (&document, &reason), authority.as_deref()).await
+            }
+            Request::HoldRelease { document, reason, hold } => {
+                self.hold_release(operator, (&document, &reason), hold.as_deref()).await
+            }
+        }
+    }
+
     /// An export is recorded before anything is handed out; what may be handed out ends with that entry.
     async fn export(
         &self,
-        uid: u32,
+        operator: &Operator,
         patient: Option<String>,
         (from, to): (Option<String>, Option<String>),
     ) -> Result<Response, Refusal> {
-        let mut entry = Entry::new(Action::AuditExport, Outcome::Ok).os_user(uid);
+        let mut entry = Entry::new(Action::AuditExport, Outcome::Ok).by(operator);
         if let Some(patient) = &patient {
             entry = entry.patient(patient);
         }
@@ -221,22 +272,14 @@ impl Commands {
 #[async_trait]
 impl Operations for Commands {
     async fn perform(&self, uid: u32, request: Request) -> Result<Response, Refusal> {
-        match request {
-            Request::Status {} => Ok(Response::Status(self.status.clone())),
-            Request::ClientAdd(new) => self.add(uid, new).await,
-            Request::ClientList {} => {
-                let clients = self.delivery.store().clients().iter().map(|client| self.view(client)).collect();
-                Ok(Response::Clients { clients })
+        let (operator, request) = match request {
+            Request::As { id, password, request } => {
+                (self.door.enter(&self.delivery, uid, (&id, &password)).await?, *request)
             }
-            Request::ClientShow { id } => Ok(Response::Client(self.view(&*self.client(&id)?))),
-            Request::ClientChange { id, change } => self.change(uid, &id, change).await,
-            Request::PolicyApply { text, file, reason } => self.apply(uid, text, &file, reason).await,
-            Request::PolicyShow {} => self.policy().await,
-            Request::LinksRevoke { aim, reason, state, preview } => {
-                self.revoke(uid, (aim, reason), (state, preview)).await
-            }
-            Request::AuditExport { patient, from, to } => self.export(uid, patient, (from, to)).await,
-        }
+            request => (Operator::OsUser(uid), request),
+        };
+        self.permit(&operator, &request).await?;
+        self.administer(&operator, request).await
     }
 }
 

@@ -19,6 +19,7 @@ pub mod jwk;
 pub mod jwks;
 pub mod key_file;
 pub mod network;
+pub mod password;
 pub mod rate;
 pub mod scope;
 pub mod token;

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub(crate) use super::oversight_arguments::{Hold, Operator, Quarantine};
+
 /// `daylily`.
 #[derive(Debug, Parser)]
 #[command(
@@ -37,6 +39,12 @@ pub(crate) struct Global {
     /// When to use colour
     #[arg(long, global = true, value_enum, default_value = "auto", value_name = "WHEN")]
     pub(crate) color: Color,
+    /// Act as this registered operator; the password is asked for
+    #[arg(long = "as", global = true, value_name = "ID")]
+    pub(crate) acting: Option<String>,
+    /// Read the password from standard input instead of asking for it
+    #[arg(long, global = true)]
+    pub(crate) password_stdin: bool,
 }
 
 /// `--color`.
@@ -84,6 +92,15 @@ pub(crate) enum Command {
         after_help = "Example:\n  daylily links revoke --client ward-viewer --reason \"lost laptop, ticket 4711\""
     )]
     Links(Links),
+    /// Register and manage people who may act
+    #[command(subcommand, after_help = "Example:\n  daylily operator list")]
+    Operator(Operator),
+    /// Look at what the safety check held back; release or destroy it
+    #[command(subcommand, after_help = "Example:\n  daylily quarantine list")]
+    Quarantine(Quarantine),
+    /// Lay legal holds on documents, and take them off
+    #[command(subcommand, after_help = "Example:\n  daylily hold list")]
+    Hold(Hold),
     /// Verify or export the record of access
     #[command(subcommand, after_help = "Example:\n  daylily audit verify")]
     Audit(Audit),

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::message::Failure;
+use super::terminal::Terminal;
 use crate::app::{DataFolder, Instance, LockedFolder, Nature, StartFailure, local_commands};
 use crate::config::Settings;
 use crate::control::{self, CallError, Operations, Request, Response};
@@ -14,11 +15,22 @@ impl From<StartFailure> for Failure {
     }
 }
 
-/// Performs one request.
+/// Performs one request, in the name of whom `--as` names.
 ///
 /// # Errors
 /// What the use case refuses; `server-unreachable` when a server holds the folder and does not answer.
-pub(super) async fn perform(settings: &Settings, nature: &Nature, request: Request) -> Result<Response, Failure> {
+pub(super) async fn perform(
+    settings: &Settings,
+    nature: &Nature,
+    terminal: &Terminal,
+    request: Request,
+) -> Result<Response, Failure> {
+    let request = match &terminal.acting {
+        Some(acting) => {
+            Request::As { id: acting.id.clone(), password: acting.password.clone(), request: Box::new(request) }
+        }
+        None => request,
+    };
     let folder = DataFolder::open(&settings.data_dir)?;
     match control::call(&control::find(folder.path()), &request).await {
         Ok(response) => return Ok(response),

@@ -74,7 +74,7 @@ async fn add(add: ClientAdd, terminal: &Terminal, nature: &Nature) -> Result<u8,
         allow_ip: add.allow_ip,
         handles: add.attachment_url == UrlForm::Handle,
     });
-    let client = match perform(&settings, nature, request).await {
+    let client = match perform(&settings, nature, terminal, request).await {
         Ok(client) => client,
         Err(failure) => {
             if let Some(made) = &made {
@@ -92,12 +92,12 @@ async fn add(add: ClientAdd, terminal: &Terminal, nature: &Nature) -> Result<u8,
 
 async fn rotate(rotate: ClientRotate, terminal: &Terminal, nature: &Nature) -> Result<u8, Failure> {
     let settings = input::settings(&rotate.place, Vec::new(), false)?;
-    let now = perform(&settings, nature, Request::ClientShow { id: rotate.id.clone() }).await?;
+    let now = perform(&settings, nature, terminal, Request::ClientShow { id: rotate.id.clone() }).await?;
     // The new key gets another `kid` than the one that ends, so that nobody takes one for the other.
     let taken: Vec<&str> = now.keys.iter().filter_map(|key| key.split(' ').next()).collect();
     let (keys, made) = keys(&rotate.key, &taken, nature)?;
     let request = Request::ClientChange { id: rotate.id, change: ClientChange::Rotate(keys) };
-    let client = match perform(&settings, nature, request).await {
+    let client = match perform(&settings, nature, terminal, request).await {
         Ok(client) => client,
         Err(failure) => {
             if let Some(made) = &made {
@@ -114,7 +114,8 @@ async fn rotate(rotate: ClientRotate, terminal: &Terminal, nature: &Nature) -> R
 
 async fn list(place: &super::arguments::Place, terminal: &Terminal, nature: &Nature) -> Result<u8, Failure> {
     let settings = input::settings(place, Vec::new(), false)?;
-    let Response::Clients { clients } = backend::perform(&settings, nature, Request::ClientList {}).await? else {
+    let Response::Clients { clients } = backend::perform(&settings, nature, terminal, Request::ClientList {}).await?
+    else {
         return Err(backend::unexpected());
     };
     if terminal.json {
@@ -135,7 +136,7 @@ async fn list(place: &super::arguments::Place, terminal: &Terminal, nature: &Nat
 
 async fn show(one: ClientOne, terminal: &Terminal, nature: &Nature) -> Result<u8, Failure> {
     let settings = input::settings(&one.place, Vec::new(), false)?;
-    let client = perform(&settings, nature, Request::ClientShow { id: one.id }).await?;
+    let client = perform(&settings, nature, terminal, Request::ClientShow { id: one.id }).await?;
     terminal.say_json(&shown(&client));
     terminal.tell(&format!("without a person: {}", may(&client)));
     Ok(0)
@@ -149,7 +150,7 @@ async fn change(
     nature: &Nature,
 ) -> Result<u8, Failure> {
     let settings = input::settings(&one.place, Vec::new(), false)?;
-    let client = perform(&settings, nature, Request::ClientChange { id: one.id, change }).await?;
+    let client = perform(&settings, nature, terminal, Request::ClientChange { id: one.id, change }).await?;
     if terminal.json {
         terminal.say_json(&shown(&client));
     }
@@ -157,8 +158,13 @@ async fn change(
     Ok(0)
 }
 
-async fn perform(settings: &crate::config::Settings, nature: &Nature, request: Request) -> Result<ClientView, Failure> {
-    match backend::perform(settings, nature, request).await? {
+async fn perform(
+    settings: &crate::config::Settings,
+    nature: &Nature,
+    terminal: &Terminal,
+    request: Request,
+) -> Result<ClientView, Failure> {
+    match backend::perform(settings, nature, terminal, request).await? {
         Response::Client(client) => Ok(client),
         _ => Err(backend::unexpected()),
     }

@@ -1,7 +1,7 @@
 //! What a command reads: standard input, files, settings. Bounded; values are never repeated.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io::{self, BufRead, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
@@ -16,16 +16,24 @@ const MOST_BYTES: u64 = 1024 * 1024;
 /// The longest line that standard input may hold where one value is asked for.
 const MOST_LINE: usize = 4_096;
 
-/// One value from standard input: its first line.
+/// The next line of standard input without its end; what follows stays for the next who asks. `None`: there is none, it is no
+/// UTF-8, or too long. Wiped when it is let go: it may be a password.
+pub(super) fn stdin_line() -> Option<Zeroizing<String>> {
+    let mut line = Zeroizing::new(String::with_capacity(MOST_LINE + 2));
+    let longest = u64::try_from(MOST_LINE + 2).unwrap_or(u64::MAX);
+    let read = io::stdin().lock().take(longest).read_line(&mut line).ok()?;
+    let text = line.strip_suffix('\n').unwrap_or(&line);
+    let text = text.strip_suffix('\r').unwrap_or(text);
+    (read > 0 && text.len() <= MOST_LINE).then(|| Zeroizing::new(text.to_owned()))
+}
+
+/// One value from standard input: its next line.
 pub(super) fn stdin_value(flag: &str) -> Result<String, Failure> {
-    let mut text = String::new();
-    let read = io::stdin().lock().take(MOST_BYTES).read_to_string(&mut text);
-    let line = text.lines().next().unwrap_or_default().trim();
-    if read.is_err() || line.is_empty() || line.len() > MOST_LINE {
+    let line = stdin_line().map(|line| line.trim().to_owned()).filter(|line| !line.is_empty());
+    line.ok_or_else(|| {
         let cure = format!("give `{flag} -` and one line on standard input");
-        return Err(Failure::flag(flag, "needs one line on standard input", &cure));
-    }
-    Ok(line.to_owned())
+        Failure::flag(flag, "needs one line on standard input", &cure)
+    })
 }
 
 /// A patient's reference from standard input. A reference that nothing can match is refused: `no link matched` would then read

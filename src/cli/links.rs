@@ -25,7 +25,7 @@ pub(super) async fn run(command: Links, terminal: &Terminal, nature: &Nature) ->
         preview,
     };
     if revoke.dry_run || (!revoke.yes && !matches!(aim, RevocationAim::Link(_))) {
-        let preview = perform(&settings, nature, ask(true)).await?;
+        let preview = perform(&settings, nature, terminal, ask(true)).await?;
         if revoke.dry_run {
             say_preview(&preview, &words, terminal);
             return Ok(0);
@@ -35,7 +35,7 @@ pub(super) async fn run(command: Links, terminal: &Terminal, nature: &Nature) ->
         }
     }
     let began = nature.clock.monotonic();
-    let done = perform(&settings, nature, ask(false)).await?;
+    let done = perform(&settings, nature, terminal, ask(false)).await?;
     let took = nature.clock.monotonic().saturating_sub(began);
     say_done(&done, &words, (&span(took), &revoke), terminal);
     Ok(0)
@@ -60,9 +60,10 @@ fn aim(given: &RevokeAim) -> Result<(RevocationAim, String), Failure> {
 async fn perform(
     settings: &crate::config::Settings,
     nature: &Nature,
+    terminal: &Terminal,
     request: Request,
 ) -> Result<RevocationView, Failure> {
-    match backend::perform(settings, nature, request).await.map_err(for_operator)? {
+    match backend::perform(settings, nature, terminal, request).await.map_err(for_operator)? {
         Response::Revocation(view) => Ok(view),
         _ => Err(backend::unexpected()),
     }

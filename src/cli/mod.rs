@@ -6,11 +6,15 @@ mod backend;
 mod client;
 mod demo;
 mod doctor;
+mod hold;
 mod input;
 mod links;
 mod message;
 mod mistakes;
+mod operator;
+mod oversight_arguments;
 mod policy;
+mod quarantine;
 mod serve;
 mod terminal;
 mod token;
@@ -23,7 +27,7 @@ use clap::Parser;
 
 use self::arguments::{Arguments, Color, Command, Global};
 use self::message::Failure;
-use self::terminal::Terminal;
+use self::terminal::{Acting, Terminal};
 use crate::app::{Nature, SystemClock, harden};
 use crate::config::surroundings;
 use crate::domain::refusal::Code;
@@ -38,7 +42,14 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         Err(error) => return refuse(&error, &words),
     };
     harden();
-    let terminal = Terminal::new(&parsed.global, &surroundings());
+    let mut terminal = Terminal::new(&parsed.global, &surroundings());
+    if let Some(id) = parsed.global.acting {
+        // First of all, so that with `--password-stdin` the password is the first line.
+        match terminal.password(&format!("Password of {}", message::one_line(&id))) {
+            Ok(password) => terminal.acting = Some(Acting { id, password }),
+            Err(failure) => return terminal.fail(&failure),
+        }
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let outcome = match runtime {
         Ok(runtime) => runtime.block_on(dispatch(parsed.command, &terminal)),
@@ -57,6 +68,9 @@ async fn dispatch(command: Command, terminal: &Terminal) -> Result<u8, Failure> 
         Command::Token(token) => Box::pin(token::run(token, terminal, &nature)).await,
         Command::Policy(policy) => Box::pin(policy::run(policy, terminal, &nature)).await,
         Command::Links(links) => Box::pin(links::run(links, terminal, &nature)).await,
+        Command::Operator(operator) => Box::pin(operator::run(operator, terminal, &nature)).await,
+        Command::Quarantine(quarantine) => Box::pin(quarantine::run(quarantine, terminal, &nature)).await,
+        Command::Hold(hold) => Box::pin(hold::run(hold, terminal, &nature)).await,
         Command::Audit(audit) => Box::pin(audit::run(audit, terminal, &nature)).await,
     }
 }
@@ -64,7 +78,7 @@ async fn dispatch(command: Command, terminal: &Terminal) -> Result<u8, Failure> 
 /// A command line that was not understood, or that asks for help.
 fn refuse(error: &clap::Error, words: &[String]) -> u8 {
     let json = words.iter().any(|word| word == "--json");
-    let global = Global { json, quiet: false, utc: false, color: Color::Auto };
+    let global = Global { json, quiet: false, utc: false, color: Color::Auto, acting: None, password_stdin: false };
     let terminal = Terminal::new(&global, &surroundings());
     match mistakes::failure_of(error, words) {
         Some(failure) => terminal.fail(&failure),

@@ -62,7 +62,7 @@ async fn explain(explain: PolicyExplain, terminal: &Terminal, nature: &Nature) -
         Some(path) => (path.display().to_string(), input::file("--policy", path)?),
         None => {
             let settings = input::settings(&explain.place, Vec::new(), false)?;
-            ("the active policy".to_owned(), active(&settings, nature).await?.text)
+            ("the active policy".to_owned(), active(&settings, nature, terminal).await?.text)
         }
     };
     let policy = match policy_text::parse(&name, &text) {
@@ -162,7 +162,7 @@ async fn apply(apply: PolicyApply, terminal: &Terminal, nature: &Nature) -> Resu
         return refused(&mistakes, &format!("{name} was not applied"), 1, terminal);
     }
     if apply.dry_run {
-        let now = active(&settings, nature).await?;
+        let now = active(&settings, nature, terminal).await?;
         let same = now.text == text;
         terminal.say(if same {
             "would change nothing: it is the active policy"
@@ -172,7 +172,7 @@ async fn apply(apply: PolicyApply, terminal: &Terminal, nature: &Nature) -> Resu
         return Ok(0);
     }
     let request = Request::PolicyApply { text, file: name.clone(), reason: apply.reason };
-    let Response::Policy(policy) = backend::perform(&settings, nature, request).await? else {
+    let Response::Policy(policy) = backend::perform(&settings, nature, terminal, request).await? else {
         return Err(backend::unexpected());
     };
     if terminal.json {
@@ -187,7 +187,7 @@ async fn apply(apply: PolicyApply, terminal: &Terminal, nature: &Nature) -> Resu
 
 async fn show(place: &super::arguments::Place, terminal: &Terminal, nature: &Nature) -> Result<u8, Failure> {
     let settings = input::settings(place, Vec::new(), false)?;
-    let policy = active(&settings, nature).await?;
+    let policy = active(&settings, nature, terminal).await?;
     if terminal.json {
         terminal.say_json(&policy_json(&policy));
         return Ok(0);
@@ -207,8 +207,12 @@ fn policy_json(policy: &PolicyView) -> Value {
     serde_json::to_value(policy).unwrap_or(Value::Null)
 }
 
-async fn active(settings: &crate::config::Settings, nature: &Nature) -> Result<PolicyView, Failure> {
-    match backend::perform(settings, nature, Request::PolicyShow {}).await? {
+async fn active(
+    settings: &crate::config::Settings,
+    nature: &Nature,
+    terminal: &Terminal,
+) -> Result<PolicyView, Failure> {
+    match backend::perform(settings, nature, terminal, Request::PolicyShow {}).await? {
         Response::Policy(policy) => Ok(policy),
         _ => Err(Failure::other(Code::ServerUnreachable, "start server and command from the same version")),
     }

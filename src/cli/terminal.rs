@@ -3,13 +3,24 @@
 
 use std::io::{self, BufRead, IsTerminal, Write};
 
+use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 use serde_json::Value;
 
 use super::arguments::{Color, Global};
 use super::message::{Failure, Tone};
 use super::words::Zone;
 use crate::config::Surroundings;
+use crate::control::Secret;
 use crate::domain::refusal::Issue;
+
+/// In whose name a command is given. Shows the id only.
+#[derive(Debug, Clone)]
+pub(crate) struct Acting {
+    /// Operator's id.
+    pub(crate) id: String,
+    /// What the person gave.
+    pub(crate) password: Secret,
+}
 
 /// How this invocation talks.
 #[derive(Debug, Clone)]
@@ -20,6 +31,10 @@ pub(crate) struct Terminal {
     quiet: bool,
     /// Zone of times in words.
     pub(crate) zone: Zone,
+    /// Whom `--as` names, once the password was read.
+    pub(crate) acting: Option<Acting>,
+    /// `--password-stdin`.
+    password_stdin: bool,
     out_color: bool,
     err_color: bool,
     utf8: bool,
@@ -33,6 +48,8 @@ impl Terminal {
             json: global.json,
             quiet: global.quiet,
             zone: if global.utc { Zone::Utc } else { Zone::Local },
+            acting: None,
+            password_stdin: global.password_stdin,
             out_color: color(io::stdout().is_terminal()),
             err_color: color(io::stderr().is_terminal()),
             utf8: around.utf8,
@@ -113,6 +130,47 @@ impl Terminal {
         if self.utf8 { text.to_owned() } else { text.replace('→', "->") }
     }
 
+    /// A password: with `--password-stdin` the next line of standard input, else typed at the terminal, unseen.
+    ///
+    /// # Errors
+    /// `flag-malformed` when there is neither.
+    pub(crate) fn password(&self, question: &str) -> Result<Secret, Failure> {
+        let at_terminal = io::stdin().is_terminal() && io::stderr().is_terminal();
+        if !self.password_stdin && !at_terminal {
+            return Err(Failure::flag(
+                "--password-stdin",
+                "is needed without a terminal",
+                "give the password as one line",
+            ));
+        }
+        let hidden = (!self.password_stdin).then(|| {
+            let _ = write!(io::stderr().lock(), "{question}: ");
+            let _ = io::stderr().flush();
+            Unseen::begin()
+        });
+        let line = super::input::stdin_line();
+        if hidden.is_some() {
+            drop(hidden);
+            self.complain("\n");
+        }
+        match line {
+            Some(line) if !line.is_empty() => Ok(Secret::new(line)),
+            _ => Err(Failure::flag("--password-stdin", "needs one line", "give the password as one line")),
+        }
+    }
+
+    /// A new password: typed twice at a terminal, once on standard input.
+    ///
+    /// # Errors
+    /// `flag-malformed` when there is none, or the two differ.
+    pub(crate) fn new_password(&self) -> Result<Secret, Failure> {
+        let first = self.password("New password")?;
+        if self.password_stdin || self.password("The same again")? == first {
+            return Ok(first);
+        }
+        Err(Failure::flag("the second password", "is another", "run it again; nothing was changed"))
+    }
+
     /// Asks a person to type exactly `expected`. `None`: there is no terminal to ask at.
     pub(crate) fn ask(&self, question: &str, expected: &str) -> Option<bool> {
         if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
@@ -124,6 +182,27 @@ impl Terminal {
         let read = io::stdin().lock().read_line(&mut answer);
         let typed = answer.trim().replace(',', "");
         Some(read.is_ok() && typed == expected)
+    }
+}
+
+/// While it lives, the terminal does not show what is typed.
+struct Unseen(Option<Termios>);
+
+impl Unseen {
+    fn begin() -> Self {
+        let Ok(before) = tcgetattr(io::stdin()) else { return Self(None) };
+        let mut quiet = before.clone();
+        quiet.local_modes.remove(LocalModes::ECHO);
+        let _ = tcsetattr(io::stdin(), OptionalActions::Flush, &quiet);
+        Self(Some(before))
+    }
+}
+
+impl Drop for Unseen {
+    fn drop(&mut self) {
+        if let Some(before) = &self.0 {
+            let _ = tcsetattr(io::stdin(), OptionalActions::Now, before);
+        }
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
+use zeroize::Zeroizing;
 
 use super::protocol::{Reply, Request, Response};
 use crate::domain::refusal::Refusal;
@@ -49,7 +50,8 @@ pub async fn call(socket: &Path, request: &Request) -> Result<Response, CallErro
 }
 
 async fn exchange(stream: &mut UnixStream, request: &Request) -> io::Result<Vec<u8>> {
-    let mut line = serde_json::to_string(request).map_err(io::Error::other)?;
+    // Wiped when it is let go: it may carry a password.
+    let mut line = Zeroizing::new(serde_json::to_string(request).map_err(io::Error::other)?);
     line.push('\n');
     stream.write_all(line.as_bytes()).await?;
     let mut answer = Vec::new();

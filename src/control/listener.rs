@@ -11,6 +11,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
+use zeroize::Zeroizing;
 
 use super::Operations;
 use super::place::{Place, forget};
@@ -118,8 +119,9 @@ async fn serve(mut stream: UnixStream, owner: u32, operations: &dyn Operations) 
     stream.shutdown().await
 }
 
-async fn read_line(stream: &mut UnixStream) -> io::Result<String> {
-    let mut line = String::new();
+/// Wiped when it is let go: it may carry a password.
+async fn read_line(stream: &mut UnixStream) -> io::Result<Zeroizing<String>> {
+    let mut line = Zeroizing::new(String::new());
     let mut reader = BufReader::new(stream.take(LONGEST_LINE));
     reader.read_line(&mut line).await?;
     if line.ends_with('\n') { Ok(line) } else { Err(io::ErrorKind::UnexpectedEof.into()) }

@@ -7,18 +7,23 @@
 
 mod caller;
 mod listener;
+mod oversight;
 mod place;
 mod protocol;
+mod secret;
 #[cfg(test)]
 mod tests;
 
 pub use caller::{CallError, call};
 pub use listener::{Listener, Peer};
+pub use oversight::{ApprovalView, HoldView, OperatorView, QuarantineView, VerdictView};
 pub use place::{Place, SOCKET_NAME, find, forget};
 pub use protocol::{
     ClientChange, ClientView, KeysGiven, NewClient, PolicyView, Reply, Request, Response, RevocationAim,
     RevocationView, StatusView,
 };
+
+pub use secret::Secret;
 
 use async_trait::async_trait;
 

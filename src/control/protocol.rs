@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::oversight::{HoldView, OperatorView, QuarantineView, VerdictView};
+use super::secret::Secret;
 use crate::domain::refusal::{Code, Issue, Refusal};
 
 /// What is asked for.
@@ -58,6 +60,76 @@ pub enum Request {
         from: Option<String>,
         /// Before this moment.
         to: Option<String>,
+    },
+    // ---- operators and what they oversee
+    /// Another request in the name of a registered operator; never inside itself.
+    As {
+        /// The operator's id.
+        id: String,
+        /// The operator's password.
+        password: Secret,
+        /// What is asked for.
+        request: Box<Request>,
+    },
+    /// Registers an operator.
+    OperatorAdd {
+        /// Id.
+        id: String,
+        /// `operator`, `security`, `privacy`, `auditor`.
+        role: String,
+        /// Password.
+        password: Secret,
+    },
+    /// All operators.
+    OperatorList {},
+    /// Switches an operator off.
+    OperatorDisable {
+        /// Its id.
+        id: String,
+    },
+    /// Everything that is held back.
+    QuarantineList {},
+    /// One document that is held back.
+    QuarantineShow {
+        /// Reference or id.
+        document: String,
+    },
+    /// Releases what an engine called dirty.
+    QuarantineRelease {
+        /// Reference or id.
+        document: String,
+        /// Why.
+        reason: String,
+    },
+    /// Destroys what is held back.
+    QuarantinePurge {
+        /// Reference or id.
+        document: String,
+        /// Why.
+        reason: String,
+        /// Only say what it would do.
+        #[serde(default)]
+        preview: bool,
+    },
+    /// All active holds.
+    HoldList {},
+    /// Lays a legal hold on a document.
+    HoldAdd {
+        /// Reference or id.
+        document: String,
+        /// Why.
+        reason: String,
+        /// Who orders it.
+        authority: Option<String>,
+    },
+    /// Takes a hold off.
+    HoldRelease {
+        /// Reference or id.
+        document: String,
+        /// Why.
+        reason: String,
+        /// Which, where the document has several (`hd_…`).
+        hold: Option<String>,
     },
 }
 
@@ -140,6 +212,34 @@ pub enum Response {
     Export {
         /// Size of the log when the export was recorded, that entry included.
         size: u64,
+    },
+    // ---- operators and what they oversee
+    /// For one operator.
+    Operator(OperatorView),
+    /// For all of them.
+    Operators {
+        /// By id.
+        operators: Vec<OperatorView>,
+    },
+    /// For one document that is held back.
+    Quarantine(QuarantineView),
+    /// For all of them.
+    Quarantines {
+        /// The longest held first.
+        quarantined: Vec<QuarantineView>,
+        /// Whether there are more than are listed.
+        more: bool,
+    },
+    /// For a release or destruction.
+    Verdict(VerdictView),
+    /// For one hold.
+    Hold(HoldView),
+    /// For all of them.
+    Holds {
+        /// By number.
+        holds: Vec<HoldView>,
+        /// Whether there are more than are listed.
+        more: bool,
     },
 }
 

@@ -62,7 +62,7 @@ impl Delivery {
     ///
     /// # Errors
     /// `identifier-duplicate` when the id is taken.
-    pub async fn add_client(&self, operator: Operator, client: Client) -> Result<(), Refusal> {
+    pub async fn add_client(&self, operator: &Operator, client: Client) -> Result<(), Refusal> {
         let entry = by(operator, Action::ClientAdd).with("registered", client.id.as_str()).scope(&client.scope);
         let sealed = self.recorder.seal(&entry)?;
         match self.store.add_client(client, sealed).await {
@@ -76,7 +76,7 @@ impl Delivery {
     ///
     /// # Errors
     /// `resource-not-found`.
-    pub async fn change_client(&self, operator: Operator, client: Client, action: Action) -> Result<(), Refusal> {
+    pub async fn change_client(&self, operator: &Operator, client: Client, action: Action) -> Result<(), Refusal> {
         let entry = by(operator, action).with("registered", client.id.as_str());
         let (number, disabled) = (client.number, client.disabled);
         let revocation = by(operator, Action::LinkRevoke).with("registered", client.id.as_str());
@@ -102,6 +102,7 @@ impl Delivery {
         let entry = Entry::new(Action::PolicyApply, Outcome::Ok);
         let entry = match actor {
             Actor::OsUser(uid) => entry.os_user(*uid),
+            Actor::Operator(id) => entry.operator(id.as_str()),
             Actor::Client(_) | Actor::Server => entry.server(),
         };
         let entry = entry.reason(&new.reason).with("digest", hex::encode(new.digest));
@@ -122,7 +123,7 @@ impl Delivery {
     ///
     /// # Errors
     /// `resource-not-found` for a document or client that is not there; `state-refused`.
-    pub async fn revoke(&self, operator: Operator, aim: &Aim, reason: &str, state: bool) -> Result<Revoked, Refusal> {
+    pub async fn revoke(&self, operator: &Operator, aim: &Aim, reason: &str, state: bool) -> Result<Revoked, Refusal> {
         let (scope, document) = self.aimed_at(operator, aim).await?;
         let entry = aim_entry(by(operator, Action::LinkRevoke), aim).reason(reason);
         let now = self.clock.now();
@@ -133,7 +134,7 @@ impl Delivery {
         };
         let number = self.cut(scope.clone(), reason, &entry).await?;
         if let (true, Some(document)) = (state, &document) {
-            self.revoke_document(document, &Actor::OsUser(operator.uid), reason, &entry).await?;
+            self.revoke_document(document, &operator.actor(), reason, &entry).await?;
         }
         let touched = self.touched(&scope, now).await?;
         let mut clients: Vec<String> = touched.iter().map(|link| link.client.clone()).collect();
@@ -146,7 +147,7 @@ impl Delivery {
     ///
     /// # Errors
     /// As [`Delivery::revoke`].
-    pub async fn revoke_preview(&self, operator: Operator, aim: &Aim) -> Result<Revoked, Refusal> {
+    pub async fn revoke_preview(&self, operator: &Operator, aim: &Aim) -> Result<Revoked, Refusal> {
         let (scope, _) = self.aimed_at(operator, aim).await?;
         let cut = self.transfers.count(|running| is_covered(&scope, running));
         let touched = match &scope {
@@ -159,7 +160,11 @@ impl Delivery {
         Ok(Revoked { number: 0, links: count(touched.len()), cut: count(cut), clients })
     }
 
-    async fn aimed_at(&self, operator: Operator, aim: &Aim) -> Result<(Option<Scope>, Option<DocumentFacts>), Refusal> {
+    async fn aimed_at(
+        &self,
+        operator: &Operator,
+        aim: &Aim,
+    ) -> Result<(Option<Scope>, Option<DocumentFacts>), Refusal> {
         let missing = || Refusal::of(Code::ResourceNotFound);
         match aim {
             Aim::All => Ok((Some(Scope::All), None)),
@@ -220,8 +225,8 @@ fn is_covered(scope: &Option<Scope>, running: &Running) -> bool {
     }
 }
 
-fn by(operator: Operator, action: Action) -> Entry {
-    Entry::new(action, Outcome::Ok).os_user(operator.uid)
+pub(super) fn by(operator: &Operator, action: Action) -> Entry {
+    Entry::new(action, Outcome::Ok).by(operator)
 }
 
 fn aim_entry(entry: Entry, aim: &Aim) -> Entry {

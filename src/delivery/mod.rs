@@ -14,6 +14,7 @@ mod failure;
 mod lifecycle;
 mod links;
 mod offers;
+pub mod oversight;
 mod recorder;
 mod retention;
 mod scanning;

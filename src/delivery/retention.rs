@@ -110,7 +110,7 @@ impl Delivery {
         Ok(u64::try_from(files.len()).unwrap_or(u64::MAX))
     }
 
-    async fn delete_bytes(&self, files: &[FileId]) -> Result<(), Refusal> {
+    pub(super) async fn delete_bytes(&self, files: &[FileId]) -> Result<(), Refusal> {
         for file in files {
             self.blobs.delete(*file).await.map_err(blob_failure)?;
         }

@@ -17,7 +17,7 @@ use crate::blob::ContentReader;
 use crate::domain::audit::{Action, Entry, Outcome};
 use crate::domain::clock::Timestamp;
 use crate::domain::id::FileId;
-use crate::domain::lifecycle::{self, Actor, InvalidTransition, Stamp, State, Transition};
+use crate::domain::lifecycle::{self, Actor, Evidence, InvalidTransition, Stamp, State, Transition};
 use crate::domain::refusal::{Code, Refusal};
 use crate::domain::resource::FileFacts;
 use crate::domain::verdict::{CleanScan, Engine, Finding, Verdict};
@@ -70,7 +70,9 @@ impl Delivery {
             match self.look_at(&engines, file).await {
                 Ok(Looked::Clean(proof)) => proofs.push(proof),
                 Ok(Looked::Found(finding, place)) => {
+                    let evidence = Evidence { file: file.file, sha256: file.sha256, place: place.clone() };
                     let transition = lifecycle::quarantine(State::Created, finding, self.held(&job));
+                    let transition = transition.map(|transition| transition.with_evidence(evidence));
                     return self.finish(&job, transition, &place).await;
                 }
                 Ok(Looked::Never(place)) => {

@@ -147,6 +147,11 @@ text_id! {
 }
 
 text_id! {
+    /// The registered id of an operator: a person who may act.
+    OperatorId, "1 to 64 of `[A-Za-z0-9._-]`", |text| is_short_plain(text, "._-")
+}
+
+text_id! {
     /// The id of one request, taken over from `X-Request-Id` or made here.
     RequestId, "1 to 64 of `[A-Za-z0-9.-]`", |text| is_short_plain(text, ".-")
 }

@@ -7,7 +7,8 @@
 use std::fmt;
 
 use super::clock::Timestamp;
-use super::id::{ClientId, FileId};
+use super::id::{ClientId, FileId, OperatorId};
+use super::operator::Override;
 use super::refusal::{Code, Issue, Refusal};
 use super::verdict::{CleanScan, Finding};
 
@@ -92,6 +93,8 @@ pub enum Actor {
     Client(ClientId),
     /// Whoever ran a command, by user id of the operating system.
     OsUser(u32),
+    /// A person who may act, by registered id.
+    Operator(OperatorId),
 }
 
 impl fmt::Display for Actor {
@@ -100,6 +103,7 @@ impl fmt::Display for Actor {
             Self::Server => f.write_str("server"),
             Self::Client(id) => write!(f, "client/{id}"),
             Self::OsUser(uid) => write!(f, "os:{uid}"),
+            Self::Operator(id) => write!(f, "operator/{id}"),
         }
     }
 }
@@ -112,10 +116,22 @@ impl Actor {
         }
         match text.split_once([':', '/'])? {
             ("client", id) => ClientId::parse(id).map(Self::Client),
+            ("operator", id) => OperatorId::parse(id).map(Self::Operator),
             ("os", uid) => uid.parse().ok().map(Self::OsUser),
             _ => None,
         }
     }
+}
+
+/// What an engine found and in which bytes, kept beside a document that is held back: it is what an override overrules.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Evidence {
+    /// The file.
+    pub file: FileId,
+    /// SHA-256 of the bytes that the engine saw.
+    pub sha256: [u8; 32],
+    /// The engine's name and where inside the file, in the engine's own words (`rules entry 3, level 2`).
+    pub place: String,
 }
 
 /// One lawful change of state. Made here only.
@@ -127,9 +143,21 @@ pub struct Transition {
     actor: Actor,
     reason: String,
     due: Option<Timestamp>,
+    evidence: Option<Evidence>,
 }
 
 impl Transition {
+    /// The same, with what was found where; for operators, never shown to clients.
+    #[must_use]
+    pub fn with_evidence(self, evidence: Evidence) -> Self {
+        Self { evidence: Some(evidence), ..self }
+    }
+
+    /// What was found where, for a change to `quarantined` that an engine caused.
+    pub fn evidence(&self) -> Option<&Evidence> {
+        self.evidence.as_ref()
+    }
+
     /// State before; the store refuses the change if it is not the state any more.
     pub fn from(&self) -> State {
         self.from
@@ -210,7 +238,7 @@ fn change(
     if !allowed.contains(&from) {
         return Err(InvalidTransition { from, to });
     }
-    Ok(Transition { from, to, at: stamp.at, actor: stamp.actor, reason, due: stamp.due })
+    Ok(Transition { from, to, at: stamp.at, actor: stamp.actor, reason, due: stamp.due, evidence: None })
 }
 
 /// `created → scanned → ready`: every file of the document, named with the digest that is recorded for it, must have its
@@ -254,6 +282,33 @@ pub fn quarantine_unscanned(from: State, stamp: Stamp) -> Result<Transition, Inv
 fn hold_back(from: State, reason: String, stamp: Stamp) -> Result<Transition, InvalidTransition> {
     let allowed = [State::Created, State::Scanned, State::Ready, State::Delivered];
     change(from, State::Quarantined, &allowed, stamp, reason)
+}
+
+/// What a reason for holding back says, read back: the code, and the finding where an engine named one. `None` for other texts.
+pub fn held_back_for(reason: &str) -> Option<(Code, Option<Finding>)> {
+    let (code, finding) = reason.split_once(": ").unwrap_or((reason, ""));
+    let code = Code::from_name(code)?;
+    let held = matches!(code, Code::ScanDetected | Code::ScanUninspectable | Code::ScanFailing);
+    held.then(|| (code, Finding::from_name(finding)))
+}
+
+/// `quarantined → ready` without a clean verdict: two people agreed on it ([`Override`] cannot be had otherwise), and it is
+/// the verdict that they agreed on. `due` of the stamp is the end of the window that begins now.
+///
+/// # Errors
+/// It is not `quarantined`.
+pub fn release_by_override(from: State, agreed: &Override, stamp: Stamp) -> Result<Transition, InvalidTransition> {
+    let reason = format!("override: {} overruled by two operators", agreed.overruled());
+    change(from, State::Ready, &[State::Quarantined], stamp, reason)
+}
+
+/// `quarantined → purged` before its time, on an operator's word.
+///
+/// # Errors
+/// It is not `quarantined`.
+pub fn purge_quarantined(from: State, stamp: Stamp) -> Result<Transition, InvalidTransition> {
+    let reason = "destroyed by an operator".to_owned();
+    change(from, State::Purged, &[State::Quarantined], Stamp { due: None, ..stamp }, reason)
 }
 
 /// `ready → delivered`.
@@ -339,8 +394,37 @@ mod tests {
         for state in State::ALL {
             assert_eq!(State::parse(state.as_str()), Some(*state));
         }
-        for actor in [Actor::Server, Actor::OsUser(7), Actor::Client(ClientId::parse("lab-1").unwrap())] {
+        let operator = Actor::Operator(OperatorId::parse("anna.b").unwrap());
+        for actor in [Actor::Server, Actor::OsUser(7), Actor::Client(ClientId::parse("lab-1").unwrap()), operator] {
             assert_eq!(Actor::parse(&actor.to_string()), Some(actor));
         }
+        assert_eq!(Actor::parse("operator/os:1"), None);
+    }
+
+    #[test]
+    fn why_it_was_held_back_reads_back() {
+        let held = |reason: &Transition| held_back_for(reason.reason());
+        let macros = quarantine(State::Created, Finding::Macro, stamp()).unwrap();
+        assert_eq!(held(&macros), Some((Code::ScanDetected, Some(Finding::Macro))));
+        let locked = quarantine(State::Ready, Finding::Encrypted, stamp()).unwrap();
+        assert_eq!(held(&locked), Some((Code::ScanUninspectable, Some(Finding::Encrypted))));
+        let silent = quarantine_unscanned(State::Created, stamp()).unwrap();
+        assert_eq!(held(&silent), Some((Code::ScanFailing, None)));
+        assert_eq!(held_back_for("revoked: scan-failing"), None);
+    }
+
+    #[test]
+    fn only_what_is_held_back_is_destroyed_at_once_or_released_by_two() {
+        let agreed = crate::domain::operator::tests::sample_override();
+        for from in State::ALL {
+            let is_held = *from == State::Quarantined;
+            assert_eq!(purge_quarantined(*from, stamp()).is_ok(), is_held, "{from}");
+            assert_eq!(release_by_override(*from, &agreed, stamp()).is_ok(), is_held, "{from}");
+        }
+        let released = release_by_override(State::Quarantined, &agreed, stamp()).unwrap();
+        assert_eq!(
+            (released.to(), released.reason()),
+            (State::Ready, "override: scan-detected: macro overruled by two operators")
+        );
     }
 }

@@ -10,6 +10,7 @@ pub mod epoch;
 pub mod id;
 pub mod lifecycle;
 pub mod link;
+pub mod operator;
 pub mod policy;
 pub mod principal;
 pub mod query;

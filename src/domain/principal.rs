@@ -1,7 +1,9 @@
 //! Who asks, and what they may see. A [`Principal`] is made by `auth` from a verified token; an [`AccessScope`] is made here,
 //! from a principal whose permission was checked, and has no default: a query without one does not compile.
 
-use super::id::ClientId;
+use super::id::{ClientId, OperatorId};
+use super::lifecycle::Actor;
+use super::operator::{Act, Role};
 use super::refusal::{Code, Refusal};
 use super::resource::Kind;
 
@@ -153,17 +155,45 @@ impl AccessScope {
     }
 }
 
-/// Whoever runs a command on this machine with the right to the data folder, by user id of the operating system.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Operator {
-    /// User id.
-    pub uid: u32,
+/// Whoever gives a command: what is recorded as the actor, and what decides which commands are theirs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Operator {
+    /// The owner of the data folder, by user id of the operating system: may do everything that needs one person, and is
+    /// nobody by name where two people are asked.
+    OsUser(u32),
+    /// A registered person who gave the password.
+    Named {
+        /// Registered id.
+        id: OperatorId,
+        /// What the person may do.
+        role: Role,
+    },
 }
 
 impl Operator {
     /// Operators act on every document; each act is recorded under their id.
-    pub fn scope(self) -> AccessScope {
+    pub fn scope(&self) -> AccessScope {
         AccessScope { client: ClientNumber(0), reach: Reach { all: true, custodians: Vec::new() } }
+    }
+
+    /// Whether this one may do an act that needs one person.
+    ///
+    /// # Errors
+    /// `role-insufficient`, with the roles that may.
+    pub fn may(&self, act: Act) -> Result<(), Refusal> {
+        match self {
+            Self::OsUser(_) => Ok(()),
+            Self::Named { role, .. } if act.roles().contains(role) => Ok(()),
+            Self::Named { .. } => Err(act.refused()),
+        }
+    }
+
+    /// As the steps of a document name the actor.
+    pub fn actor(&self) -> Actor {
+        match self {
+            Self::OsUser(uid) => Actor::OsUser(*uid),
+            Self::Named { id, .. } => Actor::Operator(id.clone()),
+        }
     }
 }
 

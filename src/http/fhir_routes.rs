@@ -14,6 +14,7 @@ use super::exchange::Shared;
 use super::files::{http_date, of, place, resource_id};
 use super::ports::{Caller, NewUpload, Operation, OperationInput, ResourceText, Written};
 use super::pretty::pretty;
+use crate::domain::operator::Act;
 use crate::domain::refusal::{Code, Issue, Refusal};
 use crate::domain::resource::Kind;
 
@@ -249,6 +250,13 @@ pub(super) async fn operate(
     let input = if by_query { OperationInput::Query(query) } else { OperationInput::Body(&body) };
     let text = shared.documents.operate(&caller, &id, operation, input).await?;
     Ok(json(&request, StatusCode::OK, text))
+}
+
+/// `POST DocumentReference/[id]/$hold`, `$release-hold`: acts of people with a role, by command; no token of a client gives one
+/// (contract, Who may do what). Told without looking at any document.
+pub(super) async fn operators_only(request: HttpRequest, shared: Data<Shared>) -> Answer {
+    json_caller(&request, &shared)?;
+    Err(Refusal::from(Issue::new(Code::RoleInsufficient).fill("roles", Act::Hold.roles_in_words())).into())
 }
 
 /// `GET`, `HEAD` `metadata`.

@@ -74,6 +74,10 @@ fn clients(config: &mut ServiceConfig) {
                 .route(web::post().to(fhir_routes::operate)),
         )
         .service(
+            refusing("/fhir/DocumentReference/{id}/{operation:\\$hold|\\$release-hold}", "POST")
+                .route(web::post().to(fhir_routes::operators_only)),
+        )
+        .service(
             refusing(&format!("{context}/{ID}"), "GET, HEAD, PUT")
                 .route(web::get().to(fhir_routes::read))
                 .route(web::head().to(fhir_routes::read))

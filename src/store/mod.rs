@@ -14,10 +14,12 @@
 //!
 //! `tests/it/store_contract/` holds an implementation to this.
 
+mod operators;
 mod records;
 pub mod sqlite;
 mod subscriptions;
 
+pub use operators::*;
 pub use records::*;
 pub use subscriptions::*;
 
@@ -71,7 +73,7 @@ pub enum StoreError {
 
 /// What a store can do. See the module's documentation for what holds for every call.
 #[async_trait]
-pub trait Store: Subscriptions + Send + Sync + std::fmt::Debug {
+pub trait Store: Subscriptions + Operators + Send + Sync + std::fmt::Debug {
     // ---- audit
 
     /// Appends an entry that changes nothing else, and waits until it is durable. Answers its sequence number.
@@ -237,11 +239,12 @@ pub trait Store: Subscriptions + Send + Sync + std::fmt::Debug {
         entries: Vec<SealedEntry>,
     ) -> Result<Written, StoreError>;
 
-    /// Documents that are due at `now`, the longest overdue first.
+    /// Documents that are due at `now`, the longest overdue first. What a legal hold is on is left out where its next step
+    /// would destroy it.
     async fn due_documents(&self, now: Timestamp, limit: usize) -> Result<Vec<DueDocument>, StoreError>;
 
     /// Destroys a document's keys, inline bytes, index entries and texts, and leaves its tombstone. Answers the files whose
-    /// bytes are still in the blob store.
+    /// bytes are still in the blob store. [`StoreError::Changed`] when a legal hold is on it.
     async fn purge(
         &self,
         document: DocumentNumber,

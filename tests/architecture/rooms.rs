@@ -74,6 +74,7 @@ const DRIVERS: &[(&str, &[&str])] = &[
     ("reqwest", &["notify", "cli"]),
     ("jsonwebtoken", &["auth"]),
     ("governor", &["auth", "http"]),
+    ("argon2", &["auth"]),
     ("quick_xml", &["fhir", "scan"]),
     ("zip", &["scan"]),
     ("infer", &["scan"]),

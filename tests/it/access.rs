@@ -210,6 +210,13 @@ const ROUTES: &[Route] = &[
         "/fhir/DocumentReference/{doc}/$issue-link",
         [401, 403, 200],
     ),
+    // Nobody's by token: people with a role, by command.
+    route(
+        "/fhir/DocumentReference/{id}/{operation:\\\\$hold|\\\\$release-hold}",
+        "POST",
+        "/fhir/DocumentReference/{doc}/$hold",
+        [401, 403, 403],
+    ),
     route("{context}/{ID}", "PUT", "/fhir/Patient/pat-1", [401, 403, 201]),
     route("{context}/{ID}", "GET", "/fhir/Patient/pat-1", [401, 403, 200]),
     route("/livez", "GET", "/livez", [200; 3]),
@@ -291,6 +298,7 @@ async fn a063_every_route_under_every_kind_of_caller() {
             );
             match told {
                 401 => assert_eq!(answer.code(), "token-missing", "{}", route.path),
+                403 if route.path.ends_with("/$hold") => assert_eq!(answer.code(), "role-insufficient"),
                 403 => assert_eq!(answer.code(), "scope-insufficient", "{}", route.path),
                 _ => {}
             }

@@ -23,6 +23,7 @@ mod lifecycle;
 mod links;
 #[cfg(test)]
 mod outbox_invariants;
+mod operators;
 #[cfg(test)]
 mod restarts;
 #[cfg(test)]

@@ -43,7 +43,7 @@ pub(super) async fn run(export: AuditExport, terminal: &Terminal, nature: &Natur
         from: from.map(|at| at.to_string()),
         to: to.map(|at| at.to_string()),
     };
-    let Response::Export { size } = backend::perform(&settings, nature, request).await? else {
+    let Response::Export { size } = backend::perform(&settings, nature, terminal, request).await? else {
         return Err(backend::unexpected());
     };
     let log = OpenLog::open(&settings, nature).await?;

@@ -14,6 +14,7 @@ pub(super) enum Field {
     Store,
     Scan,
     RequireAntivirus,
+    AllowOverride,
     Accept,
     MaxSize,
     Span(SpanIn),
@@ -57,7 +58,7 @@ pub(super) const BODY: &[(&str, Field)] = &[
     ("archive", Field::Later(Fixed::Flag(false))),
     ("notify", Field::Later(Fixed::Text("metadata"))),
     ("serve", Field::Later(Fixed::Text("proxy"))),
-    ("allow-override", Field::Later(Fixed::Flag(false))),
+    ("allow-override", Field::AllowOverride),
     ("link", Field::Link),
 ];
 

@@ -215,6 +215,7 @@ impl Reader<'_> {
             Field::Store => self.store(key, item),
             Field::Scan => decision.scan = self.engines(key, item),
             Field::RequireAntivirus => decision.require_antivirus = self.flag(key, item),
+            Field::AllowOverride => decision.allow_override = self.flag(key, item),
             Field::Accept => decision.accept = self.media_types(key, item),
             Field::MaxSize => decision.max_size = self.size(key, item),
             Field::Span(target) => self.span(key, item, target, decision),

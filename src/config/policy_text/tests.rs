@@ -118,7 +118,7 @@ const DEFAULT_MISTAKES: &[Row] = &[
     ("archive = true", 11, 4, "archive", "`archive` is not served by this version"),
     ("notify = \"complete\"", 10, 10, "notify", "`notify` is not served by this version"),
     ("serve = \"redirect\"", 9, 10, "serve", "`serve` is not served by this version"),
-    ("allow-override = true", 18, 4, "allow-override", "`allow-override` is not served by this version"),
+    ("allow-override = \"yes\"", 18, 5, "allow-override", "`allow-override` is neither true nor false"),
     ("recipients = [\"a b\"]", 15, 5, "recipients", "no client id in `recipients`"),
     ("link = { uses = 1 }", 17, 1, "link.uses", "`link.uses` is not served by this version"),
     ("link = { max-uses = 3 }", 21, 1, "link.max-uses", "`link.max-uses` is not served by this version"),

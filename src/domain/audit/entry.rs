@@ -9,6 +9,7 @@ use super::detail::{Detail, Object};
 use super::vkey::VerifyingKey;
 use crate::domain::clock::Timestamp;
 use crate::domain::id::{ClientId, FileId, LinkId, RequestId, ResourceId};
+use crate::domain::principal::Operator;
 use crate::domain::refusal::Code;
 
 /// An entry as it arises, before it has a place and a time.
@@ -60,6 +61,15 @@ impl Entry {
     pub fn operator(mut self, name: &str) -> Self {
         self.actor.set("operator", name);
         self
+    }
+
+    /// `actor.operator`: whoever gives a command, `os:<uid>` or by name; no name has a `:`.
+    #[must_use]
+    pub fn by(self, operator: &Operator) -> Self {
+        match operator {
+            Operator::OsUser(uid) => self.os_user(*uid),
+            Operator::Named { id, .. } => self.operator(id.as_str()),
+        }
     }
 
     /// `actor.server`: the server by itself (expiry, scan, heartbeat).

@@ -104,6 +104,9 @@ codes! {
     RoleInsufficient "role-insufficient": 403 exit 1, Forbidden, None, Caller,
         "This needs the role {roles}, not a scope.",
         "Ask someone with that role.";
+    LoginFailed "login-failed": 400 exit 1, Login, None, Caller,
+        "The user name, password or code is not right.",
+        "Check them and try again.";
     ResourceNotFound "resource-not-found": 404 exit 1, NotFound, None, Caller,
         "No such resource is available to this client.",
         "Check the id, and the client's scope and reach.";

@@ -5,6 +5,7 @@ use std::time::Duration;
 use diesel::prelude::*;
 
 use super::create::{add_step, add_version};
+use super::operators::state_changed;
 use super::outbox::{self, Happening};
 use super::read::Reading;
 use super::rows::{at, time};
@@ -70,6 +71,7 @@ pub(super) fn set_state(
     if matches!(to, State::Ready | State::Quarantined | State::Revoked | State::Purged) {
         sql("DELETE FROM scan_job WHERE rid = ?", [rid.into()]).run(tx.conn)?;
     }
+    state_changed(tx, rid, transition.evidence())?;
     add_step(tx, rid, Some(transition.from()), to, moment, transition.actor().to_string(), transition.reason())?;
     if !to.makes_version() {
         return Ok(());
@@ -196,7 +198,10 @@ pub(super) fn due_documents(
     limit: usize,
 ) -> Result<Vec<DueDocument>, StoreError> {
     let query = "SELECT r.rid, r.id, r.state, r.decision, t.text FROM res r LEFT JOIN doc d ON d.rid = r.rid \
-        LEFT JOIN target t ON t.number = d.patient WHERE r.kind = 1 AND r.due <= ? ORDER BY r.due LIMIT ?";
+        LEFT JOIN target t ON t.number = d.patient WHERE r.kind = 1 AND r.due <= ? \
+        AND NOT (r.rid IN (SELECT rid FROM hold WHERE released IS NULL) AND (r.state NOT IN ('created', 'ready', 'delivered') \
+        OR (r.state = 'created' AND NOT EXISTS (SELECT 1 FROM file f WHERE f.rid = r.rid)))) \
+        ORDER BY r.due LIMIT ?";
     let limit = u64::try_from(limit).unwrap_or(u64::MAX);
     let rows: Vec<DueRow> = sql(query, [now.millis().into(), limit.into()]).rows(reading.conn)?;
     let mut due = Vec::with_capacity(rows.len());

@@ -13,6 +13,7 @@ mod memory;
 mod open;
 mod outbox;
 mod outbox_turns;
+mod operators;
 mod purge;
 mod read;
 mod rows;

@@ -6,6 +6,7 @@ use diesel::prelude::*;
 
 use super::lifecycle::{set_state, touched};
 use super::outbox;
+use super::operators::is_held;
 use super::rows::{at, time};
 use super::statement::sql;
 use super::tx::Tx;
@@ -31,6 +32,10 @@ pub(super) fn document(
     if state != transition.from() || transition.to() != State::Purged {
         return Err(StoreError::Changed);
     }
+    // A hold that came meanwhile wins.
+    if is_held(tx, rid)? {
+        return Err(StoreError::Changed);
+    }
     touched(tx, rid)?;
     let elsewhere = destroy_files(tx, rid)?;
     let binaries: Vec<(i64,)> = sql("SELECT rid FROM res WHERE document = ?", [rid.into()]).rows(tx.conn)?;
@@ -42,6 +47,7 @@ pub(super) fn document(
         "DELETE FROM ref WHERE rid = ?",
         "DELETE FROM doc WHERE rid = ?",
         "DELETE FROM scan_job WHERE rid = ?",
+        "DELETE FROM evidence WHERE rid = ?",
     ] {
         sql(table, [rid.into()]).run(tx.conn)?;
     }

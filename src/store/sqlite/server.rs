@@ -13,6 +13,7 @@ use super::tx::Tx;
 use crate::domain::clock::Timestamp;
 use crate::domain::epoch::{Epochs, Revocation, Scope};
 use crate::domain::id::{ClientId, LinkId};
+use crate::domain::operator::ASSENT_HOLDS;
 use crate::domain::principal::{ClientNumber, Reach};
 use crate::domain::resource::{DocumentNumber, PatientNumber};
 use crate::store::{ActivePolicy, Client, ClientKeys, Earlier, SealedEntry, SealedKey, StoreError};
@@ -256,6 +257,7 @@ pub(super) fn forget_expired(tx: &mut Tx<'_>, now: Timestamp) -> Result<(), Stor
     sql("DELETE FROM assertion WHERE until < ?", [now.millis().into()]).run(tx.conn)?;
     sql("DELETE FROM idempotency WHERE until <= ?", [now.millis().into()]).run(tx.conn)?;
     outbox::forget(tx, now)?;
+    super::operators::forget_approvals(tx, now.minus(ASSENT_HOLDS))?;
     if sql("DELETE FROM revocation WHERE scope = 'link' AND at < ?", [links.millis().into()]).run(tx.conn)? > 0 {
         tx.effects.forget_links = Some(links);
     }

@@ -5,6 +5,7 @@ mod access;
 mod documents;
 mod lifecycle;
 mod log_and_server;
+mod oversight;
 mod searching;
 mod subscriptions;
 
@@ -12,6 +13,7 @@ pub use access::*;
 pub use documents::*;
 pub use lifecycle::*;
 pub use log_and_server::*;
+pub use oversight::*;
 pub use searching::*;
 pub use subscriptions::*;
 
@@ -53,6 +55,10 @@ macro_rules! contract {
             stamps_of_versions_never_fall
             files_elsewhere_are_listed_until_they_are_destroyed
             a_change_of_state_wakes_who_waits
+            an_operator_has_an_id_for_ever
+            an_approval_is_one_persons_word_about_one_quarantine
+            an_override_uses_up_the_word_that_it_rests_on
+            a_hold_keeps_a_document_from_being_due_for_destruction_and_from_being_destroyed
             a_closed_store_refuses
             a_subscription_reads_back_for_its_owner_alone
             an_event_is_numbered_for_whom_it_concerns

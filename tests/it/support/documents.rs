@@ -153,7 +153,7 @@ impl TestDaylily {
         let delivery = self.running().delivery();
         let client = delivery.store().client(&ClientId::parse(reader).unwrap()).unwrap();
         let id = ResourceId::parse(id).unwrap();
-        let scope = Operator { uid: 0 }.scope();
+        let scope = Operator::OsUser(0).scope();
         let found = delivery.store().read(Kind::DocumentReference, &id, &scope).await.unwrap().unwrap();
         let document = found.document.as_ref().unwrap();
         let subject = Subject { reader: client.number, document: document.number, patient: document.patient };
