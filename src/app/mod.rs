@@ -13,7 +13,7 @@ mod rotation;
 mod running;
 mod sealing;
 
-pub use clock::SystemClock;
+pub use clock::{HeldClock, SystemClock};
 pub use failure::StartFailure;
 pub use folder::{DataFolder, LockedFolder};
 pub use instance::{Found, Instance, Nature, Seeded, open_vault};

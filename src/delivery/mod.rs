@@ -7,6 +7,7 @@ pub mod administration;
 mod alive;
 mod binaries;
 mod caller;
+mod clock_rules;
 mod context;
 mod documents;
 mod download;
@@ -24,6 +25,7 @@ mod still_open;
 
 pub use binaries::{NewUpload, Upload};
 pub use caller::Caller;
+pub use clock_rules::{Confirmed, clock_issue};
 pub use context::PutContext;
 pub use documents::CreatedResource;
 pub use download::{Arrival, Download, Opened, Transfer};
@@ -43,6 +45,7 @@ use std::time::Duration;
 
 use crate::blob::Blobs;
 use crate::domain::clock::{Clock, Entropy, Timestamp};
+use crate::domain::clock_watch::Standing;
 use crate::domain::cursor::CursorKey;
 use crate::domain::link::LinkKeys;
 use crate::domain::policy::Policy;
@@ -102,6 +105,7 @@ pub struct Delivery {
     pub(crate) spool: Arc<dyn Spool>,
     pub(crate) sealing: Arc<dyn Sealing>,
     waiting: spool::Waiting,
+    watching: clock_rules::Watching,
 }
 
 /// What [`Delivery`] is made of.
@@ -151,6 +155,7 @@ impl Delivery {
             spool: parts.spool,
             sealing: parts.sealing,
             waiting: spool::Waiting::default(),
+            watching: clock_rules::Watching::default(),
         }
     }
 
@@ -193,7 +198,12 @@ impl Delivery {
         self.store.audit_head().await.map_err(|_| "database")?;
         let space = self.blobs.space().await.map_err(|_| "files")?;
         let full = space.is_some_and(|space| space.used_percent() >= self.terms.disk_stop_percent);
-        Ok(full.then_some("disk nearly full, uploads are refused"))
+        let clock = match self.clock_standing() {
+            Some(Standing::Jumped(_)) => Some("the clock jumped, nothing is destroyed until it is confirmed"),
+            Some(Standing::Behind { .. }) => Some("the clock was set back, access goes by the highest time seen"),
+            Some(Standing::Sound | Standing::Settling { .. }) | None => None,
+        };
+        Ok(full.then_some("disk nearly full, uploads are refused").or(clock))
     }
 
     /// The terms.

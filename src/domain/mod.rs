@@ -3,6 +3,7 @@
 
 pub mod audit;
 pub mod clock;
+pub mod clock_watch;
 pub mod content;
 pub mod coverage;
 pub mod cursor;
