@@ -1,6 +1,8 @@
 //! What commands do: the same functions for those that come over the control socket and those that a command performs itself on the
 //! folder that it holds.
 
+mod explaining;
+
 use std::io::Cursor;
 use std::sync::Arc;
 
@@ -236,6 +238,9 @@ impl Operations for Commands {
                 self.revoke(uid, (aim, reason), (state, preview)).await
             }
             Request::AuditExport { patient, from, to } => self.export(uid, patient, (from, to)).await,
+            Request::ClockShow {} => Ok(self.clock()),
+            Request::ClockConfirm { reason } => self.confirm_clock(uid, &reason).await,
+            Request::Explain { aim } => self.explain(uid, aim).await,
         }
     }
 }

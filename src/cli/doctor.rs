@@ -22,7 +22,7 @@ use crate::config::Settings;
 use crate::control::{self, Request, Response, StatusView};
 use crate::domain::audit::Leaf;
 use crate::domain::clock::Timestamp;
-use crate::domain::refusal::Issue;
+use crate::domain::refusal::{Code, Issue};
 
 /// How long one check may take.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -173,6 +173,17 @@ async fn clock(patient: &Patient<'_>) -> Check {
             format!("is {ahead} behind the newest entry of the record"),
             "set the clock right (chrony, systemd-timesyncd), then start the server again",
         );
+    }
+    let asked = control::call(&control::find(&patient.settings.data_dir), &Request::ClockShow {}).await;
+    if let Ok(Response::Clock(view)) = asked {
+        let cure = said(Code::ClockUnconfirmed.entry().cure);
+        return match (view.said, view.standing.as_str()) {
+            (Some(wrong), _) => Check::fail("clock", said(&wrong), cure),
+            (None, "settling") => {
+                Check::ok("clock", "moves forward; what fell due unwatched waits until it has agreed for an hour")
+            }
+            _ => Check::ok("clock", "moves forward, agrees with the database's; destruction may run"),
+        };
     }
     Check::ok("clock", "moves forward, agrees with the database's")
 }

@@ -4,8 +4,10 @@ mod arguments;
 mod audit;
 mod backend;
 mod client;
+mod clock;
 mod demo;
 mod doctor;
+mod explain;
 mod input;
 mod links;
 mod message;
@@ -57,6 +59,8 @@ async fn dispatch(command: Command, terminal: &Terminal) -> Result<u8, Failure> 
         Command::Token(token) => Box::pin(token::run(token, terminal, &nature)).await,
         Command::Policy(policy) => Box::pin(policy::run(policy, terminal, &nature)).await,
         Command::Links(links) => Box::pin(links::run(links, terminal, &nature)).await,
+        Command::Explain(explain) => Box::pin(explain::run(explain, terminal, &nature)).await,
+        Command::Clock(clock) => Box::pin(clock::run(clock, terminal, &nature)).await,
         Command::Audit(audit) => Box::pin(audit::run(audit, terminal, &nature)).await,
     }
 }

@@ -16,8 +16,8 @@ pub use caller::{CallError, call};
 pub use listener::{Listener, Peer};
 pub use place::{Place, SOCKET_NAME, find, forget};
 pub use protocol::{
-    ClientChange, ClientView, KeysGiven, NewClient, PolicyView, Reply, Request, Response, RevocationAim,
-    RevocationView, StatusView,
+    ClientChange, ClientView, ClockView, ExplainAim, ExplanationView, FactView, KeysGiven, NewClient, PolicyView,
+    Reply, Request, Response, RevocationAim, RevocationView, StatusView,
 };
 
 use async_trait::async_trait;

@@ -3,6 +3,7 @@
 //! returns domain values or a [`Refusal`]. No HTTP, no SQL, no file system here, and no decision about access but through
 //! [`crate::domain::principal::AccessScope`] and [`crate::domain::lifecycle::State`].
 
+mod acknowledge;
 pub mod administration;
 mod alive;
 mod binaries;
@@ -11,6 +12,7 @@ mod clock_rules;
 mod context;
 mod documents;
 mod download;
+mod explain;
 mod failure;
 mod lifecycle;
 mod links;
@@ -23,12 +25,14 @@ mod search;
 mod spool;
 mod still_open;
 
+pub use acknowledge::Acknowledge;
 pub use binaries::{NewUpload, Upload};
 pub use caller::Caller;
 pub use clock_rules::{Confirmed, clock_issue};
 pub use context::PutContext;
 pub use documents::CreatedResource;
 pub use download::{Arrival, Download, Opened, Transfer};
+pub use explain::{Explanation, Fact, Question};
 pub use failure::{blob_failure, store_failure};
 pub use lifecycle::Lifecycle;
 pub use links::{IssueLink, IssuedLink, RevokeLinks};

@@ -192,10 +192,11 @@ impl Delivery {
         let met = match decision.delivered_when {
             DeliveredWhen::First => true,
             DeliveredWhen::All => all_received(&decision.recipients, &receipts),
+            DeliveredWhen::Acknowledged => false,
         };
         let at = self.clock.now();
         let due = match decision.retain_from {
-            RetainFrom::Ready | RetainFrom::Created => document.due,
+            RetainFrom::Ready | RetainFrom::Created | RetainFrom::Acknowledged => document.due,
             RetainFrom::FirstDelivery => receipts.first.map(|first| first.plus(decision.retain)),
             RetainFrom::LastAccess => receipts.last.map(|last| last.plus(decision.retain)),
         };

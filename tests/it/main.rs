@@ -3,11 +3,13 @@
 
 #[cfg(test)]
 mod access;
+mod acknowledge;
 #[cfg(test)]
 mod audit;
 #[cfg(test)]
 mod blob_contract;
 #[cfg(test)]
+mod clock;
 mod cutting;
 #[cfg(test)]
 mod examples_over_http;

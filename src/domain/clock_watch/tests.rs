@@ -39,7 +39,10 @@ fn what_was_watched_is_destroyed_when_due_and_what_was_not_after_an_hour() {
 fn f48_a_jump_while_running_stops_all_destruction_until_it_is_confirmed() {
     let mut watch = ClockWatch::begin(None, look(BEGIN, 0));
     watch.look(look(BEGIN + 25 * HOUR + MINUTE, MINUTE));
-    assert_eq!(watch.standing(), Standing::Jumped(Jump { from: at(BEGIN + MINUTE), to: at(BEGIN + 25 * HOUR + MINUTE) }));
+    assert_eq!(
+        watch.standing(),
+        Standing::Jumped(Jump { from: at(BEGIN + MINUTE), to: at(BEGIN + 25 * HOUR + MINUTE) })
+    );
     for hour in 1..50 {
         watch.look(look(BEGIN + 25 * HOUR + MINUTE + hour * HOUR, MINUTE + hour * HOUR));
         assert!(!watch.destroyable().allows(at(BEGIN)), "agreement is no confirmation");
@@ -68,7 +71,10 @@ fn a_jump_in_two_steps_is_a_jump_and_a_smaller_one_waits_an_hour() {
 #[test]
 fn a_stop_of_seven_days_is_a_jump_and_one_of_less_is_not() {
     assert!(matches!(ClockWatch::begin(kept(BEGIN), look(BEGIN + 7 * DAY, 0)).standing(), Standing::Jumped(_)));
-    assert!(matches!(ClockWatch::begin(kept(BEGIN), look(BEGIN + 7 * DAY - 1, 0)).standing(), Standing::Settling { .. }));
+    assert!(matches!(
+        ClockWatch::begin(kept(BEGIN), look(BEGIN + 7 * DAY - 1, 0)).standing(),
+        Standing::Settling { .. }
+    ));
 }
 
 #[test]
@@ -88,8 +94,7 @@ fn a_clock_that_is_set_back_is_behind_and_destroys_nothing_before_its_time() {
 fn plainly(before: Option<ClockRecord>, looks: &[Look], due: Timestamp) -> bool {
     let Some((first, last)) = looks.first().zip(looks.last()) else { return false };
     let off = |from: &Look, to: &Look| {
-        (to.wall.millis() - from.wall.millis())
-            - i64::try_from((to.monotonic - from.monotonic).as_millis()).unwrap()
+        (to.wall.millis() - from.wall.millis()) - i64::try_from((to.monotonic - from.monotonic).as_millis()).unwrap()
     };
     let stopped = before.is_some_and(|before| first.wall.millis() - before.highest.millis() >= 7 * DAY);
     // Stretches of agreement, as the numbers of their first looks.

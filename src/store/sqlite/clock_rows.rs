@@ -54,12 +54,7 @@ fn newest(conn: &mut SqliteConnection) -> Result<Option<Timestamp>, StoreError> 
     Ok(micros.map(|micros| time(i64::try_from(micros / 1_000).unwrap_or(i64::MAX))))
 }
 
-fn keep(
-    tx: &mut Tx<'_>,
-    record: &ClockRecord,
-    lowered: bool,
-    entry: Option<SealedEntry>,
-) -> Result<(), StoreError> {
+fn keep(tx: &mut Tx<'_>, record: &ClockRecord, lowered: bool, entry: Option<SealedEntry>) -> Result<(), StoreError> {
     if let Some(entry) = entry {
         tx.append(entry)?;
     }
@@ -68,7 +63,6 @@ fn keep(
         ON CONFLICT (id) DO UPDATE SET highest = excluded.highest, cleared = excluded.cleared, \
         jump_from = excluded.jump_from, jump_to = excluded.jump_to, log_floor = max(log_floor, excluded.log_floor)";
     let (from, to) = (record.jump.map(|jump| jump.from.millis()), record.jump.map(|jump| jump.to.millis()));
-    let values =
-        [record.highest.millis().into(), record.cleared.millis().into(), from.into(), to.into(), floor.into()];
+    let values = [record.highest.millis().into(), record.cleared.millis().into(), from.into(), to.into(), floor.into()];
     sql(upsert, values).run(tx.conn).map(drop)
 }

@@ -102,10 +102,6 @@ pub(super) fn unclaimed(
 }
 
 /// Whether any unclaimed Binary is due; asked of a reader.
-pub(super) fn any_unclaimed(
-    conn: &mut SqliteConnection,
-    now: Timestamp,
-    may: Destroyable,
-) -> Result<bool, StoreError> {
+pub(super) fn any_unclaimed(conn: &mut SqliteConnection, now: Timestamp, may: Destroyable) -> Result<bool, StoreError> {
     Ok(!unclaimed(conn, now, may, 1)?.is_empty())
 }

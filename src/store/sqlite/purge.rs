@@ -2,8 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use diesel::prelude::*;
-
 use super::due;
 use super::lifecycle::{set_state, touched};
 use super::rows::{at, time};
