@@ -3,6 +3,7 @@
 
 #[cfg(test)]
 mod access;
+#[cfg(test)]
 mod acknowledge;
 #[cfg(test)]
 mod audit;
@@ -10,6 +11,7 @@ mod audit;
 mod blob_contract;
 #[cfg(test)]
 mod clock;
+#[cfg(test)]
 mod cutting;
 #[cfg(test)]
 mod examples_over_http;
