@@ -22,6 +22,7 @@ use crate::config::Settings;
 use crate::control::{self, Request, Response, StatusView};
 use crate::domain::audit::Leaf;
 use crate::domain::clock::Timestamp;
+use crate::domain::clock_watch::Jump;
 use crate::domain::refusal::{Code, Issue};
 
 /// How long one check may take.
@@ -185,7 +186,19 @@ async fn clock(patient: &Patient<'_>) -> Check {
             _ => Check::ok("clock", "moves forward, agrees with the database's; destruction may run"),
         };
     }
+    if let Some(jump) = kept_jump(patient).await {
+        let span = span(Duration::from_secs(jump.to.since(jump.from).as_secs()));
+        let cure = said(Code::ClockUnconfirmed.entry().cure);
+        return Check::fail("clock", format!("jumped by {span}; nothing is destroyed until it is confirmed"), cure);
+    }
     Check::ok("clock", "moves forward, agrees with the database's")
+}
+
+/// The jump that waits for an operator, as it was kept by a server that does not run now.
+async fn kept_jump(patient: &Patient<'_>) -> Option<Jump> {
+    let log = OpenLog::open(patient.settings, patient.nature).await.ok()?;
+    // A folder that an older version wrote has no row of it yet.
+    log.reader.clock_record().await.ok().flatten()?.jump
 }
 
 async fn newest_entry(patient: &Patient<'_>) -> Result<Timestamp, Failure> {

@@ -1,3 +1,5 @@
+//! The watch against the contract, by example and against a plain second reading of its rules.
+
 use proptest::prelude::*;
 
 use super::*;
