@@ -102,6 +102,12 @@ def main():
         parameter("wait", "in", 0, "1", "string", "Answer at the next change, or after this long (30s)."),
         parameter("transition", "out", 0, "*", None, "One change of state.", step),
     ])
+    operation("acknowledge", "Acknowledge", "Say what became of the document",
+              "A recipient says that it has imported the document into its own records, or that it does not take it.", True, [
+        parameter("outcome", "in", 1, "1", "code", "imported or rejected."),
+        parameter("note", "in", 0, "1", "string", "The recipient's own words, for the record."),
+        parameter("return", "out", 1, "1", "DocumentReference", "The document as it is now."),
+    ])
 
 
 main()

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use aws_lc_rs::digest;
 
+use super::clock::HeldClock;
 use super::failure::StartFailure;
 use super::folder::LockedFolder;
 use super::keyring::KeyRing;
@@ -102,10 +103,14 @@ impl Instance {
         base: BaseUrl,
         nature: Nature,
     ) -> Result<Self, StartFailure> {
+        let nature = Nature { clock: Arc::new(HeldClock::new(nature.clock)), entropy: nature.entropy };
         let path = folder.folder().path().to_owned();
         let source = key_source(&settings.keys.encryption);
         let vault = Arc::new(Vault::open(&source, &path, !folder.is_new(), Arc::clone(&nature.entropy))?);
         let store = open_store(&folder, &settings.limits, &nature)?;
+        if let Some(record) = store.clock_record().await? {
+            nature.clock.raise(record.highest);
+        }
         let health = store.health().await?;
         let mut keys = KeyRing::open(&store.keys().await?, &vault, folder.instance(), health.documents)?;
         let new_log = store.audit_head().await?.size == 0;
@@ -143,6 +148,7 @@ impl Instance {
         };
         let delivery = Arc::new(Delivery::new(parts));
         delivery.recall_spool()?;
+        delivery.watch_clock().await?;
         let digest = match seed.apply {
             Some(new) => delivery.apply_policy(&Actor::Server, new).await?,
             None => delivery.policy().short_digest.clone(),

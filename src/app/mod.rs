@@ -14,7 +14,7 @@ mod running;
 mod scanners;
 mod sealing;
 
-pub use clock::SystemClock;
+pub use clock::{HeldClock, SystemClock};
 pub use failure::StartFailure;
 pub use folder::{DataFolder, LockedFolder};
 pub use instance::{Found, Instance, Nature, Seeded, open_vault};

@@ -2,6 +2,7 @@
 //! folder that it holds.
 
 mod door;
+mod explaining;
 mod oversight;
 mod permission;
 
@@ -244,6 +245,9 @@ impl Commands {
             Request::HoldRelease { document, reason, hold } => {
                 self.hold_release(operator, (&document, &reason), hold.as_deref()).await
             }
+            Request::ClockShow {} => Ok(self.clock()),
+            Request::ClockConfirm { reason } => self.confirm_clock(operator, &reason).await,
+            Request::Explain { aim } => self.explain(operator, aim).await,
         }
     }
 

@@ -156,6 +156,9 @@ impl Running {
             tracing::error!(code = refusal.code().name(), "the stop could not be recorded");
         }
         self.workers.stop().await;
+        if let Err(refusal) = self.instance.delivery.keep_clock().await {
+            tracing::error!(code = refusal.code().name(), "the highest time seen could not be kept");
+        }
         self.instance.store.close().await;
     }
 }

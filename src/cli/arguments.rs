@@ -104,6 +104,12 @@ pub(crate) enum Command {
     /// Verify or export the record of access
     #[command(subcommand, after_help = "Example:\n  daylily audit verify")]
     Audit(Audit),
+    /// Say why a file can or cannot be opened now, what became of a link, or why a request was refused
+    #[command(after_help = "Example:\n  daylily explain DocumentReference/9f31")]
+    Explain(Explain),
+    /// Confirm the clock after a jump
+    #[command(subcommand, after_help = "Example:\n  daylily clock confirm --reason \"clock checked, ticket 4711\"")]
+    Clock(Clock),
     /// Check keys, clock, database, files, scanner, disk and base URL, each with its cure
     #[command(after_help = "Example:\n  daylily doctor --through https://documents.hospital.example")]
     Doctor(Doctor),
@@ -410,6 +416,28 @@ pub(crate) enum ExportFormat {
     Ndjson,
     /// RFC 4180, with a header.
     Csv,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Explain {
+    /// DocumentReference/ID, Binary/ID, a request's id, or `-` for a link on standard input
+    #[arg(value_name = "REF", allow_hyphen_values = true)]
+    pub(crate) what: String,
+    #[command(flatten)]
+    pub(crate) place: Place,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Clock {
+    /// Take the clock as right after a jump: destruction may go on
+    #[command(after_help = "Example:\n  daylily clock confirm --reason \"clock checked, ticket 4711\"")]
+    Confirm {
+        #[command(flatten)]
+        place: Place,
+        /// Why; kept in the record
+        #[arg(long, value_name = "TEXT")]
+        reason: String,
+    },
 }
 
 #[derive(Debug, Args)]

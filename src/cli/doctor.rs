@@ -25,7 +25,8 @@ use crate::config::Settings;
 use crate::control::{self, Request, Response, StatusView};
 use crate::domain::audit::Leaf;
 use crate::domain::clock::Timestamp;
-use crate::domain::refusal::Issue;
+use crate::domain::clock_watch::Jump;
+use crate::domain::refusal::{Code, Issue};
 
 /// How long one check may take.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -177,7 +178,30 @@ async fn clock(patient: &Patient<'_>) -> Check {
             "set the clock right (chrony, systemd-timesyncd), then start the server again",
         );
     }
+    let asked = control::call(&control::find(&patient.settings.data_dir), &Request::ClockShow {}).await;
+    if let Ok(Response::Clock(view)) = asked {
+        let cure = said(Code::ClockUnconfirmed.entry().cure);
+        return match (view.said, view.standing.as_str()) {
+            (Some(wrong), _) => Check::fail("clock", said(&wrong), cure),
+            (None, "settling") => {
+                Check::ok("clock", "moves forward; what fell due unwatched waits until it has agreed for an hour")
+            }
+            _ => Check::ok("clock", "moves forward, agrees with the database's; destruction may run"),
+        };
+    }
+    if let Some(jump) = kept_jump(patient).await {
+        let span = span(Duration::from_secs(jump.to.since(jump.from).as_secs()));
+        let cure = said(Code::ClockUnconfirmed.entry().cure);
+        return Check::fail("clock", format!("jumped by {span}; nothing is destroyed until it is confirmed"), cure);
+    }
     Check::ok("clock", "moves forward, agrees with the database's")
+}
+
+/// The jump that waits for an operator, as it was kept by a server that does not run now.
+async fn kept_jump(patient: &Patient<'_>) -> Option<Jump> {
+    let log = OpenLog::open(patient.settings, patient.nature).await.ok()?;
+    // A folder that an older version wrote has no row of it yet.
+    log.reader.clock_record().await.ok().flatten()?.jump
 }
 
 async fn newest_entry(patient: &Patient<'_>) -> Result<Timestamp, Failure> {

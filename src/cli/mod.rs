@@ -4,8 +4,10 @@ mod arguments;
 mod audit;
 mod backend;
 mod client;
+mod clock;
 mod demo;
 mod doctor;
+mod explain;
 mod hold;
 mod input;
 mod links;
@@ -71,6 +73,8 @@ async fn dispatch(command: Command, terminal: &Terminal) -> Result<u8, Failure> 
         Command::Operator(operator) => Box::pin(operator::run(operator, terminal, &nature)).await,
         Command::Quarantine(quarantine) => Box::pin(quarantine::run(quarantine, terminal, &nature)).await,
         Command::Hold(hold) => Box::pin(hold::run(hold, terminal, &nature)).await,
+        Command::Explain(explain) => Box::pin(explain::run(explain, terminal, &nature)).await,
+        Command::Clock(clock) => Box::pin(clock::run(clock, terminal, &nature)).await,
         Command::Audit(audit) => Box::pin(audit::run(audit, terminal, &nature)).await,
     }
 }

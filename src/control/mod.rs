@@ -11,6 +11,7 @@ mod oversight;
 mod place;
 mod protocol;
 mod secret;
+mod telling;
 #[cfg(test)]
 mod tests;
 
@@ -22,6 +23,7 @@ pub use protocol::{
     ClientChange, ClientView, KeysGiven, NewClient, PolicyView, Reply, Request, Response, RevocationAim,
     RevocationView, StatusView,
 };
+pub use telling::{ClockView, ExplainAim, ExplanationView, FactView};
 
 pub use secret::Secret;
 

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::oversight::{HoldView, OperatorView, QuarantineView, VerdictView};
 use super::secret::Secret;
+use super::telling::{ClockView, ExplainAim, ExplanationView};
 use crate::domain::refusal::{Code, Issue, Refusal};
 
 /// What is asked for.
@@ -131,6 +132,19 @@ pub enum Request {
         /// Which, where the document has several (`hd_…`).
         hold: Option<String>,
     },
+    // ---- clock and explain
+    /// How the clock stands.
+    ClockShow {},
+    /// Takes the clock as right.
+    ClockConfirm {
+        /// Why.
+        reason: String,
+    },
+    /// Why something can or cannot be opened.
+    Explain {
+        /// What.
+        aim: ExplainAim,
+    },
 }
 
 /// What a client registers with; `auth` checks it.
@@ -241,6 +255,11 @@ pub enum Response {
         /// Whether there are more than are listed.
         more: bool,
     },
+    // ---- clock and explain
+    /// For the clock; after a confirmation, as it stood before.
+    Clock(ClockView),
+    /// For explanations.
+    Explanation(ExplanationView),
 }
 
 /// The server as commands see it.

@@ -172,7 +172,7 @@ impl Delivery {
     }
 
     /// Why an authentic link does not open now, if it does not.
-    fn link_closed(&self, link: &VerifiedLink, expired: bool, facts: &FileFacts) -> Option<Refusal> {
+    pub(super) fn link_closed(&self, link: &VerifiedLink, expired: bool, facts: &FileFacts) -> Option<Refusal> {
         if expired {
             return Some(Issue::new(Code::LinkExpired).fill("when", link.claims().expires).into());
         }

@@ -3,13 +3,16 @@
 //! returns domain values or a [`Refusal`]. No HTTP, no SQL, no file system here, and no decision about access but through
 //! [`crate::domain::principal::AccessScope`] and [`crate::domain::lifecycle::State`].
 
+mod acknowledge;
 pub mod administration;
 mod alive;
 mod binaries;
 mod caller;
+mod clock_rules;
 mod context;
 mod documents;
 mod download;
+mod explain;
 mod failure;
 mod lifecycle;
 mod links;
@@ -23,11 +26,14 @@ mod search;
 mod spool;
 mod still_open;
 
+pub use acknowledge::Acknowledge;
 pub use binaries::{NewUpload, Upload};
 pub use caller::Caller;
+pub use clock_rules::{Confirmed, clock_issue};
 pub use context::PutContext;
 pub use documents::CreatedResource;
 pub use download::{Arrival, Download, Opened, Transfer};
+pub use explain::{Explanation, Fact, Question};
 pub use failure::{blob_failure, store_failure};
 pub use lifecycle::Lifecycle;
 pub use links::{IssueLink, IssuedLink, RevokeLinks};
@@ -44,6 +50,7 @@ use std::time::Duration;
 
 use crate::blob::Blobs;
 use crate::domain::clock::{Clock, Entropy, Timestamp};
+use crate::domain::clock_watch::Standing;
 use crate::domain::cursor::CursorKey;
 use crate::domain::link::LinkKeys;
 use crate::domain::policy::Policy;
@@ -103,6 +110,7 @@ pub struct Delivery {
     pub(crate) spool: Arc<dyn Spool>,
     pub(crate) sealing: Arc<dyn Sealing>,
     waiting: spool::Waiting,
+    watching: clock_rules::Watching,
 }
 
 /// What [`Delivery`] is made of.
@@ -152,6 +160,7 @@ impl Delivery {
             spool: parts.spool,
             sealing: parts.sealing,
             waiting: spool::Waiting::default(),
+            watching: clock_rules::Watching::default(),
         }
     }
 
@@ -194,9 +203,14 @@ impl Delivery {
         self.store.audit_head().await.map_err(|_| "database")?;
         let space = self.blobs.space().await.map_err(|_| "files")?;
         let full = space.is_some_and(|space| space.used_percent() >= self.terms.disk_stop_percent);
+        let clock = match self.clock_standing() {
+            Some(Standing::Jumped(_)) => Some("the clock jumped, nothing is destroyed until it is confirmed"),
+            Some(Standing::Behind { .. }) => Some("the clock was set back, access goes by the highest time seen"),
+            Some(Standing::Sound | Standing::Settling { .. }) | None => None,
+        };
         let failing = self.engine_conditions().iter().any(|(_, condition)| !condition.is_ready());
         let failing = failing.then_some("a scan engine fails, new documents wait");
-        Ok(full.then_some("disk nearly full, uploads are refused").or(failing))
+        Ok(full.then_some("disk nearly full, uploads are refused").or(clock).or(failing))
     }
 
     /// The terms.

@@ -136,7 +136,7 @@ impl Delivery {
 
     async fn overrule(&self, operator: &Operator, held: &Quarantined, agreed: &Override) -> Result<Released, Refusal> {
         let at = self.clock.now();
-        let due = held.decision.due(held.created, at, None, None);
+        let due = Some(held.decision.due(held.created, at));
         let stamp = Stamp { at, actor: operator.actor(), due };
         let transition = lifecycle::release_by_override(State::Quarantined, agreed, stamp)?;
         let sealed = self.recorder.seal(&release_entry(operator, held, agreed))?;

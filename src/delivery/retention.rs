@@ -5,6 +5,7 @@ use super::Delivery;
 use super::failure::{blob_failure, store_failure};
 use super::offers::about_subject;
 use crate::domain::audit::{Action, Entry, Outcome};
+use crate::domain::clock_watch::Destroyable;
 use crate::domain::id::FileId;
 use crate::domain::lifecycle::{self, Actor, Stamp, State};
 use crate::domain::policy::{DeliveredWhen, RetainFrom};
@@ -40,25 +41,43 @@ impl Delivery {
     /// Failures of the parts; what was done stays done, the rest is due again.
     pub async fn retain_round(&self) -> Result<Swept, Refusal> {
         let mut swept = Swept::default();
-        let due = self.store.due_documents(self.clock.now(), ROUND).await.map_err(store_failure)?;
-        for document in due {
-            match document.state {
-                State::Ready | State::Delivered => {
-                    self.expire(&document).await?;
-                    swept.expired += 1;
-                }
-                State::Created if document.has_files => {
-                    self.hold_back_unscanned(&document).await?;
-                    swept.held_back += 1;
-                }
-                _ => {
-                    self.purge(&document).await?;
-                    swept.purged += 1;
-                }
+        // A clock that cannot be kept destroys nothing, and keeps no access open.
+        let watched = self.watch_clock().await;
+        let may = watched.as_ref().copied().unwrap_or(Destroyable::nothing());
+        let due = self.store.due_documents(self.clock.now(), may, ROUND).await.map_err(store_failure)?;
+        self.watching.tell_unreadable(&due.unreadable);
+        let mut failed = watched.err();
+        for document in due.documents {
+            // One that fails keeps no other back; it is due again.
+            if let Err(refusal) = self.next_step(&document, &mut swept).await {
+                tracing::error!(document = %document.id, code = refusal.code().name(), "a due step failed");
+                failed = failed.or(Some(refusal));
             }
         }
-        swept.purged += self.purge_unclaimed().await?;
-        Ok(swept)
+        swept.purged += self.purge_unclaimed(may).await?;
+        match failed {
+            // While others go on, the round is worth the next one; what fails alone is told as a failure.
+            Some(refusal) if swept == Swept::default() => Err(refusal),
+            _ => Ok(swept),
+        }
+    }
+
+    async fn next_step(&self, document: &DueDocument, swept: &mut Swept) -> Result<(), Refusal> {
+        match document.state {
+            State::Ready | State::Delivered => {
+                self.expire(document).await?;
+                swept.expired += 1;
+            }
+            State::Created if document.has_files => {
+                self.hold_back_unscanned(document).await?;
+                swept.held_back += 1;
+            }
+            _ => {
+                self.purge(document).await?;
+                swept.purged += 1;
+            }
+        }
+        Ok(())
     }
 
     async fn expire(&self, document: &DueDocument) -> Result<(), Refusal> {
@@ -102,10 +121,10 @@ impl Delivery {
         }
     }
 
-    async fn purge_unclaimed(&self) -> Result<u64, Refusal> {
+    async fn purge_unclaimed(&self, may: Destroyable) -> Result<u64, Refusal> {
         let entry = Entry::new(Action::DocumentPurge, Outcome::Ok).server().reason("unclaimed");
         let sealed = self.recorder.seal(&entry)?;
-        let files = self.store.purge_unclaimed(self.clock.now(), ROUND, sealed).await.map_err(store_failure)?;
+        let files = self.store.purge_unclaimed(self.clock.now(), may, ROUND, sealed).await.map_err(store_failure)?;
         self.delete_bytes(&files).await?;
         Ok(u64::try_from(files.len()).unwrap_or(u64::MAX))
     }
@@ -173,10 +192,11 @@ impl Delivery {
         let met = match decision.delivered_when {
             DeliveredWhen::First => true,
             DeliveredWhen::All => all_received(&decision.recipients, &receipts),
+            DeliveredWhen::Acknowledged => false,
         };
         let at = self.clock.now();
         let due = match decision.retain_from {
-            RetainFrom::Ready | RetainFrom::Created => document.due,
+            RetainFrom::Ready | RetainFrom::Created | RetainFrom::Acknowledged => document.due,
             RetainFrom::FirstDelivery => receipts.first.map(|first| first.plus(decision.retain)),
             RetainFrom::LastAccess => receipts.last.map(|last| last.plus(decision.retain)),
         };

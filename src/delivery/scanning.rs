@@ -155,7 +155,7 @@ impl Delivery {
     async fn release(&self, job: &ScanJob, proofs: Vec<CleanScan>) -> Result<Scanned, Refusal> {
         let at = self.clock.now();
         let files: Vec<_> = job.files.iter().map(|file| (file.file, file.sha256)).collect();
-        let due = job.decision.due(job.created, at, None, None);
+        let due = Some(job.decision.due(job.created, at));
         let stamp = Stamp { at, actor: Actor::Server, due };
         let Ok(transitions) = lifecycle::release(State::Created, &files, proofs, stamp) else {
             return self.later(job).await;

@@ -74,6 +74,17 @@ pub trait Clock: Send + Sync + fmt::Debug {
     /// Time that only runs forward, from an arbitrary start.
     fn monotonic(&self) -> Duration;
 
+    /// What the machine's wall clock shows, in milliseconds, where [`Clock::now`] is held at the highest time seen.
+    fn wall(&self) -> Timestamp {
+        self.now()
+    }
+
+    /// From now on [`Clock::now`] is never before `time`, where the clock holds a highest time.
+    fn raise(&self, _time: Timestamp) {}
+
+    /// The highest time seen becomes what the wall clock shows: an operator has confirmed it.
+    fn accept_wall(&self) {}
+
     /// Wall clock in milliseconds.
     fn now(&self) -> Timestamp {
         Timestamp::from_millis(i64::try_from(self.now_micros() / 1000).unwrap_or(i64::MAX))

@@ -1,8 +1,10 @@
 //! The rules, pure: no I/O, no async, no database, no web framework, no FHIR JSON. Everything here can be tested with values
 //! alone. Time, ids and chance come in as arguments ([`clock`]).
 
+pub mod acknowledgement;
 pub mod audit;
 pub mod clock;
+pub mod clock_watch;
 pub mod content;
 pub mod coverage;
 pub mod cursor;

@@ -94,6 +94,8 @@ pub enum RetainFrom {
     FirstDelivery,
     /// At the last complete access.
     LastAccess,
+    /// When the first recipient said that it has imported it.
+    Acknowledged,
 }
 
 /// When a document counts as delivered.
@@ -103,11 +105,13 @@ pub enum DeliveredWhen {
     First,
     /// When every named recipient has a complete download.
     All,
+    /// When every named recipient, or with none named any reader but its source, said that it has imported it.
+    Acknowledged,
 }
 
 impl RetainFrom {
     /// Every start, in the order of the contract.
-    pub const ALL: [Self; 4] = [Self::Ready, Self::Created, Self::FirstDelivery, Self::LastAccess];
+    pub const ALL: [Self; 5] = [Self::Ready, Self::Created, Self::FirstDelivery, Self::LastAccess, Self::Acknowledged];
 
     /// The word of a policy text and of a stored decision.
     pub fn name(self) -> &'static str {
@@ -116,6 +120,7 @@ impl RetainFrom {
             Self::Created => "created",
             Self::FirstDelivery => "first-delivery",
             Self::LastAccess => "last-access",
+            Self::Acknowledged => "acknowledged",
         }
     }
 
@@ -127,13 +132,14 @@ impl RetainFrom {
 
 impl DeliveredWhen {
     /// Every rule.
-    pub const ALL: [Self; 2] = [Self::First, Self::All];
+    pub const ALL: [Self; 3] = [Self::First, Self::All, Self::Acknowledged];
 
     /// The word of a policy text and of a stored decision.
     pub fn name(self) -> &'static str {
         match self {
             Self::First => "first",
             Self::All => "all",
+            Self::Acknowledged => "acknowledged",
         }
     }
 
@@ -315,22 +321,15 @@ impl CodeTest {
 }
 
 impl Decision {
-    /// When the window of a document ends, given what has happened to it so far; `None` while its start has not come.
-    pub fn due(
-        &self,
-        created: Timestamp,
-        ready: Timestamp,
-        first_delivery: Option<Timestamp>,
-        last_access: Option<Timestamp>,
-    ) -> Option<Timestamp> {
+    /// When the window of a document ends that becomes ready now. Where policy lets it begin with something that may never happen
+    /// (a delivery, an access, an acknowledgement), it runs from ready until that happens: a file that nobody fetches must not stay
+    /// for ever. What happens then begins it anew ([`Decision::retain`] from that moment).
+    pub fn due(&self, created: Timestamp, ready: Timestamp) -> Timestamp {
         let start = match self.retain_from {
-            RetainFrom::Ready => ready,
             RetainFrom::Created => created,
-            RetainFrom::FirstDelivery => first_delivery?,
-            // Before the first access the window runs from ready: a file that nobody opens must not stay for ever.
-            RetainFrom::LastAccess => last_access.unwrap_or(ready),
+            RetainFrom::Ready | RetainFrom::FirstDelivery | RetainFrom::LastAccess | RetainFrom::Acknowledged => ready,
         };
-        Some(start.plus(self.retain))
+        start.plus(self.retain)
     }
 
     /// Whether the engines asked for include what `require-antivirus` waits for.

@@ -31,6 +31,7 @@ static ALL: LazyLock<Vec<Definition>> = LazyLock::new(|| {
         "StructureDefinition" "lifecycle", "StructureDefinition" "recipient", "StructureDefinition" "sha256",
         "SearchParameter" "lifecycle",
         "OperationDefinition" "issue-link", "OperationDefinition" "revoke", "OperationDefinition" "lifecycle",
+        "OperationDefinition" "acknowledge",
         "CodeSystem" "retention-label", "CodeSystem" "policy-rule", "CodeSystem" "error",
     ];
     let definition = |(resource_type, id, text): (&'static str, &'static str, &str)| Definition {

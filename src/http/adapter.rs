@@ -13,7 +13,8 @@ use super::ports::{
     ResourceText, Written,
 };
 use crate::delivery::{
-    CreatedResource, Delivery, IssueLink, Opened, PutContext, ReadResource, RevokeLinks, SearchRequest, Transfer,
+    Acknowledge, CreatedResource, Delivery, IssueLink, Opened, PutContext, ReadResource, RevokeLinks, SearchRequest,
+    Transfer,
 };
 use crate::domain::id::{FileId, RequestId, ResourceId};
 use crate::domain::refusal::{Code, Refusal};
@@ -108,6 +109,11 @@ impl Documents for Served {
         match operation {
             Operation::IssueLink => self.issue_link(caller, id, operations::issue_link(body)?).await,
             Operation::Revoke => self.revoke(caller, id, operations::revoke(body)?).await,
+            Operation::Acknowledge => {
+                let (outcome, note) = operations::acknowledge(body)?;
+                self.delivery.acknowledge(caller, id, &Acknowledge { outcome, note }).await?;
+                Ok(self.read(caller, Kind::DocumentReference, id).await?.text)
+            }
             Operation::Lifecycle => {
                 let wait = operations::lifecycle(body, &query)?;
                 Ok(operations::steps(&self.delivery.lifecycle(caller, id, wait).await?.steps))

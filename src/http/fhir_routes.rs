@@ -235,6 +235,7 @@ pub(super) async fn operate(
         "$issue-link" => Operation::IssueLink,
         "$revoke" => Operation::Revoke,
         "$lifecycle" => Operation::Lifecycle,
+        "$acknowledge" => Operation::Acknowledge,
         _ => return Err(Code::PathUnknown.into()),
     };
     let id = resource_id(&path.0)?;

@@ -55,6 +55,8 @@ pub enum Operation {
     Revoke,
     /// `$lifecycle`
     Lifecycle,
+    /// `$acknowledge`
+    Acknowledge,
 }
 
 /// What is given to an operation.

@@ -70,7 +70,7 @@ fn clients(config: &mut ServiceConfig) {
                 .route(web::post().to(fhir_routes::operate)),
         )
         .service(
-            refusing("/fhir/DocumentReference/{id}/{operation:\\$issue-link|\\$revoke}", "POST")
+            refusing("/fhir/DocumentReference/{id}/{operation:\\$issue-link|\\$revoke|\\$acknowledge}", "POST")
                 .route(web::post().to(fhir_routes::operate)),
         )
         .service(

@@ -14,11 +14,15 @@
 //!
 //! `tests/it/store_contract/` holds an implementation to this.
 
+mod acknowledgements;
+mod clock_rows;
 mod operators;
 mod records;
 pub mod sqlite;
 mod subscriptions;
 
+pub use acknowledgements::*;
+pub use clock_rows::*;
 pub use operators::*;
 pub use records::*;
 pub use subscriptions::*;
@@ -28,6 +32,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use crate::domain::clock::Timestamp;
+use crate::domain::clock_watch::Destroyable;
 use crate::domain::epoch::{Epochs, Scope};
 use crate::domain::id::{ClientId, FileId, ResourceId};
 use crate::domain::lifecycle::Transition;
@@ -73,7 +78,7 @@ pub enum StoreError {
 
 /// What a store can do. See the module's documentation for what holds for every call.
 #[async_trait]
-pub trait Store: Subscriptions + Operators + Send + Sync + std::fmt::Debug {
+pub trait Store: Subscriptions + Operators + ClockRows + Acknowledgements + Send + Sync + std::fmt::Debug {
     // ---- audit
 
     /// Appends an entry that changes nothing else, and waits until it is durable. Answers its sequence number.
@@ -239,9 +244,10 @@ pub trait Store: Subscriptions + Operators + Send + Sync + std::fmt::Debug {
         entries: Vec<SealedEntry>,
     ) -> Result<Written, StoreError>;
 
-    /// Documents that are due at `now`, the longest overdue first. What a legal hold is on is left out where its next step
-    /// would destroy it.
-    async fn due_documents(&self, now: Timestamp, limit: usize) -> Result<Vec<DueDocument>, StoreError>;
+    /// Documents that are due at `now`, the longest overdue first; of those whose next step destroys, only what `may` allows
+    /// and no legal hold keeps.
+    /// A row that cannot be read is named in the answer and keeps no other back.
+    async fn due_documents(&self, now: Timestamp, may: Destroyable, limit: usize) -> Result<DueRound, StoreError>;
 
     /// Destroys a document's keys, inline bytes, index entries and texts, and leaves its tombstone. Answers the files whose
     /// bytes are still in the blob store. [`StoreError::Changed`] when a legal hold is on it.
@@ -252,11 +258,12 @@ pub trait Store: Subscriptions + Operators + Send + Sync + std::fmt::Debug {
         entry: SealedEntry,
     ) -> Result<Vec<FileId>, StoreError>;
 
-    /// Unclaimed Binaries that are due: destroys them like [`Store::purge`] and answers the files whose bytes are still in the
+    /// Unclaimed Binaries that are due and that `may` allows: destroys them like [`Store::purge`] and answers the files whose bytes are still in the
     /// blob store. Where none is due nothing is written, no entry either.
     async fn purge_unclaimed(
         &self,
         now: Timestamp,
+        may: Destroyable,
         limit: usize,
         entry: SealedEntry,
     ) -> Result<Vec<FileId>, StoreError>;

@@ -229,6 +229,15 @@ pub struct ScanJob {
     pub files: Vec<FileFacts>,
 }
 
+/// What is due now.
+#[derive(Debug, Clone, Default)]
+pub struct DueRound {
+    /// The documents, the longest overdue first.
+    pub documents: Vec<DueDocument>,
+    /// Rows that are due and cannot be read: table, column and row of each.
+    pub unreadable: Vec<String>,
+}
+
 /// A document that is due for its next step.
 #[derive(Debug, Clone)]
 pub struct DueDocument {

@@ -205,7 +205,7 @@ const ROUTES: &[Route] = &[
         [401, 403, 200],
     ),
     route(
-        "/fhir/DocumentReference/{id}/{operation:\\\\$issue-link|\\\\$revoke}",
+        "/fhir/DocumentReference/{id}/{operation:\\\\$issue-link|\\\\$revoke|\\\\$acknowledge}",
         "POST",
         "/fhir/DocumentReference/{doc}/$issue-link",
         [401, 403, 200],

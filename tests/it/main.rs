@@ -4,11 +4,15 @@
 #[cfg(test)]
 mod access;
 #[cfg(test)]
+mod acknowledge;
+#[cfg(test)]
 mod audit;
 #[cfg(test)]
 mod blob_contract;
 #[cfg(test)]
 mod clamd;
+#[cfg(test)]
+mod clock;
 #[cfg(test)]
 mod cutting;
 #[cfg(test)]
@@ -22,8 +26,9 @@ mod lifecycle;
 #[cfg(test)]
 mod links;
 #[cfg(test)]
-mod outbox_invariants;
 mod operators;
+#[cfg(test)]
+mod outbox_invariants;
 #[cfg(test)]
 mod restarts;
 #[cfg(test)]

@@ -221,12 +221,11 @@ impl Reader<'_> {
             Field::Span(target) => self.span(key, item, target, decision),
             Field::RetainFrom => {
                 let words = RetainFrom::ALL.map(|start| (start.name(), start));
-                decision.retain_from = self.word(key, item, &words, "acknowledged").unwrap_or(decision.retain_from);
+                decision.retain_from = self.word(key, item, &words).unwrap_or(decision.retain_from);
             }
             Field::DeliveredWhen => {
                 let words = DeliveredWhen::ALL.map(|rule| (rule.name(), rule));
-                decision.delivered_when =
-                    self.word(key, item, &words, "acknowledged").unwrap_or(decision.delivered_when);
+                decision.delivered_when = self.word(key, item, &words).unwrap_or(decision.delivered_when);
             }
             Field::Recipients => decision.recipients = self.clients(key, item),
             Field::Link => {
@@ -314,15 +313,12 @@ impl Reader<'_> {
         *target(decision) = span;
     }
 
-    fn word<T: Copy>(&mut self, key: &str, item: &Item, words: &[(&str, T)], later: &str) -> Option<T> {
+    fn word<T: Copy>(&mut self, key: &str, item: &Item, words: &[(&str, T)]) -> Option<T> {
         let text = self.text(key, item)?;
         let names: Vec<_> = words.iter().map(|(name, _)| *name).collect();
         let found = words.iter().find(|(name, _)| *name == text);
         if found.is_none() {
-            let what = match text == later {
-                true => format!("`{key} = \"{later}\"` is not served by this version"),
-                false => format!("`{key}` has no such value"),
-            };
+            let what = format!("`{key}` has no such value");
             let near = nearest(&text, names.iter().copied());
             let cure = near.map_or_else(|| format!("use one of {}", listed(&names)), |near| format!("use \"{near}\""));
             self.wrong(&item.span, key, &what, &cure);

@@ -9,9 +9,10 @@ mod tests;
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use crate::domain::acknowledgement::Acknowledgement;
 use crate::domain::clock::Timestamp;
 use crate::domain::id::LinkId;
-use crate::domain::refusal::Refusal;
+use crate::domain::refusal::{Code, Issue, Refusal};
 use crate::domain::resource::Step;
 
 use super::json::{Object, write_text};
@@ -29,11 +30,13 @@ pub enum Operation {
     Revoke,
     /// `$lifecycle`
     Lifecycle,
+    /// `$acknowledge`
+    Acknowledge,
 }
 
 impl Operation {
     /// Every operation.
-    pub const ALL: [Self; 3] = [Self::IssueLink, Self::Revoke, Self::Lifecycle];
+    pub const ALL: [Self; 4] = [Self::IssueLink, Self::Revoke, Self::Lifecycle, Self::Acknowledge];
 
     /// Its name behind `$`.
     pub fn as_str(self) -> &'static str {
@@ -41,6 +44,7 @@ impl Operation {
             Self::IssueLink => "issue-link",
             Self::Revoke => "revoke",
             Self::Lifecycle => "lifecycle",
+            Self::Acknowledge => "acknowledge",
         }
     }
 
@@ -67,6 +71,10 @@ impl Operation {
                 Input { name: "state", form: Form::Boolean, example: "true" },
             ],
             Self::Lifecycle => &[Input { name: "wait", form: Form::Text, example: "30s" }],
+            Self::Acknowledge => &[
+                Input { name: "outcome", form: Form::Code, example: "imported" },
+                Input { name: "note", form: Form::Text, example: "filed under 4711" },
+            ],
         }
     }
 }
@@ -123,6 +131,22 @@ pub fn lifecycle(body: Option<&Object<'_>>, query: &[(String, String)]) -> Resul
     reader.add_query(query);
     let wait = reader.span("wait");
     reader.finish(wait)
+}
+
+/// Reads the body of `$acknowledge`: what became of the document, and the note.
+///
+/// # Errors
+/// As [`issue_link`]; `outcome` is required.
+pub fn acknowledge(body: Option<&Object<'_>>) -> Result<(Acknowledgement, Option<String>), Refusal> {
+    let mut reader = Reader::of_body(Operation::Acknowledge, body)?;
+    let known = |text: &str| Acknowledgement::parse(text).is_some();
+    let outcome = reader.text("outcome", 64, known).and_then(|text| Acknowledgement::parse(&text));
+    let note = reader.text("note", MAX_REASON, |_| true);
+    let wanted = reader.finish(outcome.map(|outcome| (outcome, note)))?;
+    wanted.ok_or_else(|| {
+        let issue = Issue::new(Code::ParameterMalformed).at_http("outcome");
+        Refusal::new(issue.fill("fault", "is missing").fill("example", "imported"))
+    })
 }
 
 /// The answer of `$issue-link`.

@@ -12,6 +12,7 @@ use super::Operation;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Form {
     Text,
+    Code,
     PositiveInt,
     Boolean,
 }
@@ -20,6 +21,7 @@ impl Form {
     fn member(self) -> &'static str {
         match self {
             Self::Text => "valueString",
+            Self::Code => "valueCode",
             Self::PositiveInt => "valuePositiveInt",
             Self::Boolean => "valueBoolean",
         }
@@ -86,7 +88,7 @@ impl Reader {
         let name = parameter.text("name").unwrap_or_default();
         let Some(input) = self.input(name) else { return self.unknown(name, &place) };
         let value = parameter.get(input.form.member()).and_then(|value| match (input.form, value) {
-            (Form::Text, Value::String(text)) => Some(Scalar::Text(text.to_string())),
+            (Form::Text | Form::Code, Value::String(text)) => Some(Scalar::Text(text.to_string())),
             (Form::PositiveInt, Value::Number(number)) => number.as_i64().map(Scalar::Number),
             (Form::Boolean, Value::Bool(flag)) => Some(Scalar::Flag(*flag)),
             _ => None,

@@ -7,8 +7,9 @@ use async_trait::async_trait;
 
 use super::log::check_entry;
 use super::rows::pack;
-use super::{SqliteStore, audit_rows, create, lifecycle, purge, read, search, server, visibility};
+use super::{SqliteStore, audit_rows, create, due, lifecycle, purge, read, search, server, visibility};
 use crate::domain::clock::Timestamp;
+use crate::domain::clock_watch::Destroyable;
 use crate::domain::epoch::{Epochs, Scope};
 use crate::domain::id::{ClientId, FileId, ResourceId};
 use crate::domain::lifecycle::Transition;
@@ -16,7 +17,7 @@ use crate::domain::principal::{AccessScope, ClientNumber};
 use crate::domain::query::Query;
 use crate::domain::resource::{DocumentNumber, FileFacts, Kind, PatientNumber, Step, Stored, Target};
 use crate::store::{
-    ActivePolicy, AuditHead, AuditRow, Client, DueDocument, Earlier, Health, NewBinary, NewContext, NewDocument, Page,
+    ActivePolicy, AuditHead, AuditRow, Client, DueRound, Earlier, Health, NewBinary, NewContext, NewDocument, Page,
     Receipt, Receipts, ScanJob, SealedEntry, SealedKey, Store, StoreError, Written,
 };
 
@@ -228,8 +229,8 @@ impl Store for SqliteStore {
         self.writer.run(move |tx| lifecycle::finish_scan(tx, document, fence, &transitions, entries)).await
     }
 
-    async fn due_documents(&self, now: Timestamp, limit: usize) -> Result<Vec<DueDocument>, StoreError> {
-        self.read(|reading| lifecycle::due_documents(reading, now, limit))
+    async fn due_documents(&self, now: Timestamp, may: Destroyable, limit: usize) -> Result<DueRound, StoreError> {
+        self.read(|reading| due::documents(reading, now, may, limit))
     }
 
     async fn purge(
@@ -244,13 +245,14 @@ impl Store for SqliteStore {
     async fn purge_unclaimed(
         &self,
         now: Timestamp,
+        may: Destroyable,
         limit: usize,
         entry: SealedEntry,
     ) -> Result<Vec<FileId>, StoreError> {
-        if !self.read(|reading| purge::any_unclaimed_due(reading.conn, now))? {
+        if !self.read(|reading| due::any_unclaimed(reading.conn, now, may))? {
             return Ok(Vec::new());
         }
-        self.writer.run(move |tx| purge::unclaimed(tx, now, limit, entry)).await
+        self.writer.run(move |tx| purge::unclaimed(tx, now, may, limit, entry)).await
     }
 
     async fn known_files(&self, files: &[FileId]) -> Result<Vec<bool>, StoreError> {

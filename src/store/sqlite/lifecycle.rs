@@ -16,7 +16,7 @@ use crate::domain::id::ClientId;
 use crate::domain::lifecycle::{State, Transition};
 use crate::domain::resource::{DocumentNumber, Target};
 use crate::domain::subscription::Topic;
-use crate::store::{DueDocument, Receipt, Receipts, ScanJob, SealedEntry, StoreError, Written};
+use crate::store::{Receipt, Receipts, ScanJob, SealedEntry, StoreError, Written};
 
 /// Changes a document's state, step by step.
 pub(super) fn transition(
@@ -187,40 +187,6 @@ pub(super) fn finish_scan(
         return Err(StoreError::Changed);
     }
     transition(tx, document, transitions, entries)
-}
-
-type DueRow = (i64, String, Option<String>, Option<i64>, Option<String>);
-
-/// Documents that are due, the longest overdue first.
-pub(super) fn due_documents(
-    reading: &mut Reading<'_>,
-    now: Timestamp,
-    limit: usize,
-) -> Result<Vec<DueDocument>, StoreError> {
-    let query = "SELECT r.rid, r.id, r.state, r.decision, t.text FROM res r LEFT JOIN doc d ON d.rid = r.rid \
-        LEFT JOIN target t ON t.number = d.patient WHERE r.kind = 1 AND r.due <= ? \
-        AND NOT (r.rid IN (SELECT rid FROM hold WHERE released IS NULL) AND (r.state NOT IN ('created', 'ready', 'delivered') \
-        OR (r.state = 'created' AND NOT EXISTS (SELECT 1 FROM file f WHERE f.rid = r.rid)))) \
-        ORDER BY r.due LIMIT ?";
-    let limit = u64::try_from(limit).unwrap_or(u64::MAX);
-    let rows: Vec<DueRow> = sql(query, [now.millis().into(), limit.into()]).rows(reading.conn)?;
-    let mut due = Vec::with_capacity(rows.len());
-    for (rid, id, state, decision, subject) in rows {
-        let place = at("res", &rid);
-        let query = "SELECT id FROM file WHERE rid = ? ORDER BY content";
-        let files: Vec<(Vec<u8>,)> = sql(query, [rid.into()]).rows(reading.conn)?;
-        let files = files.iter().map(|(id,)| at("file", &rid).file_id("id", id)).collect::<Result<Vec<_>, _>>()?;
-        due.push(DueDocument {
-            number: DocumentNumber(rid),
-            id: place.resource_id("id", &id)?,
-            state: place.state("state", &state.unwrap_or_default())?,
-            has_files: !files.is_empty(),
-            decision: reading.decision(decision.ok_or_else(|| place.corrupt("decision"))?)?,
-            subject: subject.map(Target),
-            files,
-        });
-    }
-    Ok(due)
 }
 
 /// Records a complete download, and answers what the document's receipts say. The source's own downloads are no deliveries

@@ -9,7 +9,8 @@ use diesel::prelude::*;
 
 use super::open::OpenError;
 use super::statement::sql;
-use super::{audit_rows, server};
+use super::{audit_rows, clock_rows, server};
+use crate::domain::clock_watch::ClockRecord;
 use crate::store::{AuditHead, AuditRow, SealedKey, StoreError};
 
 /// A reader of the log.
@@ -93,6 +94,14 @@ impl LogReader {
     pub async fn quick_check(&self) -> Result<Option<String>, StoreError> {
         let found: Option<String> = self.read(|conn| sql("PRAGMA quick_check(1)", []).one(conn)).await?;
         Ok(found.filter(|found| found != "ok"))
+    }
+
+    /// What is kept of the clock.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`], [`StoreError::Unavailable`].
+    pub async fn clock_record(&self) -> Result<Option<ClockRecord>, StoreError> {
+        self.read(clock_rows::record).await
     }
 
     /// Everything sealed.

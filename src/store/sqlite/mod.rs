@@ -1,9 +1,12 @@
 //! The store on SQLite: one writer thread that commits in groups ([`writer`]), connections for reading on the caller's thread, a
 //! thread for checkpoints. Migrations are in `migrations/sqlite`; why the schema is as it is stands beside it there.
 
+mod acknowledgements;
 mod audit_rows;
 mod checkpoint;
+mod clock_rows;
 mod create;
+mod due;
 mod implementation;
 mod intern;
 mod lifecycle;
@@ -11,9 +14,9 @@ mod log;
 mod log_reader;
 mod memory;
 mod open;
+mod operators;
 mod outbox;
 mod outbox_turns;
-mod operators;
 mod purge;
 mod read;
 mod rows;

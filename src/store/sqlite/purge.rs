@@ -2,18 +2,18 @@
 
 use std::collections::BTreeSet;
 
-use diesel::prelude::*;
-
+use super::due;
 use super::lifecycle::{set_state, touched};
-use super::outbox;
 use super::operators::is_held;
+use super::outbox;
 use super::rows::{at, time};
 use super::statement::sql;
 use super::tx::Tx;
 use crate::domain::clock::Timestamp;
+use crate::domain::clock_watch::Destroyable;
 use crate::domain::id::FileId;
 use crate::domain::lifecycle::{State, Transition};
-use crate::domain::resource::{DocumentNumber, Kind};
+use crate::domain::resource::DocumentNumber;
 use crate::store::{SealedEntry, StoreError};
 
 /// Destroys what a document holds and leaves its tombstone; the keys first. Answers files whose bytes are elsewhere.
@@ -86,19 +86,16 @@ fn destroy_texts(tx: &mut Tx<'_>, rid: i64) -> Result<(), StoreError> {
 pub(super) fn unclaimed(
     tx: &mut Tx<'_>,
     now: Timestamp,
+    may: Destroyable,
     limit: usize,
     entry: SealedEntry,
 ) -> Result<Vec<FileId>, StoreError> {
-    let limit = u64::try_from(limit).unwrap_or(u64::MAX);
-    let query = "SELECT rid, id FROM res WHERE kind = ? AND due <= ? AND document IS NULL ORDER BY due LIMIT ?";
-    let values = [Kind::Binary.number().into(), now.millis().into(), limit.into()];
-    let rows: Vec<(i64, String)> = sql(query, values).rows(tx.conn)?;
+    let rows = due::unclaimed(tx.conn, now, may, limit)?;
     if rows.is_empty() {
         return Ok(Vec::new());
     }
     let mut elsewhere = Vec::new();
-    for (rid, id) in rows {
-        let file = FileId::parse(&id).ok_or_else(|| at("res", &rid).corrupt("id"))?;
+    for (rid, file) in rows {
         let id = || file.as_bytes().as_slice().into();
         sql("UPDATE file SET key = NULL WHERE id = ?", [id()]).run(tx.conn)?;
         let query = "SELECT inline FROM file WHERE id = ?";
@@ -118,10 +115,4 @@ pub(super) fn unclaimed(
     // Downloads that run look again.
     tx.effects.changes += 1;
     Ok(elsewhere)
-}
-
-/// Whether any unclaimed Binary is due; asked of a reader.
-pub(super) fn any_unclaimed_due(conn: &mut SqliteConnection, now: Timestamp) -> Result<bool, StoreError> {
-    let query = "SELECT rid FROM res WHERE kind = 2 AND due <= ? AND document IS NULL LIMIT 1";
-    Ok(sql(query, [now.millis().into()]).one::<i64>(conn)?.is_some())
 }

@@ -7,6 +7,7 @@ use diesel::connection::{Instrumentation, InstrumentationEvent};
 
 use super::*;
 use crate::domain::clock::Timestamp;
+use crate::domain::clock_watch::Destroyable;
 use crate::store::{SealedEntry, Store};
 
 #[derive(Debug)]
@@ -124,7 +125,7 @@ async fn reading_prepares_nothing_once_it_is_warm() {
     let read = || async {
         store.file(file).await.unwrap();
         store.inline_content(file).await.unwrap();
-        store.due_documents(Timestamp::from_millis(1), 10).await.unwrap();
+        store.due_documents(Timestamp::from_millis(1), Destroyable::nothing(), 10).await.unwrap();
         store.known_files(&[file]).await.unwrap();
     };
     read().await;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use daylily::domain::clock::Timestamp;
+use daylily::domain::clock_watch::Destroyable;
 use daylily::domain::lifecycle::{self, State};
 use daylily::domain::principal::{ClientNumber, Reach};
 use daylily::domain::resource::Kind;
@@ -141,7 +142,10 @@ pub async fn a_binary_is_claimed_once_and_by_its_owner(store: &dyn Store) {
     assert!(store.covers(file_id(1), &other_scope).await.unwrap(), "now it is the document's");
     let read = store.read(Kind::Binary, &binary_id, &other_scope).await.unwrap().unwrap();
     assert_eq!(read.document.unwrap().state, State::Created);
-    let purged = store.purge_unclaimed(at(9_999_999), 10, entry_of("document.purge")).await.unwrap();
+    let purged = store
+        .purge_unclaimed(at(9_999_999), Destroyable::all(at(9_999_999)), 10, entry_of("document.purge"))
+        .await
+        .unwrap();
     assert!(purged.is_empty() && store.inline_content(file_id(1)).await.unwrap().is_some());
     assert_eq!(store.claim_scan(at(1), Duration::from_secs(1)).await.unwrap().unwrap().files.len(), 1);
 }
@@ -153,9 +157,18 @@ pub async fn a_binary_that_no_document_claims_is_purged(store: &dyn Store) {
     large.file.inline = None;
     store.create_binary(large, entry_of("binary.create")).await.unwrap();
     let size = audit_size(store).await;
-    assert!(store.purge_unclaimed(at(3_599_999), 10, entry_of("document.purge")).await.unwrap().is_empty());
+    assert!(
+        store
+            .purge_unclaimed(at(3_599_999), Destroyable::all(at(3_599_999)), 10, entry_of("document.purge"))
+            .await
+            .unwrap()
+            .is_empty()
+    );
     assert_eq!(audit_size(store).await, size, "nothing was due, nothing is recorded");
-    let elsewhere = store.purge_unclaimed(at(3_600_000), 10, entry_of("document.purge")).await.unwrap();
+    let elsewhere = store
+        .purge_unclaimed(at(3_600_000), Destroyable::all(at(3_600_000)), 10, entry_of("document.purge"))
+        .await
+        .unwrap();
     assert_eq!(elsewhere, [file_id(2)]);
     assert_eq!(audit_size(store).await, size + 1);
     assert!(store.file(file_id(1)).await.unwrap().is_none() && store.file(file_id(2)).await.unwrap().is_none());

@@ -105,8 +105,8 @@ impl Actor {
     /// A token that is good now.
     pub async fn token(&self) -> String {
         let mut known = self.token.lock().await;
-        let now = self.clock.monotonic();
-        if let Some((token, _)) = known.as_ref().filter(|(_, since)| now < *since + RENEW) {
+        let now = Duration::from_micros(self.clock.now_micros());
+        if let Some((token, _)) = known.as_ref().filter(|(_, since)| (*since..*since + RENEW).contains(&now)) {
             return token.clone();
         }
         let granted = self.ask_token(&self.assertion(), &self.scope).await.ok(200);
