@@ -100,7 +100,7 @@ impl Delivery {
         let nonce = u64::from_be_bytes(nonce) | 1;
         let expires = Timestamp::from_millis(self.clock.now().plus(lifetime).seconds().saturating_mul(1000));
         let epoch = self.store.epochs().current(&subject);
-        let claims = Claims { file, purpose: Purpose::Download, expires, epoch, reader, nonce };
+        let claims = Claims { file, purpose: Purpose::Download, expires, epoch, reader, row: None, nonce };
         let token = self.link_keys().mint(&claims);
         IssuedLink { url: self.terms.base.link(&token), expires, id: token.id() }
     }
