@@ -193,9 +193,11 @@ impl Served {
         id: &ResourceId,
         wanted: operations::IssueLink,
     ) -> Result<String, Refusal> {
-        let operations::IssueLink { content, lifetime } = wanted;
-        let issued = self.delivery.issue_link(caller, id, &IssueLink { content, lifetime }).await?;
-        Ok(operations::issued(&issued.url, issued.expires, &issued.id))
+        let operations::IssueLink { content, lifetime, uses, network, file_name, recipient, confirm, access_reference } =
+            wanted;
+        let wanted = IssueLink { content, lifetime, uses, network, file_name, recipient, confirm, access_reference };
+        let issued = self.delivery.issue_link(caller, id, &wanted).await?;
+        Ok(operations::issued(&issued.url, issued.expires, issued.uses, &issued.id))
     }
 
     async fn revoke(&self, caller: &Caller, id: &ResourceId, wanted: operations::Revoke) -> Result<String, Refusal> {
