@@ -266,11 +266,23 @@ fn described(entry: Entry, granted: &Granted<'_>) -> Entry {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::policy_text::built_in;
+
+    const MINUTE: Duration = Duration::from_secs(60);
 
     #[test]
     fn uses_are_granted_within_the_policy_and_never_by_not_asking() {
-        let terms = |uses, max_uses| LinkTerms { uses, max_uses, ..built_in().link };
+        let (lifetime, max_lifetime, max_transfer, grace) = (MINUTE, MINUTE, MINUTE, MINUTE);
+        let (bind_address, confirm) = (false, false);
+        let terms = |uses, max_uses| LinkTerms {
+            lifetime,
+            max_lifetime,
+            max_transfer,
+            grace,
+            uses,
+            max_uses,
+            bind_address,
+            confirm,
+        };
         for (uses, most, wanted, granted) in [
             (0, 0, None, Some(0)),
             (0, 0, Some(7), Some(7)),

@@ -8,6 +8,8 @@ mod audit;
 #[cfg(test)]
 mod blob_contract;
 #[cfg(test)]
+mod counted;
+#[cfg(test)]
 mod cutting;
 #[cfg(test)]
 mod examples_over_http;
