@@ -164,11 +164,9 @@ impl Book {
         first
     }
 
-    /// Whether an address would be served without a claim of its own (`HEAD` is answered as GET would be).
+    /// Whether an address has a claim open (`HEAD` from there is not busy). What closed is used, and `HEAD` says so.
     pub fn knows(&self, from: IpAddr, now: Duration) -> bool {
-        let open = |claim: &Claim| claim.from == from && !self.is_silent(claim, now);
-        let mending = |closed: &Closed| closed.from == from && now.saturating_sub(closed.at) <= self.grace;
-        self.claims.iter().any(open) || self.closed.iter().any(mending)
+        self.claims.iter().any(|claim| claim.from == from && !self.is_silent(claim, now))
     }
 
     /// After how many seconds to ask again: what is under way will be done at its present rate, or `grace` will be over.
