@@ -1,6 +1,7 @@
 //! `explain`: why a file can or cannot be opened now, what became of a link, what a request was; from records, without content, and
 //! without patient, title or file name. Values only: the words of a terminal are in `cli`.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use super::Delivery;
@@ -16,7 +17,7 @@ use crate::domain::link::{LinkError, Purpose, VerifiedLink};
 use crate::domain::principal::Operator;
 use crate::domain::refusal::{Code, Issue, Refusal};
 use crate::domain::resource::{DocumentFacts, Kind, Step};
-use crate::store::AuditRow;
+use crate::store::{AuditRow, LinkRow, Uses};
 
 /// Entries of the log that are looked at, newest first.
 const LOOKED_AT_MOST: usize = 200_000;
@@ -26,6 +27,9 @@ const PAGE: usize = 1_000;
 const LONGEST_LIFE: Duration = Duration::from_secs(31 * 86_400);
 /// Lines of one explanation that come from the log.
 const LINES_MOST: usize = 50;
+
+/// An address that no network is bound to.
+const ANYWHERE: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 
 /// What is to be explained.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -116,6 +120,9 @@ impl Delivery {
         let now = self.clock.now();
         let issue = closed(&document, now).map(|refusal| refusal.first().clone());
         let mut facts = self.document_facts(&document, now);
+        let holds = self.store.holds(Some(document.number), LINES_MOST).await.map_err(store_failure)?;
+        let held = |at| Fact { name: "hold", at: Some(at), text: "nothing is destroyed".to_owned(), ..Fact::default() };
+        facts.extend(holds.iter().map(|hold| held(hold.at)));
         let steps = self.store.steps(id, &scope).await.map_err(store_failure)?.unwrap_or_default();
         facts.extend(steps.iter().map(step_fact));
         Ok(Explanation { can_open: Some(issue.is_none()), issue, facts, whole: true })
@@ -156,15 +163,23 @@ impl Delivery {
     async fn explain_link(&self, link: &VerifiedLink, expired: bool) -> Result<Explanation, Refusal> {
         let claims = link.claims();
         let file = self.store.file(claims.file).await.map_err(store_failure)?;
+        let (row, uses) = self.row_and_uses(link).await?;
         let issue = match &file {
-            Some(facts) => self.link_closed(link, expired, facts).map(|refusal| refusal.first().clone()),
+            Some(facts) => {
+                // Asked from within the network that it is bound to: whoever explains is elsewhere.
+                let within = row.as_ref().and_then(|row| row.network).map_or(ANYWHERE, |network| network.addr());
+                self.link_closed((link, expired), row.as_ref(), facts, within).map(|refusal| refusal.first().clone())
+            }
             None => Some(Issue::new(Code::ContentPurged).fill("when", self.clock.now())),
         };
+        let spent = row.as_ref().is_some_and(|row| row.uses > 0 && uses.used >= row.uses);
+        let issue = issue.or_else(|| spent.then(|| Issue::new(Code::LinkUsed).fill("uses", uses.used)));
         let mut trail = Trail::default();
         let oldest = claims.expires.minus(LONGEST_LIFE);
         let whole = self.look_at_log(&mut |seen| trail.take(seen, link.id(), oldest)).await?;
         let reader = self.store.client_by_number(claims.reader).map(|client| format!("client/{}", client.id));
         let mut facts = vec![Fact { name: "link", by: reader, text: link.id().to_string(), ..Fact::default() }];
+        facts.extend(row.as_ref().into_iter().flat_map(|row| terms_of(row, uses)));
         facts.extend(trail.made.take());
         let until = Fact { name: "worked until", at: Some(claims.expires), ..Fact::default() };
         facts.push(until);
@@ -173,6 +188,16 @@ impl Delivery {
             facts.extend(self.document_facts(document, self.clock.now()));
         }
         Ok(Explanation { can_open: Some(issue.is_none()), issue, facts, whole })
+    }
+
+    /// What a link with a row says, and where its uses stand.
+    async fn row_and_uses(&self, link: &VerifiedLink) -> Result<(Option<LinkRow>, Uses), Refusal> {
+        let Some(number) = link.claims().row else { return Ok((None, Uses::default())) };
+        let Some(row) = self.store.link(number).await.map_err(store_failure)? else {
+            return Ok((None, Uses::default()));
+        };
+        let uses = self.store.link_uses(&row.counted).await.map_err(store_failure)?;
+        Ok((Some(row), uses))
     }
 
     async fn explain_request(&self, id: &str) -> Result<Explanation, Refusal> {
@@ -382,4 +407,21 @@ fn nothing() -> Refusal {
 fn not_ours() -> Refusal {
     let issue = Issue::new(Code::LinkInvalid).message_text("this link was not made here");
     issue.cure_text("paste the whole link, as it was handed out, on the server that made it").into()
+}
+
+/// The terms of a link with a row: its uses, where it works, whether a person must press a button.
+fn terms_of(row: &LinkRow, uses: Uses) -> Vec<Fact> {
+    let mut facts = Vec::new();
+    if row.uses > 0 {
+        let under_way = if uses.open > 0 { format!(", {} under way", uses.open) } else { String::new() };
+        let text = format!("{} of {}{under_way}; counted per file and recipient", uses.used, row.uses);
+        facts.push(Fact { name: "used", text, ..Fact::default() });
+    }
+    if let Some(network) = row.network {
+        facts.push(Fact { name: "network", text: network.to_string(), ..Fact::default() });
+    }
+    if row.confirm {
+        facts.push(Fact { name: "confirm", text: "a person must press Download".to_owned(), ..Fact::default() });
+    }
+    facts
 }

@@ -3,6 +3,7 @@
 
 pub mod acknowledgement;
 pub mod audit;
+pub mod claim;
 pub mod clock;
 pub mod clock_watch;
 pub mod content;

@@ -19,7 +19,7 @@ use super::disposition;
 use super::error::Told;
 use super::exchange::{Exchange, Shared};
 use super::fhir_routes::{caller, header_text, json, query_value};
-use super::ports::{Arrival, Download, OpenFile, Pieces};
+use super::ports::{Arrival, Asked, Download, Followed, OpenFile, Pieces};
 use super::range::{Wanted, if_range_holds, wanted};
 use crate::domain::clock::Timestamp;
 use crate::domain::id::{FileId, ResourceId};
@@ -44,12 +44,15 @@ pub(super) async fn by_link(
     let exchange = of(&request)?;
     let head = request.method() == Method::HEAD;
     let id = link::id_of(&token);
-    let asked = Download { token, request: exchange.id.clone(), address: exchange.address, head };
+    let asked = Download { token, request: exchange.id.clone(), address: exchange.address, head, confirmation: None };
     let opened = shared.documents.open_link(asked).await;
     if !opened.as_ref().is_err_and(|refusal| refusal.code() == Code::LinkInvalid) {
         exchange.link.replace(Some(id));
     }
-    send(&shared, &request, opened?).await
+    match opened? {
+        Followed::File(file) => send(&shared, &request, file).await,
+        Followed::Confirm(_) => Err(Code::LinkConfirmRequired.into()),
+    }
 }
 
 /// `GET`, `HEAD` `/fhir/Binary/{id}`.
@@ -121,6 +124,7 @@ async fn send(shared: &Data<Shared>, request: &HttpRequest, file: OpenFile) -> R
     // RFC 9110 §14.2: Range has no meaning with any method but GET.
     let usable = !head && if_range_holds(header_text(request, header::IF_RANGE), &tag, &modified);
     let range = header_text(request, header::RANGE).filter(|_| usable);
+    let tagged = header_text(request, header::IF_RANGE) == Some(tag.as_str());
     let (status, part) = match wanted(range, size) {
         Wanted::Whole => (StatusCode::OK, 0..size),
         Wanted::Part(part) => (StatusCode::PARTIAL_CONTENT, part),
@@ -130,7 +134,10 @@ async fn send(shared: &Data<Shared>, request: &HttpRequest, file: OpenFile) -> R
     let media = media_type(&facts.media_type);
     response
         .insert_header((header::CONTENT_TYPE, media))
-        .insert_header((header::CONTENT_DISPOSITION, disposition::attachment(facts.title.as_deref(), media)))
+        .insert_header((
+            header::CONTENT_DISPOSITION,
+            disposition::attachment(file.file_name.as_deref().or(facts.title.as_deref()), media),
+        ))
         .insert_header((header::CACHE_CONTROL, "private, no-store"))
         .insert_header((header::CONTENT_SECURITY_POLICY, "sandbox; default-src 'none'; frame-ancestors 'none'"))
         .insert_header((HeaderName::from_static("repr-digest"), format!("sha-256=:{}:", STANDARD.encode(facts.sha256))))
@@ -146,12 +153,13 @@ async fn send(shared: &Data<Shared>, request: &HttpRequest, file: OpenFile) -> R
     }
     if head {
         // Recorded as asked for; nothing is sent and nothing used.
-        drop(file.content.begin(0..0).await?);
+        drop(file.content.begin(Asked { range: 0..0, partial: false, tagged: false }).await?);
         return Ok(response.body(Length(size)));
     }
     let permit = place(&shared.downloads)?;
     let left = part.end - part.start;
-    let pieces = file.content.begin(part).await?;
+    let partial = status == StatusCode::PARTIAL_CONTENT;
+    let pieces = file.content.begin(Asked { range: part, partial, tagged }).await?;
     Ok(response.body(Sending::new(pieces, left, left == size, permit)))
 }
 

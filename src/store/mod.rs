@@ -16,6 +16,7 @@
 
 mod acknowledgements;
 mod clock_rows;
+mod links;
 mod operators;
 mod records;
 pub mod sqlite;
@@ -23,6 +24,7 @@ mod subscriptions;
 
 pub use acknowledgements::*;
 pub use clock_rows::*;
+pub use links::*;
 pub use operators::*;
 pub use records::*;
 pub use subscriptions::*;
@@ -78,7 +80,9 @@ pub enum StoreError {
 
 /// What a store can do. See the module's documentation for what holds for every call.
 #[async_trait]
-pub trait Store: Subscriptions + Operators + ClockRows + Acknowledgements + Send + Sync + std::fmt::Debug {
+pub trait Store:
+    Subscriptions + Operators + ClockRows + Acknowledgements + LinkUses + Send + Sync + std::fmt::Debug
+{
     // ---- audit
 
     /// Appends an entry that changes nothing else, and waits until it is durable. Answers its sequence number.

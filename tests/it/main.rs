@@ -14,6 +14,8 @@ mod clamd;
 #[cfg(test)]
 mod clock;
 #[cfg(test)]
+mod counted;
+#[cfg(test)]
 mod cutting;
 #[cfg(test)]
 mod examples_over_http;

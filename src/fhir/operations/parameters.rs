@@ -15,6 +15,7 @@ pub(super) enum Form {
     Code,
     PositiveInt,
     Boolean,
+    Reference,
 }
 
 impl Form {
@@ -24,6 +25,7 @@ impl Form {
             Self::Code => "valueCode",
             Self::PositiveInt => "valuePositiveInt",
             Self::Boolean => "valueBoolean",
+            Self::Reference => "valueReference",
         }
     }
 }
@@ -90,6 +92,7 @@ impl Reader {
         let value = parameter.get(input.form.member()).and_then(|value| match (input.form, value) {
             (Form::Text | Form::Code, Value::String(text)) => Some(Scalar::Text(text.to_string())),
             (Form::PositiveInt, Value::Number(number)) => number.as_i64().map(Scalar::Number),
+            (Form::Reference, value) => value.as_object().and_then(named).map(Scalar::Text),
             (Form::Boolean, Value::Bool(flag)) => Some(Scalar::Flag(*flag)),
             _ => None,
         });
@@ -173,6 +176,15 @@ impl Reader {
     pub(super) fn finish<T>(self, read: T) -> Result<T, Refusal> {
         Refusal::of_all(self.issues).map_or(Ok(read), Err)
     }
+}
+
+/// What a Reference names: its literal reference, else its identifier as `system|value`.
+fn named(reference: &Object<'_>) -> Option<String> {
+    let literal = reference.text("reference").map(str::to_owned);
+    literal.or_else(|| {
+        let identifier = reference.get("identifier")?.as_object()?;
+        Some(format!("{}|{}", identifier.text("system").unwrap_or_default(), identifier.text("value")?))
+    })
 }
 
 fn put(issue: Issue, name: &str, place: &Place) -> Issue {

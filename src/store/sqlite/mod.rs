@@ -10,6 +10,7 @@ mod due;
 mod implementation;
 mod intern;
 mod lifecycle;
+mod links;
 mod log;
 mod log_reader;
 mod memory;
@@ -81,6 +82,7 @@ impl SqliteStore {
         open::migrate(&mut conn)?;
         lifecycle::take_back_scans(&mut conn)?;
         outbox_turns::take_back(&mut conn)?;
+        links::take_back_claims(&mut conn)?;
         let log = log::Log::load(&mut conn)?;
         let last_updated: Option<i64> = sql("SELECT coalesce(max(updated), 0) FROM res", []).one(&mut conn)?;
         let memory = Arc::new(Memory::default());
