@@ -21,6 +21,7 @@ use futures_util::FutureExt;
 use metrics::{counter, gauge, histogram};
 use tokio::sync::Semaphore;
 
+use super::arrival::Watches;
 use super::client_rate::ClientRate;
 use super::error::{self, Told, value};
 use super::peer::Proxies;
@@ -52,6 +53,7 @@ pub(super) struct Shared {
     pub(super) entropy: Arc<dyn Entropy>,
     pub(super) refusals: Arc<Refusals>,
     pub(super) downloads: Arc<Semaphore>,
+    pub(super) watches: Arc<Watches>,
     pub(super) uploads: Arc<Semaphore>,
     pub(super) waits: Arc<Semaphore>,
     pub(super) searches: Arc<Semaphore>,

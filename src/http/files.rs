@@ -15,11 +15,12 @@ use metrics::{counter, gauge};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::accept::{self, BinaryForm};
+use super::arrival::Eye;
 use super::disposition;
 use super::error::Told;
 use super::exchange::{Exchange, Shared};
 use super::fhir_routes::{caller, header_text, json, query_value};
-use super::ports::{Arrival, Download, OpenFile, Pieces};
+use super::ports::{Download, OpenFile, Pieces};
 use super::range::{Wanted, if_range_holds, wanted};
 use crate::domain::clock::Timestamp;
 use crate::domain::id::{FileId, ResourceId};
@@ -151,8 +152,10 @@ async fn send(shared: &Data<Shared>, request: &HttpRequest, file: OpenFile) -> R
     }
     let permit = place(&shared.downloads)?;
     let left = part.end - part.start;
+    let grace = facts.document.as_ref().map(|document| document.decision.link.grace);
+    let eye = Eye::open(&shared.watches, request, left, grace);
     let pieces = file.content.begin(part).await?;
-    Ok(response.body(Sending::new(pieces, left, left == size, permit)))
+    Ok(response.body(Sending::new(pieces, eye, left, left == size, permit)))
 }
 
 /// One of the places that there are for transfers.
@@ -190,8 +193,8 @@ impl MessageBody for Length {
 
 /// A transfer as a body of exact length. An error in the middle breaks the connection: the reader sees that it is not whole.
 struct Sending {
-    /// Taken out when the transfer is settled.
-    pieces: Option<Box<dyn Pieces>>,
+    /// Taken out when the transfer is over.
+    pieces: Option<(Box<dyn Pieces>, Eye)>,
     length: u64,
     sent: u64,
     whole: bool,
@@ -205,9 +208,9 @@ struct Sending {
 struct Cut(&'static str);
 
 impl Sending {
-    fn new(pieces: Box<dyn Pieces>, length: u64, whole: bool, place: OwnedSemaphorePermit) -> Self {
+    fn new(pieces: Box<dyn Pieces>, eye: Eye, length: u64, whole: bool, place: OwnedSemaphorePermit) -> Self {
         gauge!(DOWNLOADS_RUNNING).increment(1.0);
-        Self { pieces: Some(pieces), length, sent: 0, whole, was_cut: false, _place: place }
+        Self { pieces: Some((pieces, eye)), length, sent: 0, whole, was_cut: false, _place: place }
     }
 }
 
@@ -219,17 +222,21 @@ impl MessageBody for Sending {
     }
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, Cut>>> {
-        let Some(pieces) = &mut self.pieces else { return Poll::Ready(None) };
+        let this = &mut *self;
+        let Some((pieces, eye)) = &mut this.pieces else { return Poll::Ready(None) };
         match std::task::ready!(pieces.poll_piece(context)) {
             Ok(None) => Poll::Ready(None),
             Ok(Some(piece)) => {
                 let length = u64::try_from(piece.len()).unwrap_or(u64::MAX);
-                self.sent = self.sent.saturating_add(length);
+                this.sent = this.sent.saturating_add(length);
+                if this.sent >= this.length {
+                    eye.last_piece();
+                }
                 counter!(DOWNLOADED_BYTES).increment(length);
                 Poll::Ready(Some(Ok(piece)))
             }
             Err(code) => {
-                self.was_cut = true;
+                this.was_cut = true;
                 tracing::warn!(code = code.name(), "transfer cut");
                 Poll::Ready(Some(Err(Cut(code.name()))))
             }
@@ -240,9 +247,10 @@ impl MessageBody for Sending {
 impl Drop for Sending {
     fn drop(&mut self) {
         gauge!(DOWNLOADS_RUNNING).decrement(1.0);
-        if let Some(pieces) = self.pieces.take() {
-            let taken = !self.was_cut && self.sent == self.length;
-            pieces.settle(if taken { Arrival::Taken } else { Arrival::Unknown });
+        match self.pieces.take() {
+            Some((pieces, eye)) if !self.was_cut && self.sent == self.length => eye.watch(pieces),
+            Some((pieces, eye)) => eye.broken(pieces),
+            None => {}
         }
         let outcome = match (self.was_cut, self.sent == self.length, self.whole) {
             (true, ..) => "cut",

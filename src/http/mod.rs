@@ -6,6 +6,7 @@
 
 mod accept;
 mod adapter;
+mod arrival;
 mod auth_routes;
 mod body;
 mod client_rate;
