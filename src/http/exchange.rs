@@ -104,6 +104,8 @@ pub(super) struct Exchange {
     pub(super) case: Cell<Option<&'static str>>,
     /// The id of the link that was asked by, once it is known to be one of ours.
     pub(super) link: RefCell<Option<LinkId>>,
+    /// Seconds that a page has been asking again by itself, as its own address says.
+    pub(super) waited: u32,
     method: Method,
     origin: Option<&'static str>,
     permitted: Option<String>,
@@ -127,6 +129,7 @@ impl Exchange {
             client: RefCell::new(None),
             case: Cell::new(None),
             link: RefCell::new(None),
+            waited: waited(request.query_string()),
             method: request.method().clone(),
             origin: headers.contains_key(header::ORIGIN).then_some("present"),
             permitted: text(header::ORIGIN)
@@ -135,6 +138,12 @@ impl Exchange {
             started: shared.clock.monotonic(),
         }
     }
+}
+
+/// What the page wrote there; anything else is none.
+fn waited(query: &str) -> u32 {
+    let value = query.strip_prefix(super::pages::WAITED).and_then(|rest| rest.strip_prefix('='));
+    value.and_then(|digits| digits.parse().ok()).unwrap_or(0)
 }
 
 /// The path below the base URL's own.

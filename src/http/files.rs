@@ -16,6 +16,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::accept::{self, BinaryForm};
 use super::arrival::Eye;
+use super::confirm;
 use super::disposition;
 use super::error::Told;
 use super::exchange::{Exchange, Shared};
@@ -30,7 +31,7 @@ use crate::domain::resource::FileFacts;
 use crate::telemetry::metrics::{DOWNLOADED_BYTES, DOWNLOADS, DOWNLOADS_RUNNING};
 
 /// Longest text behind `/d/` that is looked at.
-const TOKEN_MOST: usize = 256;
+pub(super) const TOKEN_MOST: usize = 256;
 
 /// `GET`, `HEAD` `/d/{token}`. Query and `Authorization` mean nothing here.
 pub(super) async fn by_link(
@@ -45,12 +46,29 @@ pub(super) async fn by_link(
     let exchange = of(&request)?;
     let head = request.method() == Method::HEAD;
     let id = link::id_of(&token);
-    let asked = Download { token, request: exchange.id.clone(), address: exchange.address, head };
-    let opened = shared.documents.open_link(asked).await;
+    let asked = download(&request, &exchange, token, head);
+    let opened = shared.documents.open_link(asked.clone()).await;
     if !opened.as_ref().is_err_and(|refusal| refusal.code() == Code::LinkInvalid) {
         exchange.link.replace(Some(id));
     }
+    if opened.as_ref().is_err_and(|refusal| refusal.code() == Code::LinkConfirmRequired) && (head || exchange.html) {
+        return confirm::page(&shared, asked).await;
+    }
     send(&shared, &request, opened?).await
+}
+
+/// A request for what a link names.
+pub(super) fn download(request: &HttpRequest, exchange: &Exchange, token: String, head: bool) -> Download {
+    let text = |name| header_text(request, name).map(str::to_owned);
+    Download {
+        token,
+        request: exchange.id.clone(),
+        address: exchange.address,
+        head,
+        range: text(header::RANGE),
+        if_range: text(header::IF_RANGE),
+        cookie: confirm::cookie(request),
+    }
 }
 
 /// `GET`, `HEAD` `/fhir/Binary/{id}`.

@@ -10,6 +10,7 @@ mod arrival;
 mod auth_routes;
 mod body;
 mod client_rate;
+mod confirm;
 mod cors;
 mod disposition;
 mod error;

@@ -27,6 +27,7 @@ impl Clock for FakeClock {
     }
 }
 
+
 mod surface;
 
 pub(super) fn clock() -> Arc<FakeClock> {

@@ -4,6 +4,8 @@
 #[cfg(test)]
 mod access;
 #[cfg(test)]
+mod arrival;
+#[cfg(test)]
 mod audit;
 #[cfg(test)]
 mod blob_contract;
