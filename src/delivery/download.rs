@@ -6,12 +6,11 @@ use std::net::IpAddr;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
 use moka::sync::Cache;
 
+use super::confirming::{Confirm, ConfirmedLink, is_confirmed};
 use super::failure::{blob_failure, store_failure};
 use super::offers::{about, closed, not_found};
 use super::still_open::StillOpen;
@@ -27,10 +26,7 @@ use crate::domain::link::{LinkError, Purpose, VerifiedLink};
 use crate::domain::principal::ClientNumber;
 use crate::domain::refusal::{Code, Issue, Refusal};
 use crate::domain::resource::FileFacts;
-use crate::store::Receipt;
-
-/// Plaintext that is handed on at once: the server keeps its write buffer only for pieces up to this.
-const PIECE: usize = 64 * 1024;
+use crate::store::{LinkRow, Receipt};
 
 /// Downloads whose parts are put together, and for how long after the last part.
 const RESUMED_MOST: u64 = 10_000;
@@ -47,6 +43,26 @@ pub struct Download {
     pub address: IpAddr,
     /// `HEAD`: nothing is sent, nothing is used, and the entry says so.
     pub head: bool,
+    /// Value of the cookie that a confirm page set, where the request brought one.
+    pub confirmation: Option<String>,
+}
+
+/// What following a link comes to.
+#[derive(Debug)]
+pub enum Followed {
+    /// Its file.
+    File(Opened),
+    /// A person must press the button first: 403 `link-confirm-required`, or the page for a browser. Recorded.
+    Confirm(Confirm),
+}
+
+/// By whom and how a link is followed, when that has been found good.
+struct Found {
+    facts: Arc<FileFacts>,
+    access: Access,
+    still: StillOpen,
+    link: VerifiedLink,
+    row: Option<Arc<LinkRow>>,
 }
 
 /// A file that may be sent.
@@ -55,25 +71,27 @@ pub struct Opened {
     /// What it is.
     pub facts: Arc<FileFacts>,
     /// Its bytes.
-    content: Arc<dyn OpenContent>,
+    pub(super) content: Arc<dyn OpenContent>,
     /// Whether that still holds.
-    still: StillOpen,
+    pub(super) still: StillOpen,
     /// Who gets it and how.
-    access: Access,
+    pub(super) access: Access,
+    /// The row of the link that opened it.
+    pub(super) row: Option<Arc<LinkRow>>,
 }
 
 /// By what right a file is sent, and what its entries say.
 #[derive(Debug, Clone)]
-struct Access {
-    action: Action,
-    reader: ClientNumber,
-    client: Option<ClientId>,
-    link: Option<LinkId>,
+pub(super) struct Access {
+    pub(super) action: Action,
+    pub(super) reader: ClientNumber,
+    pub(super) client: Option<ClientId>,
+    pub(super) link: Option<LinkId>,
     /// The newest revocation that concerned the reader and the file when the right was given.
-    epoch: u32,
-    request: RequestId,
-    address: IpAddr,
-    head: bool,
+    pub(super) epoch: u32,
+    pub(super) request: RequestId,
+    pub(super) address: IpAddr,
+    pub(super) head: bool,
 }
 
 /// How a transfer ended on the wire, as far as the connection can tell.
@@ -110,7 +128,7 @@ impl Default for Transfers {
 }
 
 impl Transfers {
-    fn enter(&self, running: Option<Running>) -> u64 {
+    pub(super) fn enter(&self, running: Option<Running>) -> u64 {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         if let Some(running) = running {
             self.running.lock().unwrap_or_else(PoisonError::into_inner).insert(number, running);
@@ -118,7 +136,7 @@ impl Transfers {
         number
     }
 
-    fn leave(&self, number: u64) {
+    pub(super) fn leave(&self, number: u64) {
         self.running.lock().unwrap_or_else(PoisonError::into_inner).remove(&number);
     }
 
@@ -130,14 +148,56 @@ impl Transfers {
 
 impl Delivery {
     /// Opens what a link names, if the link is good and its content may be had now. The order of the checks decides what a
-    /// holder learns: authenticity, time, revocation, state (contract, Links).
+    /// holder learns: authenticity, time, revocation, network, state, confirmation; uses are looked at when sending begins
+    /// (contract, Links).
     ///
     /// # Errors
     /// The codes of the contract's table. For all but `link-invalid` an entry is written.
-    pub async fn open_link(&self, download: Download) -> Result<Opened, Refusal> {
+    pub async fn open_link(&self, download: Download) -> Result<Followed, Refusal> {
+        let found = self.find_link(&download).await?;
+        let Found { facts, access, still, link, row } = found;
+        let asks = row.as_deref().is_some_and(|row| row.confirm);
+        match (link.claims().purpose, row) {
+            (Purpose::Download, Some(row)) if asks => {
+                self.deny(&access, &facts, &Refusal::of(Code::LinkConfirmRequired)).await?;
+                self.confirm_page(&facts, &link, &row).await.map(Followed::Confirm)
+            }
+            (Purpose::Confirmed, _) if !is_confirmed(&link, &download) => {
+                let refusal = Refusal::of(Code::LinkConfirmRequired);
+                self.deny(&access, &facts, &refusal).await?;
+                Err(refusal)
+            }
+            (_, row) => {
+                let opened = self.open_content(facts, access, still).await?;
+                Ok(Followed::File(Opened { row, ..opened }))
+            }
+        }
+    }
+
+    /// The link that a person confirmed on the page: bound to the page's cookie, for a minute at most.
+    ///
+    /// # Errors
+    /// As [`Delivery::open_link`]; `link-confirm-required` without a cookie, `link-invalid` for a link that asks for no
+    /// confirmation.
+    pub async fn confirm_link(&self, download: Download) -> Result<ConfirmedLink, Refusal> {
+        let Found { facts, access, link, row, .. } = self.find_link(&download).await?;
+        let to_confirm = row.is_some_and(|row| row.confirm) && link.claims().purpose == Purpose::Download;
+        let refused = match (to_confirm, &download.confirmation) {
+            (false, _) => Code::LinkInvalid,
+            (true, None) => Code::LinkConfirmRequired,
+            (true, Some(secret)) => {
+                let entry = entry_of(&access, &facts, Outcome::Ok).with("confirmed", "yes");
+                return self.confirmed(&link, secret, &entry).await;
+            }
+        };
+        let refusal = Refusal::of(refused);
+        self.deny(&access, &facts, &refusal).await?;
+        Err(refusal)
+    }
+
+    async fn find_link(&self, download: &Download) -> Result<Found, Refusal> {
         let now = self.clock.now();
-        let keys = self.link_keys();
-        let (link, expired) = match keys.verify(&download.token, Purpose::Download, now) {
+        let (link, expired) = match self.link_keys().verify_any(&download.token, now) {
             Ok(link) => (link, false),
             Err(LinkError::Expired(link)) => (link, true),
             Err(LinkError::Invalid) => return Err(Refusal::of(Code::LinkInvalid)),
@@ -148,22 +208,33 @@ impl Delivery {
         let Some(facts) = facts.filter(|facts| facts.document.is_some()) else {
             return Err(Refusal::of(Code::LinkInvalid));
         };
-        let access = self.link_access(&link, &download);
-        if let Some(refusal) = self.link_closed(&link, expired, &facts) {
-            let entry = entry_of(&access, &facts, Outcome::Denied).code(refusal.code());
-            self.recorder.record(&entry).await?;
+        let row = match link.claims().row {
+            Some(number) => self.store.link(number).await.map_err(store_failure)?,
+            None => None,
+        };
+        // Numbers come again once a row is forgotten; a row belongs to the link whose file and reader it has.
+        let row = row.filter(|row| (row.counted.file, row.counted.reader) == (facts.file, link.claims().reader));
+        let access = self.link_access(&link, row.as_ref(), download);
+        if let Some(refusal) = self.link_closed((&link, expired), row.as_ref(), &facts, download.address) {
+            self.deny(&access, &facts, &refusal).await?;
             return Err(refusal);
         }
-        self.open_content(facts, access, still).await
+        Ok(Found { facts, access, still, link, row: row.map(Arc::new) })
     }
 
-    fn link_access(&self, link: &VerifiedLink, download: &Download) -> Access {
+    pub(super) async fn deny(&self, access: &Access, facts: &FileFacts, refusal: &Refusal) -> Result<(), Refusal> {
+        let entry = entry_of(access, facts, Outcome::Denied).code(refusal.code());
+        self.recorder.record(&entry).await.map(drop)
+    }
+
+    fn link_access(&self, link: &VerifiedLink, row: Option<&LinkRow>, download: &Download) -> Access {
         let reader = link.claims().reader;
         Access {
             action: Action::LinkRedeem,
             reader,
             client: self.store.client_by_number(reader).map(|client| client.id.clone()),
-            link: Some(link.id().clone()),
+            // A confirmed link is recorded, and revoked, as the link that was confirmed.
+            link: Some(row.map_or_else(|| link.id().clone(), |row| row.id.clone())),
             epoch: link.claims().epoch,
             request: download.request.clone(),
             address: download.address,
@@ -172,12 +243,19 @@ impl Delivery {
     }
 
     /// Why an authentic link does not open now, if it does not.
-    fn link_closed(&self, link: &VerifiedLink, expired: bool, facts: &FileFacts) -> Option<Refusal> {
+    fn link_closed(
+        &self,
+        (link, expired): (&VerifiedLink, bool),
+        row: Option<&LinkRow>,
+        facts: &FileFacts,
+        address: IpAddr,
+    ) -> Option<Refusal> {
         if expired {
             return Some(Issue::new(Code::LinkExpired).fill("when", link.claims().expires).into());
         }
         let subject = subject_of(facts, link.claims().reader)?;
-        if let Some(at) = self.store.epochs().revoked_at(&subject, link.claims().epoch, link.id()) {
+        let id = row.map_or(link.id(), |row| &row.id);
+        if let Some(at) = self.store.epochs().revoked_at(&subject, link.claims().epoch, id) {
             return Some(Issue::new(Code::LinkRevoked).fill("when", at).into());
         }
         let now = self.clock.now();
@@ -185,7 +263,15 @@ impl Delivery {
         if self.store.client_by_number(subject.reader).is_some_and(|client| client.disabled) {
             return Some(Issue::new(Code::LinkRevoked).fill("when", now).into());
         }
-        facts.document.as_ref().and_then(|document| closed(document, now))
+        // A dual-stack listener shows IPv4 callers as ::ffff:a.b.c.d; the link says a.b.c.d.
+        let network = row.and_then(|row| row.network);
+        if network.is_some_and(|network| !network.contains(&address.to_canonical())) {
+            return Some(Refusal::of(Code::LinkWrongNetwork));
+        }
+        let closed = facts.document.as_ref().and_then(|document| closed(document, now));
+        // The row goes with the content: where that is there and the row is not, what it said cannot be held to.
+        let lost = || (link.claims().row.is_some() && row.is_none()).then(|| Refusal::of(Code::LinkInvalid));
+        closed.or_else(lost)
     }
 
     /// Opens a file for a client with a token: the handle, or the Binary.
@@ -227,7 +313,7 @@ impl Delivery {
         let content = self.content_of(&facts).await?;
         // Opens the first chunk now: the commonest damage becomes a clean answer instead of a broken transfer.
         content.read(0, 1).map_err(blob_failure)?;
-        Ok(Opened { facts, content, still, access })
+        Ok(Opened { facts, content, still, access, row: None })
     }
 
     /// The open content of a file.
@@ -245,57 +331,6 @@ impl Delivery {
         Ok(Arc::from(opened))
     }
 
-    /// Begins to send `range` of an opened file: writes the entry that says so, then gives the transfer.
-    ///
-    /// # Errors
-    /// `audit-unavailable`: then no byte may leave.
-    pub async fn begin(self: &Arc<Self>, opened: Opened, range: Range<u64>) -> Result<Transfer, Refusal> {
-        let Opened { facts, content, still, access } = opened;
-        let outcome = if access.head { Outcome::Ok } else { Outcome::Attempted };
-        let seq = self.recorder.record(&entry_of(&access, &facts, outcome)).await?;
-        let subject = subject_of(&facts, access.reader);
-        let link = access.link.clone();
-        let number = self.transfers.enter(subject.map(|subject| Running { subject, link }));
-        let max_transfer = facts.document.as_ref().map(|document| document.decision.link.max_transfer);
-        let ends = max_transfer.map(|most| self.clock.monotonic() + most);
-        let record = !access.head;
-        Ok(Transfer {
-            delivery: Arc::clone(self),
-            facts,
-            content,
-            still,
-            access,
-            number,
-            seq,
-            ends,
-            at: range.start,
-            range,
-            batch: Bytes::new(),
-            cut: None,
-            record,
-            arrival: Arrival::Unknown,
-        })
-    }
-
-    /// Ends a transfer: the entry, and what a whole delivery means for the document.
-    async fn conclude(&self, ended: Ended) -> Result<(), Refusal> {
-        let Ended { facts, access, seq, range, sent, cut, arrival } = ended;
-        let complete = sent == range.end - range.start && arrival == Arrival::Taken;
-        let outcome = if complete { Outcome::Ok } else { Outcome::Error };
-        let mut entry = entry_of(&access, &facts, outcome).begun(seq).bytes(sent);
-        if let Some(code) = cut {
-            entry = entry.code(code);
-        }
-        let whole = complete && self.note_received(&access, &facts, range.start..range.start + sent);
-        match (&facts.document, whole) {
-            (Some(document), true) if document.owner != access.reader => {
-                let receipt = Receipt { document: document.number, reader: access.reader, at: self.clock.now() };
-                self.received(&facts, receipt, &entry).await
-            }
-            _ => self.recorder.record(&entry).await.map(|_| ()),
-        }
-    }
-
     /// Records that a file was given whole in one answer, with what that means for its document.
     pub(super) async fn record_whole(&self, opened: &Opened) -> Result<(), Refusal> {
         let (facts, access) = (&opened.facts, &opened.access);
@@ -310,7 +345,7 @@ impl Delivery {
     }
 
     /// Whether, with what came before, the reader now has the whole file.
-    fn note_received(&self, access: &Access, facts: &FileFacts, piece: Range<u64>) -> bool {
+    pub(super) fn note_received(&self, access: &Access, facts: &FileFacts, piece: Range<u64>) -> bool {
         let key = (access.reader, facts.file);
         let known = self.transfers.resumed.get_with(key, Arc::default);
         let mut coverage = known.lock().unwrap_or_else(PoisonError::into_inner);
@@ -324,128 +359,7 @@ impl Delivery {
     }
 }
 
-/// A file on its way out. Dropping it ends it; how far it came is recorded either way.
-#[derive(Debug)]
-pub struct Transfer {
-    delivery: Arc<Delivery>,
-    facts: Arc<FileFacts>,
-    content: Arc<dyn OpenContent>,
-    still: StillOpen,
-    access: Access,
-    number: u64,
-    seq: u64,
-    ends: Option<Duration>,
-    range: Range<u64>,
-    at: u64,
-    batch: Bytes,
-    cut: Option<Code>,
-    record: bool,
-    arrival: Arrival,
-}
-
-/// What is left of a transfer that ended.
-struct Ended {
-    facts: Arc<FileFacts>,
-    access: Access,
-    seq: u64,
-    range: Range<u64>,
-    sent: u64,
-    cut: Option<Code>,
-    arrival: Arrival,
-}
-
-impl Transfer {
-    /// Bytes that this transfer sends.
-    pub fn length(&self) -> u64 {
-        self.range.end - self.range.start
-    }
-
-    /// Ends the transfer and says how it ended on the wire; one that is merely dropped did not arrive.
-    pub fn settle(mut self, arrival: Arrival) {
-        self.arrival = arrival;
-    }
-
-    /// The next piece; `None` at the end. Waits only where the document's state changed since the last one.
-    ///
-    /// # Errors
-    /// The code for which it was cut: revoked, held back, destroyed, out of time, damaged. There is no answer left to give; the
-    /// connection breaks.
-    pub fn poll_piece(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Code>> {
-        if self.at >= self.range.end {
-            return Poll::Ready(Ok(None));
-        }
-        let still = std::task::ready!(self.still.poll(context));
-        if let Some(code) = self.cut_because().or(still.err()) {
-            self.cut = Some(code);
-            return Poll::Ready(Err(code));
-        }
-        Poll::Ready(self.read_piece().map(Some))
-    }
-
-    /// As [`Transfer::poll_piece`], for who can wait.
-    ///
-    /// # Errors
-    /// As there.
-    pub async fn next_piece(&mut self) -> Result<Option<Bytes>, Code> {
-        std::future::poll_fn(|context| self.poll_piece(context)).await
-    }
-
-    fn read_piece(&mut self) -> Result<Bytes, Code> {
-        if self.batch.is_empty() {
-            let left = usize::try_from(self.range.end - self.at).unwrap_or(usize::MAX);
-            self.batch = self.content.read(self.at, left.min(READ_MOST)).map_err(|error| {
-                let code = blob_failure(error).code();
-                self.cut = Some(code);
-                code
-            })?;
-        }
-        let piece = self.batch.split_to(self.batch.len().min(PIECE));
-        self.at += u64::try_from(piece.len()).unwrap_or(u64::MAX);
-        Ok(piece)
-    }
-
-    fn cut_because(&self) -> Option<Code> {
-        if self.ends.is_some_and(|ends| self.delivery.clock.monotonic() > ends) {
-            return Some(Code::RequestTimeout);
-        }
-        let subject = subject_of(&self.facts, self.access.reader)?;
-        let (epochs, epoch) = (self.delivery.store.epochs(), self.access.epoch);
-        let revoked = match &self.access.link {
-            Some(link) => epochs.revoked_at(&subject, epoch, link),
-            None => epochs.revoked_since(&subject, epoch),
-        };
-        revoked.map(|_| Code::LinkRevoked)
-    }
-}
-
-impl Drop for Transfer {
-    fn drop(&mut self) {
-        self.delivery.transfers.leave(self.number);
-        if !self.record {
-            return;
-        }
-        let ended = Ended {
-            facts: Arc::clone(&self.facts),
-            access: self.access.clone(),
-            seq: self.seq,
-            range: self.range.clone(),
-            sent: self.at - self.range.start,
-            cut: self.cut,
-            arrival: self.arrival,
-        };
-        let delivery = Arc::clone(&self.delivery);
-        // The answer is gone already: how it ended is written by a task of its own. A stop waits for the store's queue.
-        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn(async move {
-                if let Err(refusal) = delivery.conclude(ended).await {
-                    tracing::error!(code = refusal.code().name(), "end of a download not recorded");
-                }
-            });
-        }
-    }
-}
-
-fn entry_of(access: &Access, facts: &FileFacts, outcome: Outcome) -> Entry {
+pub(super) fn entry_of(access: &Access, facts: &FileFacts, outcome: Outcome) -> Entry {
     let mut entry = Entry::new(access.action, outcome).request(&access.request).ip(access.address).file(facts.file);
     if let Some(client) = &access.client {
         entry = entry.client(client);
@@ -462,7 +376,7 @@ fn entry_of(access: &Access, facts: &FileFacts, outcome: Outcome) -> Entry {
     }
 }
 
-fn subject_of(facts: &FileFacts, reader: ClientNumber) -> Option<Subject> {
+pub(super) fn subject_of(facts: &FileFacts, reader: ClientNumber) -> Option<Subject> {
     facts.document.as_ref().map(|document| Subject { reader, document: document.number, patient: document.patient })
 }
 
@@ -471,6 +385,16 @@ impl Opened {
     /// When the file was stored.
     pub fn stored_at(&self) -> Timestamp {
         self.facts.created
+    }
+
+    /// Whether its receipt must be watched: the link that opened it is counted.
+    pub fn is_counted(&self) -> bool {
+        self.row.as_ref().is_some_and(|row| row.uses > 0)
+    }
+
+    /// Name of the file that the link's maker chose; `None`: the content's title.
+    pub fn file_name(&self) -> Option<&str> {
+        self.row.as_ref().and_then(|row| row.file_name.as_deref())
     }
 
     /// The link's id, where a link opened it.

@@ -1,40 +1,16 @@
-//! `$issue-link` and `$revoke`, and the operators' revocations: making a link of one's own, and cutting access at once.
-
-use std::time::Duration;
+//! `$revoke`, and the operators' revocations: cutting access at once.
 
 use super::failure::store_failure;
-use super::offers::{about, closed, gone, not_found};
+use super::offers::{about, gone, not_found};
 use super::{Caller, Delivery};
 use crate::domain::audit::{Action, Entry, Outcome};
-use crate::domain::clock::Timestamp;
-use crate::domain::epoch::{Scope, Subject};
+use crate::domain::epoch::Scope;
 use crate::domain::id::{LinkId, ResourceId};
 use crate::domain::lifecycle::{self, Actor, Stamp};
-use crate::domain::link::{Claims, Purpose};
 use crate::domain::principal::Interaction;
 use crate::domain::refusal::{Code, Issue, Refusal};
 use crate::domain::resource::{DocumentFacts, Kind, Stored};
 use crate::store::StoreError;
-
-/// Input of `$issue-link`.
-#[derive(Debug, Clone)]
-pub struct IssueLink {
-    /// Which content entry, 1-based.
-    pub content: u32,
-    /// How long; `None`: the policy's lifetime.
-    pub lifetime: Option<Duration>,
-}
-
-/// A link made by `$issue-link`.
-#[derive(Debug, Clone)]
-pub struct IssuedLink {
-    /// The whole URL.
-    pub url: String,
-    /// Its last second.
-    pub expires: Timestamp,
-    /// Its id.
-    pub id: LinkId,
-}
 
 /// Input of `$revoke`.
 #[derive(Debug, Clone, Default)]
@@ -48,63 +24,6 @@ pub struct RevokeLinks {
 }
 
 impl Delivery {
-    /// Makes a link to one content entry of a document.
-    ///
-    /// # Errors
-    /// `scope-insufficient`, `resource-not-found`, `content-…` while it cannot be opened, `policy-limit-exceeded`,
-    /// `parameter-malformed` for a content entry that is not there.
-    pub async fn issue_link(
-        &self,
-        caller: &Caller,
-        id: &ResourceId,
-        wanted: &IssueLink,
-    ) -> Result<IssuedLink, Refusal> {
-        let (stored, document) = self.document_for(caller, Interaction::Read, Action::LinkIssue, id).await?;
-        let version = u64::from(stored.version);
-        if let Some(refusal) = closed(&document, self.clock.now()) {
-            let entry = caller.entry(Action::LinkIssue, Outcome::Denied).document(id, version).code(refusal.code());
-            self.recorder.record(&about(entry, &document)).await?;
-            return Err(refusal);
-        }
-        let index = wanted.content.checked_sub(1).and_then(|at| u16::try_from(at).ok());
-        let brief = stored.files.iter().find(|brief| Some(brief.content) == index).ok_or_else(|| {
-            let issue = Issue::new(Code::ParameterMalformed).at_http("content");
-            Refusal::new(issue.fill("fault", "names no content entry with a file").fill("example", "1"))
-        })?;
-        let terms = &document.decision.link;
-        let lifetime = wanted.lifetime.unwrap_or(terms.lifetime);
-        if lifetime > terms.max_lifetime || lifetime.is_zero() {
-            let limit = crate::domain::clock::write_span(terms.max_lifetime);
-            let issue = Issue::new(Code::PolicyLimitExceeded).at_http("lifetime").fill("limit", limit);
-            return Err(issue.fill("rule", &document.decision.rule).into());
-        }
-        let issued = self.sign_issued(caller, &document, brief.file, lifetime);
-        let entry = caller.entry(Action::LinkIssue, Outcome::Ok).document(id, version).file(brief.file);
-        let entry = about(entry, &document).link(&issued.id).with("expires", issued.expires.to_string());
-        self.recorder.record(&entry).await?;
-        Ok(issued)
-    }
-
-    fn sign_issued(
-        &self,
-        caller: &Caller,
-        document: &DocumentFacts,
-        file: crate::domain::id::FileId,
-        lifetime: Duration,
-    ) -> IssuedLink {
-        let reader = caller.principal.number;
-        let subject = Subject { reader, document: document.number, patient: document.patient };
-        let mut nonce = [0; 8];
-        self.entropy.fill(&mut nonce);
-        // Never 0, which marks offered links.
-        let nonce = u64::from_be_bytes(nonce) | 1;
-        let expires = Timestamp::from_millis(self.clock.now().plus(lifetime).seconds().saturating_mul(1000));
-        let epoch = self.store.epochs().current(&subject);
-        let claims = Claims { file, purpose: Purpose::Download, expires, epoch, reader, nonce };
-        let token = self.link_keys().mint(&claims);
-        IssuedLink { url: self.terms.base.link(&token), expires, id: token.id() }
-    }
-
     /// Ends links of a document: one (its issuer may), or all given so far (update, and owner); with `state` the document
     /// too. Access is cut before anything is counted.
     ///

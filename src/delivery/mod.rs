@@ -7,10 +7,13 @@ pub mod administration;
 mod alive;
 mod binaries;
 mod caller;
+mod confirming;
 mod context;
+mod counting;
 mod documents;
 mod download;
 mod failure;
+mod issuing;
 mod lifecycle;
 mod links;
 mod offers;
@@ -21,15 +24,18 @@ mod sealing;
 mod search;
 mod spool;
 mod still_open;
+mod transfer;
 
 pub use binaries::{NewUpload, Upload};
 pub use caller::Caller;
+pub use confirming::{Confirm, ConfirmedLink};
 pub use context::PutContext;
 pub use documents::CreatedResource;
-pub use download::{Arrival, Download, Opened, Transfer};
+pub use download::{Arrival, Download, Followed, Opened};
 pub use failure::{blob_failure, store_failure};
+pub use issuing::{IssueLink, IssuedLink};
 pub use lifecycle::Lifecycle;
-pub use links::{IssueLink, IssuedLink, RevokeLinks};
+pub use links::RevokeLinks;
 pub use offers::ReadResource;
 pub use recorder::Recorder;
 pub use retention::Swept;
@@ -37,6 +43,7 @@ pub use scanning::Scanned;
 pub use sealing::{Sealed, Sealing};
 pub use search::{SearchRequest, Searched};
 pub use spool::Spool;
+pub use transfer::Transfer;
 
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -99,6 +106,7 @@ pub struct Delivery {
     policy: RwLock<Arc<PolicyInForce>>,
     link_keys: RwLock<Arc<LinkKeys>>,
     transfers: download::Transfers,
+    counts: counting::Counts,
     pub(crate) spool: Arc<dyn Spool>,
     pub(crate) sealing: Arc<dyn Sealing>,
     waiting: spool::Waiting,
@@ -148,6 +156,7 @@ impl Delivery {
             policy: RwLock::new(Arc::new(parts.policy)),
             link_keys: RwLock::new(Arc::new(parts.link_keys)),
             transfers: download::Transfers::default(),
+            counts: counting::Counts::default(),
             spool: parts.spool,
             sealing: parts.sealing,
             waiting: spool::Waiting::default(),

@@ -119,7 +119,10 @@ impl Offers<'_> {
         for brief in &stored.files {
             let address = match Absent::of(document.state_at(self.now)) {
                 Some(absent) => Address::Absent(absent),
-                None if self.reader.attachment_url == AttachmentUrl::Handle => {
+                // A link that is spent, bound or confirmed is made by `$issue-link` alone (contract, Links).
+                None if self.reader.attachment_url == AttachmentUrl::Handle
+                    || document.decision.link.by_request_only() =>
+                {
                     Address::Url(self.base.handle(brief.file))
                 }
                 None => self.link(document, brief.file, &mut offered),
@@ -140,6 +143,7 @@ impl Offers<'_> {
             expires,
             epoch: self.epochs.current(&subject),
             reader: self.reader.number,
+            row: None,
             nonce: 0,
         });
         offered.push((token.id(), file, expires));

@@ -58,6 +58,7 @@ impl Delivery {
             }
         }
         swept.purged += self.purge_unclaimed().await?;
+        self.give_back_silent_claims().await?;
         Ok(swept)
     }
 

@@ -31,6 +31,11 @@ impl Coverage {
         }
     }
 
+    /// Whether any byte of a range was received.
+    pub fn overlaps(&self, range: &Range<u64>) -> bool {
+        self.pieces.iter().any(|piece| piece.start < range.end && range.start < piece.end)
+    }
+
     /// Whether every byte of a file of `size` bytes was received; an empty file is whole at once.
     pub fn is_whole(&self, size: u64) -> bool {
         size == 0 || self.pieces.iter().any(|piece| piece.start == 0 && piece.end >= size)

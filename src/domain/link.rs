@@ -1,16 +1,21 @@
 //! Signed links: a capability for one file, one purpose and one span of time, as the text after `/d/`. Minting and verifying
-//! are pure and cost one MAC; nothing is stored. Revocation compares the epoch that a link carries with the newest one of what
-//! it names ([`super::epoch`]). A link carries no patient data: a file id, times and the store's number of its reader.
+//! are pure and cost one MAC; nothing is stored but for links that are counted, bound, confirmed or named, which have a row that
+//! the link names by its number. Revocation compares the epoch that a link carries with the newest one of what
+//! it names ([`super::epoch`]). A link carries no patient data: a file id, times and the store's numbers of its reader and row.
 //!
 //! Layout, big-endian, 63 bytes, base64url without padding (84 characters, one spelling):
 //!
 //! ```text
-//! version 1 | key id 4 | purpose 1 | file 16 | expires 5 (seconds) | epoch 4 | reader 4 | person 4 | nonce 8 | tag 16
+//! version 1 | key id 4 | purpose 1 | file 16 | expires 5 (seconds) | epoch 4 | reader 4 | row 4 | nonce 8 | tag 16
 //! ```
+//!
+//! Version 1 has no row (its field is zero); version 2 has one. The nonce of a confirmed link is its commitment to the cookie of
+//! the page that it came from.
 //!
 //! The tag is HMAC-SHA-256 over all before it, cut to 16 bytes (RFC 2104 §5: not below half the digest).
 
 use std::fmt;
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use aws_lc_rs::{digest, hmac};
@@ -22,24 +27,56 @@ use super::id::{FileId, LinkId};
 use super::principal::ClientNumber;
 
 const VERSION: u8 = 1;
+/// With the number of a row.
+const VERSION_ROW: u8 = 2;
 const BODY: usize = 47;
 const TAG: usize = 16;
 /// No policy may give more; a link that claims more is not ours (threat A106).
 pub const MAX_AHEAD: Duration = Duration::from_secs(400 * 86_400);
 
-/// What a link is for. Only downloads are served in this version.
+/// What a link is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
     /// `GET /d/{token}`
     Download,
+    /// The same, after a person pressed the button: what the page's POST answers with, bound to the page's cookie.
+    Confirmed,
 }
 
 impl Purpose {
     fn byte(self) -> u8 {
         match self {
             Self::Download => 1,
+            Self::Confirmed => 2,
         }
     }
+
+    fn of_byte(byte: u8) -> Option<Self> {
+        [Self::Download, Self::Confirmed].into_iter().find(|purpose| purpose.byte() == byte)
+    }
+}
+
+/// The number of a link's row: random, never 0, told apart from those in use when it is taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct LinkNumber(NonZeroU32);
+
+impl LinkNumber {
+    /// From its number; `None` for 0.
+    pub fn new(number: u32) -> Option<Self> {
+        NonZeroU32::new(number).map(Self)
+    }
+
+    /// As a number.
+    pub fn get(self) -> u32 {
+        self.0.get()
+    }
+}
+
+/// What a confirmed link commits to: the secret of the cookie that the page set. 64 bits stand against a search within the
+/// minute that such a link lives.
+pub fn commitment(secret: &str) -> u64 {
+    let digest = digest::digest(&digest::SHA256, &[b"daylily-confirm".as_slice(), secret.as_bytes()].concat());
+    digest.as_ref().iter().take(8).fold(0, |sum, byte| (sum << 8) | u64::from(*byte))
 }
 
 /// Everything that a link says. Two links with equal claims and key have equal text.
@@ -55,7 +92,10 @@ pub struct Claims {
     pub epoch: u32,
     /// The client that it was given to.
     pub reader: ClientNumber,
-    /// 0 for links offered in reads and searches; random for those of `$issue-link`, so that each is one of its own.
+    /// Its row, for a link that is counted, bound, confirmed or has a file name of its own.
+    pub row: Option<LinkNumber>,
+    /// 0 for links offered in reads and searches; random for those of `$issue-link`, so that each is one of its own; the
+    /// [`commitment`] of a confirmed one.
     pub nonce: u64,
 }
 
@@ -142,6 +182,16 @@ impl LinkKeys {
     /// # Errors
     /// [`LinkError::Invalid`] for whatever is not ours, all alike; [`LinkError::Expired`] for what is ours and over.
     pub fn verify(&self, text: &str, purpose: Purpose, now: Timestamp) -> Result<VerifiedLink, LinkError> {
+        let found = self.verify_any(text, now);
+        let (Ok(link) | Err(LinkError::Expired(link))) = &found else { return found };
+        if link.claims.purpose == purpose { found } else { Err(LinkError::Invalid) }
+    }
+
+    /// As [`LinkKeys::verify`], for a link of any purpose.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn verify_any(&self, text: &str, now: Timestamp) -> Result<VerifiedLink, LinkError> {
         let bytes = decode_text(text).ok_or(LinkError::Invalid)?;
         let (body, tag) = bytes.split_at_checked(BODY).ok_or(LinkError::Invalid)?;
         let (claims, key_id) = decode(body).ok_or(LinkError::Invalid)?;
@@ -150,7 +200,7 @@ impl LinkKeys {
         let expected = hmac::sign(&key.unwrap_or(&self.current).key, body);
         let cut = expected.as_ref().get(..TAG).ok_or(LinkError::Invalid)?;
         let same = aws_lc_rs::constant_time::verify_slices_are_equal(cut, tag).is_ok();
-        if key.is_none() || !same || claims.purpose != purpose || claims.expires > now.plus(MAX_AHEAD) {
+        if key.is_none() || !same || claims.expires > now.plus(MAX_AHEAD) {
             return Err(LinkError::Invalid);
         }
         let link = VerifiedLink { claims, id: link_id(text.as_bytes()) };
@@ -206,15 +256,16 @@ pub fn offered_until(file: FileId, lifetime: Duration, now: Timestamp) -> Timest
 
 fn encode(claims: &Claims, key_id: [u8; 4], body: &mut [u8]) {
     let expires = u64::try_from(claims.expires.seconds()).unwrap_or(0).to_be_bytes();
+    let version = if claims.row.is_some() { VERSION_ROW } else { VERSION };
     let fields: [&[u8]; 8] = [
-        &[VERSION],
+        &[version],
         &key_id,
         &[claims.purpose.byte()],
         claims.file.as_bytes(),
         expires.get(3..).unwrap_or_default(),
         &claims.epoch.to_be_bytes(),
         &claims.reader.0.to_be_bytes(),
-        &[0, 0, 0, 0],
+        &claims.row.map_or(0, LinkNumber::get).to_be_bytes(),
     ];
     let nonce = claims.nonce.to_be_bytes();
     let bytes = fields.into_iter().flatten().chain(&nonce);
@@ -234,18 +285,27 @@ fn decode(body: &[u8]) -> Option<(Claims, [u8; 4])> {
     let (expires, rest) = rest.split_first_chunk::<5>()?;
     let (epoch, rest) = rest.split_first_chunk::<4>()?;
     let (reader, rest) = rest.split_first_chunk::<4>()?;
-    let (person, rest) = rest.split_first_chunk::<4>()?;
+    let (row, rest) = rest.split_first_chunk::<4>()?;
     let (nonce, rest) = rest.split_first_chunk::<8>()?;
-    if *version != VERSION || *purpose != Purpose::Download.byte() || *person != [0; 4] || !rest.is_empty() {
+    let row = LinkNumber::new(u32::from_be_bytes(*row));
+    let purpose = Purpose::of_byte(*purpose)?;
+    // Each text has one reading: a row exactly where the version says so, and a confirmed link always has one.
+    let known = match *version {
+        VERSION => row.is_none() && purpose == Purpose::Download,
+        VERSION_ROW => row.is_some(),
+        _ => false,
+    };
+    if !known || !rest.is_empty() {
         return None;
     }
     let seconds = expires.iter().fold(0i64, |sum, byte| (sum << 8) | i64::from(*byte));
     let claims = Claims {
         file: FileId::from_bytes(*file),
-        purpose: Purpose::Download,
+        purpose,
         expires: Timestamp::from_millis(seconds.checked_mul(1000)?),
         epoch: u32::from_be_bytes(*epoch),
         reader: ClientNumber(u32::from_be_bytes(*reader)),
+        row,
         nonce: u64::from_be_bytes(*nonce),
     };
     Some((claims, *key_id))
@@ -263,8 +323,23 @@ mod tests {
             expires: Timestamp::from_millis(1_800_000_000_000),
             epoch: 3,
             reader: ClientNumber(5),
+            row: None,
             nonce: 0,
         }
+    }
+
+    #[test]
+    fn a_link_with_a_row_names_its_file_and_serves_its_own_purpose_alone() {
+        for purpose in [Purpose::Download, Purpose::Confirmed] {
+            let said = Claims { purpose, row: LinkNumber::new(7), nonce: commitment("secret"), ..claims() };
+            let token = keys(1).mint(&said);
+            assert_eq!(token.as_str().len(), 84);
+            assert_eq!(keys(1).verify_any(token.as_str(), NOW).unwrap().claims(), &said);
+            let as_download = keys(1).verify(token.as_str(), Purpose::Download, NOW);
+            assert_eq!(as_download.is_ok(), purpose == Purpose::Download);
+            assert_eq!(named_file(token.as_str()), Some(said.file));
+        }
+        assert_ne!(commitment("secret"), commitment("secres"));
     }
 
     fn keys(secret: u8) -> LinkKeys {

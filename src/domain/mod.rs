@@ -2,6 +2,7 @@
 //! alone. Time, ids and chance come in as arguments ([`clock`]).
 
 pub mod audit;
+pub mod claim;
 pub mod clock;
 pub mod content;
 pub mod coverage;

@@ -1,6 +1,5 @@
 //! [`Documents`] by the `delivery` and `fhir` rooms.
 
-use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
@@ -9,11 +8,11 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use super::ports::{
-    Arrival, Caller, Documents, Download, NewUpload, OpenBytes, OpenFile, Operation, OperationInput, Pieces, RawBody,
-    ResourceText, Written,
+    Arrival, Asked, Caller, ConfirmedLink, Documents, Download, Followed, NewUpload, OpenBytes, OpenFile, Operation,
+    OperationInput, Pieces, RawBody, ResourceText, Written,
 };
 use crate::delivery::{
-    CreatedResource, Delivery, IssueLink, Opened, PutContext, ReadResource, RevokeLinks, SearchRequest, Transfer,
+    self, CreatedResource, Delivery, IssueLink, Opened, PutContext, ReadResource, RevokeLinks, SearchRequest, Transfer,
 };
 use crate::domain::id::{FileId, RequestId, ResourceId};
 use crate::domain::refusal::{Code, Refusal};
@@ -123,9 +122,15 @@ impl Documents for Served {
         Ok(written(caller, &upload.finish().await?))
     }
 
-    async fn open_link(&self, request: Download) -> Result<OpenFile, Refusal> {
-        let opened = self.delivery.open_link(request).await?;
-        Ok(self.open_file(opened, None, None))
+    async fn open_link(&self, request: Download) -> Result<Followed, Refusal> {
+        Ok(match self.delivery.open_link(request).await? {
+            delivery::Followed::File(opened) => Followed::File(self.open_file(opened, None, None)),
+            delivery::Followed::Confirm(confirm) => Followed::Confirm(confirm),
+        })
+    }
+
+    async fn confirm_link(&self, request: Download) -> Result<ConfirmedLink, Refusal> {
+        self.delivery.confirm_link(request).await
     }
 
     async fn open_handle(&self, caller: &Caller, file: FileId, head: bool) -> Result<OpenFile, Refusal> {
@@ -188,9 +193,11 @@ impl Served {
         id: &ResourceId,
         wanted: operations::IssueLink,
     ) -> Result<String, Refusal> {
-        let operations::IssueLink { content, lifetime } = wanted;
-        let issued = self.delivery.issue_link(caller, id, &IssueLink { content, lifetime }).await?;
-        Ok(operations::issued(&issued.url, issued.expires, &issued.id))
+        let operations::IssueLink { content, lifetime, uses, network, file_name, recipient, confirm, access_reference } =
+            wanted;
+        let wanted = IssueLink { content, lifetime, uses, network, file_name, recipient, confirm, access_reference };
+        let issued = self.delivery.issue_link(caller, id, &wanted).await?;
+        Ok(operations::issued(&issued.url, issued.expires, issued.uses, &issued.id))
     }
 
     async fn revoke(&self, caller: &Caller, id: &ResourceId, wanted: operations::Revoke) -> Result<String, Refusal> {
@@ -201,8 +208,9 @@ impl Served {
 
     fn open_file(&self, opened: Opened, caller: Option<Caller>, security_context: Option<String>) -> OpenFile {
         let (facts, link) = (Arc::clone(&opened.facts), opened.link_id().cloned());
+        let (file_name, counted) = (opened.file_name().map(str::to_owned), opened.is_counted());
         let content = Box::new(Held { delivery: Arc::clone(&self.delivery), opened, caller });
-        OpenFile { facts, link, security_context, content }
+        OpenFile { facts, link, file_name, counted, security_context, content }
     }
 }
 
@@ -221,9 +229,9 @@ impl OpenBytes for Held {
         self.delivery.binary_resource(caller, &self.opened).await
     }
 
-    async fn begin(self: Box<Self>, range: Range<u64>) -> Result<Box<dyn Pieces>, Refusal> {
+    async fn begin(self: Box<Self>, asked: Asked) -> Result<Box<dyn Pieces>, Refusal> {
         let Self { delivery, opened, .. } = *self;
-        let transfer: Box<dyn Pieces> = Box::new(delivery.begin(opened, range).await?);
+        let transfer: Box<dyn Pieces> = Box::new(delivery.begin(opened, asked).await?);
         Ok(transfer)
     }
 }

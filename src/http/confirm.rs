@@ -5,20 +5,17 @@
 use actix_web::body::None as NoBody;
 use actix_web::cookie::time::Duration as Span;
 use actix_web::cookie::{Cookie, SameSite};
-use actix_web::http::{StatusCode, header};
+use actix_web::http::{Method, StatusCode, header};
 use actix_web::web::{Data, Path};
 use actix_web::{HttpRequest, HttpResponse};
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::error::{Told, value};
 use super::exchange::Shared;
 use super::fhir_routes::header_text;
-use super::ports::Download;
-use super::{files, pages};
-use crate::domain::clock::Entropy;
+use super::ports::{Confirm, Download, Followed};
+use super::{files, pages, routes};
 use crate::domain::link;
-use crate::domain::refusal::{Code, Refusal};
+use crate::domain::refusal::{Code, Issue, Refusal};
 
 /// The cookie's name over https: the prefix keeps other hosts of the domain from planting one (RFC 6265bis §4.1.3.2).
 const NAME_HTTPS: &str = "__Host-daylily-confirm";
@@ -26,8 +23,11 @@ const NAME_HTTPS: &str = "__Host-daylily-confirm";
 const NAME: &str = "daylily-confirm";
 /// For how long the page may stay open before the button needs it again.
 const COOKIE_SECONDS: i64 = 600;
-/// Letters of the secret: 256 bits.
-const SECRET_LENGTH: usize = 43;
+/// Letters of the secret: 128 bits.
+const SECRET_LENGTH: usize = 22;
+const HTML: &str = "text/html; charset=utf-8";
+/// What a link takes that needs no confirming.
+const METHODS: &str = "GET, HEAD";
 
 /// The secret of the page's cookie, where the request brings one.
 pub(super) fn cookie(request: &HttpRequest) -> Option<String> {
@@ -39,18 +39,17 @@ pub(super) fn cookie(request: &HttpRequest) -> Option<String> {
 }
 
 /// The page, for a browser's GET; for anyone's HEAD its head alone, without a length.
-pub(super) async fn page(shared: &Shared, asked: Download) -> Result<HttpResponse, Told> {
-    let reference = link::id_of(&asked.token);
-    // A page opened again keeps its cookie, so that another one of it that is still open goes on working.
-    let secret = asked.cookie.clone().unwrap_or_else(|| new_secret(&*shared.entropy));
-    let head = asked.head;
-    let facts = shared.documents.to_confirm(asked).await?;
-    let text = pages::confirm(&shared.pages, &facts, reference.as_str());
-    let mut response = answer(shared, StatusCode::OK, &secret);
-    if head {
-        return Ok(response.content_type("text/html; charset=utf-8").body(NoBody::new()));
+pub(super) fn page(shared: &Shared, request: &HttpRequest, facts: &Confirm) -> Result<HttpResponse, Told> {
+    if facts.uses_left == Some(0) {
+        return Err(Refusal::new(Issue::new(Code::LinkUsed).fill("uses", "all of them")).into());
     }
-    Ok(response.content_type("text/html; charset=utf-8").body(text))
+    // A page opened again keeps its cookie, so that another one of it that is still open goes on working.
+    let secret = cookie(request).unwrap_or_else(|| facts.cookie.clone());
+    let mut response = answer(shared, StatusCode::OK, &secret);
+    if request.method() == Method::HEAD {
+        return Ok(response.content_type(HTML).body(NoBody::new()));
+    }
+    Ok(response.content_type(HTML).body(pages::confirm(&shared.pages, facts)))
 }
 
 /// `POST /d/{token}`: the button.
@@ -60,32 +59,47 @@ pub(super) async fn pressed(
     token: Path<String>,
 ) -> Result<HttpResponse, Told> {
     let token = token.into_inner();
-    if token.len() > files::TOKEN_MOST {
-        return Err(Code::LinkInvalid.into());
-    }
     let exchange = files::of(&request)?;
-    let reference = link::id_of(&token);
-    let asked = files::download(&request, &exchange, token, false);
-    let facts = shared.documents.to_confirm(asked.clone()).await;
-    if !facts.as_ref().is_err_and(|refusal| refusal.code() == Code::LinkInvalid) {
-        exchange.link.replace(Some(reference.clone()));
+    if token.len() > files::TOKEN_MOST {
+        return Err(routes::not_allowed(METHODS).into());
     }
-    let facts = facts?;
+    let id = link::id_of(&token);
+    let mut asked = files::download(&request, &exchange, token, false);
     if !is_from_the_page(&request, &shared) {
-        return Err(Refusal::of(Code::LinkConfirmRequired).into());
+        asked.confirmation = None;
     }
-    let Some(secret) = asked.cookie.clone() else {
-        if !exchange.html {
-            return Err(Refusal::of(Code::LinkConfirmRequired).into());
+    let confirmed = shared.documents.confirm_link(asked.clone()).await;
+    match confirmed {
+        Ok(link) => {
+            exchange.link.replace(Some(id));
+            // A path alone: whoever came by another spelling of this host stays where the cookie is.
+            let base = shared.base_url.as_str();
+            let below = link.url.strip_prefix(base).unwrap_or(&link.url);
+            let to = format!("{}{below}", shared.base_url.path());
+            Ok(HttpResponse::SeeOther().insert_header((header::LOCATION, value(&to))).body(NoBody::new()))
         }
-        let text = pages::no_cookie(&shared.pages, &facts, reference.as_str());
-        let mut response = answer(&shared, StatusCode::FORBIDDEN, &new_secret(&*shared.entropy));
-        response.insert_header(("daylily-error", Code::LinkConfirmRequired.name()));
-        return Ok(response.content_type("text/html; charset=utf-8").body(text));
-    };
-    let token = shared.documents.confirm(asked, &secret).await?;
-    let to = format!("{}/d/{}", shared.base_url.path(), token.as_str());
-    Ok(HttpResponse::SeeOther().insert_header((header::LOCATION, value(&to))).body(NoBody::new()))
+        // A link that asks for no confirming, or none of ours: the same answer for both.
+        Err(refusal) if refusal.code() == Code::LinkInvalid => Err(routes::not_allowed(METHODS).into()),
+        Err(refusal) => {
+            exchange.link.replace(Some(id));
+            if refusal.code() == Code::LinkConfirmRequired && exchange.html {
+                return without_cookie(&shared, asked).await;
+            }
+            Err(refusal.into())
+        }
+    }
+}
+
+/// The page that says what is missing, with a new cookie and the button.
+async fn without_cookie(shared: &Shared, asked: Download) -> Result<HttpResponse, Told> {
+    match shared.documents.open_link(Download { head: true, ..asked }).await? {
+        Followed::Confirm(facts) => {
+            let mut response = answer(shared, StatusCode::FORBIDDEN, &facts.cookie);
+            response.insert_header(("daylily-error", Code::LinkConfirmRequired.name()));
+            Ok(response.content_type(HTML).body(pages::no_cookie(&shared.pages, &facts)))
+        }
+        Followed::File(_) => Err(routes::not_allowed(METHODS).into()),
+    }
 }
 
 /// Whether the page itself sent this, as far as the browser says (Fetch Metadata; RFC 6454 §7). What says nothing still needs the
@@ -123,10 +137,4 @@ fn cookie_of(shared: &Shared, secret: &str) -> Cookie<'static> {
     let (name, path) = if https { (NAME_HTTPS, "/".to_owned()) } else { (NAME, below) };
     let cookie = Cookie::build(name, secret.to_owned()).path(path).secure(https).http_only(true);
     cookie.same_site(SameSite::Strict).max_age(Span::seconds(COOKIE_SECONDS)).finish()
-}
-
-fn new_secret(entropy: &dyn Entropy) -> String {
-    let mut bytes = [0; 32];
-    entropy.fill(&mut bytes);
-    URL_SAFE_NO_PAD.encode(bytes)
 }

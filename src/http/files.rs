@@ -21,7 +21,7 @@ use super::disposition;
 use super::error::Told;
 use super::exchange::{Exchange, Shared};
 use super::fhir_routes::{caller, header_text, json, query_value};
-use super::ports::{Download, OpenFile, Pieces};
+use super::ports::{Asked, Download, Followed, OpenFile, Pieces};
 use super::range::{Wanted, if_range_holds, wanted};
 use crate::domain::clock::Timestamp;
 use crate::domain::id::{FileId, ResourceId};
@@ -47,27 +47,25 @@ pub(super) async fn by_link(
     let head = request.method() == Method::HEAD;
     let id = link::id_of(&token);
     let asked = download(&request, &exchange, token, head);
-    let opened = shared.documents.open_link(asked.clone()).await;
+    let opened = shared.documents.open_link(asked).await;
     if !opened.as_ref().is_err_and(|refusal| refusal.code() == Code::LinkInvalid) {
         exchange.link.replace(Some(id));
     }
-    if opened.as_ref().is_err_and(|refusal| refusal.code() == Code::LinkConfirmRequired) && (head || exchange.html) {
-        return confirm::page(&shared, asked).await;
+    match opened? {
+        Followed::File(file) => send(&shared, &request, file).await,
+        Followed::Confirm(facts) if head || exchange.html => confirm::page(&shared, &request, &facts),
+        Followed::Confirm(_) => Err(Code::LinkConfirmRequired.into()),
     }
-    send(&shared, &request, opened?).await
 }
 
 /// A request for what a link names.
 pub(super) fn download(request: &HttpRequest, exchange: &Exchange, token: String, head: bool) -> Download {
-    let text = |name| header_text(request, name).map(str::to_owned);
     Download {
         token,
         request: exchange.id.clone(),
         address: exchange.address,
         head,
-        range: text(header::RANGE),
-        if_range: text(header::IF_RANGE),
-        cookie: confirm::cookie(request),
+        confirmation: confirm::cookie(request),
     }
 }
 
@@ -140,6 +138,7 @@ async fn send(shared: &Data<Shared>, request: &HttpRequest, file: OpenFile) -> R
     // RFC 9110 §14.2: Range has no meaning with any method but GET.
     let usable = !head && if_range_holds(header_text(request, header::IF_RANGE), &tag, &modified);
     let range = header_text(request, header::RANGE).filter(|_| usable);
+    let tagged = header_text(request, header::IF_RANGE) == Some(tag.as_str());
     let (status, part) = match wanted(range, size) {
         Wanted::Whole => (StatusCode::OK, 0..size),
         Wanted::Part(part) => (StatusCode::PARTIAL_CONTENT, part),
@@ -149,7 +148,10 @@ async fn send(shared: &Data<Shared>, request: &HttpRequest, file: OpenFile) -> R
     let media = media_type(&facts.media_type);
     response
         .insert_header((header::CONTENT_TYPE, media))
-        .insert_header((header::CONTENT_DISPOSITION, disposition::attachment(facts.title.as_deref(), media)))
+        .insert_header((
+            header::CONTENT_DISPOSITION,
+            disposition::attachment(file.file_name.as_deref().or(facts.title.as_deref()), media),
+        ))
         .insert_header((header::CACHE_CONTROL, "private, no-store"))
         .insert_header((header::CONTENT_SECURITY_POLICY, "sandbox; default-src 'none'; frame-ancestors 'none'"))
         .insert_header((HeaderName::from_static("repr-digest"), format!("sha-256=:{}:", STANDARD.encode(facts.sha256))))
@@ -165,14 +167,15 @@ async fn send(shared: &Data<Shared>, request: &HttpRequest, file: OpenFile) -> R
     }
     if head {
         // Recorded as asked for; nothing is sent and nothing used.
-        drop(file.content.begin(0..0).await?);
+        drop(file.content.begin(Asked { range: 0..0, partial: false, tagged: false }).await?);
         return Ok(response.body(Length(size)));
     }
     let permit = place(&shared.downloads)?;
     let left = part.end - part.start;
     let grace = facts.document.as_ref().map(|document| document.decision.link.grace);
     let eye = Eye::open(&shared.watches, request, left, grace);
-    let pieces = file.content.begin(part).await?;
+    let partial = status == StatusCode::PARTIAL_CONTENT;
+    let pieces = file.content.begin(Asked { range: part, partial, tagged }).await?;
     Ok(response.body(Sending::new(pieces, eye, left, left == size, permit)))
 }
 

@@ -5,7 +5,6 @@
 
 use std::fmt;
 use std::net::IpAddr;
-use std::ops::Range;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -13,7 +12,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 pub use crate::auth::Denied;
-pub use crate::delivery::{Arrival, Caller, Download, NewUpload};
+pub use crate::delivery::{Arrival, Caller, Confirm, ConfirmedLink, Download, NewUpload};
+pub use crate::domain::claim::Asked;
 use crate::domain::clock::Timestamp;
 use crate::domain::id::{FileId, LinkId, RequestId, ResourceId};
 use crate::domain::principal::Principal;
@@ -83,10 +83,24 @@ pub struct OpenFile {
     pub facts: Arc<FileFacts>,
     /// The link's id, where a link opened it.
     pub link: Option<LinkId>,
+    /// Name that the link's maker chose; `None`: the content's title.
+    pub file_name: Option<String>,
+    /// Whether a use hangs on its receipt: [`Arrival::Taken`] only when the peer has acknowledged all of it.
+    pub counted: bool,
     /// Reference of its security context, where it has one.
     pub security_context: Option<String>,
     /// Its bytes.
     pub content: Box<dyn OpenBytes>,
+}
+
+/// What following a link comes to.
+#[derive(Debug)]
+pub enum Followed {
+    /// A file.
+    File(OpenFile),
+    /// A person must press the button first: the page for a browser (200; nothing was used), else 403
+    /// `link-confirm-required`. It is recorded already.
+    Confirm(Confirm),
 }
 
 /// The bytes of an opened file; nothing has been sent yet.
@@ -98,11 +112,12 @@ pub trait OpenBytes: fmt::Debug {
     /// `audit-unavailable`, `content-damaged`, `accept-unsupported` for a file over the limit.
     async fn as_resource(self: Box<Self>) -> Result<String, Refusal>;
 
-    /// Begins to send a range; the entry that says so is durable when this returns.
+    /// Begins to send what was asked for; the entry that says so is durable when this returns. Of a counted link this claims
+    /// the use. For `HEAD` the range is empty.
     ///
     /// # Errors
-    /// `audit-unavailable`: then no byte may leave.
-    async fn begin(self: Box<Self>, range: Range<u64>) -> Result<Box<dyn Pieces>, Refusal>;
+    /// `link-busy` (with `Retry-After`), `link-used`; `audit-unavailable`: then no byte may leave.
+    async fn begin(self: Box<Self>, asked: Asked) -> Result<Box<dyn Pieces>, Refusal>;
 }
 
 /// A transfer under way; dropping it ends and records it.
@@ -158,7 +173,9 @@ pub trait Documents: Send + Sync + fmt::Debug {
     /// `POST Binary` with any type but FHIR's.
     async fn upload(&self, caller: &Caller, head: NewUpload, body: &mut dyn RawBody) -> Result<Written, Refusal>;
     /// A file by link.
-    async fn open_link(&self, request: Download) -> Result<OpenFile, Refusal>;
+    async fn open_link(&self, request: Download) -> Result<Followed, Refusal>;
+    /// The page's POST: `request.confirmation` is its cookie. Answered with 303 to the URL.
+    async fn confirm_link(&self, request: Download) -> Result<ConfirmedLink, Refusal>;
     /// A file by id and token.
     async fn open_handle(&self, caller: &Caller, file: FileId, head: bool) -> Result<OpenFile, Refusal>;
     /// Whether everything that serving needs is there; the words name what is not. What is served all the same, but not

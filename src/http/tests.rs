@@ -27,7 +27,6 @@ impl Clock for FakeClock {
     }
 }
 
-
 mod surface;
 
 pub(super) fn clock() -> Arc<FakeClock> {

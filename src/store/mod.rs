@@ -14,10 +14,12 @@
 //!
 //! `tests/it/store_contract/` holds an implementation to this.
 
+mod links;
 mod records;
 pub mod sqlite;
 mod subscriptions;
 
+pub use links::*;
 pub use records::*;
 pub use subscriptions::*;
 
@@ -71,7 +73,7 @@ pub enum StoreError {
 
 /// What a store can do. See the module's documentation for what holds for every call.
 #[async_trait]
-pub trait Store: Subscriptions + Send + Sync + std::fmt::Debug {
+pub trait Store: Subscriptions + LinkUses + Send + Sync + std::fmt::Debug {
     // ---- audit
 
     /// Appends an entry that changes nothing else, and waits until it is durable. Answers its sequence number.

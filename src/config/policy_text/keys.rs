@@ -8,12 +8,20 @@ use crate::domain::policy::Decision;
 /// Where in a decision a span goes.
 pub(super) type SpanIn = fn(&mut Decision) -> &mut Duration;
 
+/// Where in a decision a count goes.
+pub(super) type CountIn = fn(&mut Decision) -> &mut u32;
+
+/// Where in a decision a yes or no goes.
+pub(super) type FlagIn = fn(&mut Decision) -> &mut bool;
+
 /// How a key is read.
 #[derive(Clone, Copy)]
 pub(super) enum Field {
     Store,
     Scan,
-    RequireAntivirus,
+    Flag(FlagIn),
+    Count(CountIn),
+    Notify,
     Accept,
     MaxSize,
     Span(SpanIn),
@@ -32,7 +40,6 @@ pub(super) enum Field {
 pub(super) enum Fixed {
     Text(&'static str),
     Flag(bool),
-    Whole(i64),
 }
 
 /// Keys of `[default]` and of a rule.
@@ -41,7 +48,7 @@ pub(super) const BODY: &[(&str, Field)] = &[
     ("when", Field::OfRule),
     ("store", Field::Store),
     ("scan", Field::Scan),
-    ("require-antivirus", Field::RequireAntivirus),
+    ("require-antivirus", Field::Flag(|decision| &mut decision.require_antivirus)),
     ("accept", Field::Accept),
     ("max-size", Field::MaxSize),
     ("upload-within", Field::Span(|decision| &mut decision.upload_within)),
@@ -55,9 +62,9 @@ pub(super) const BODY: &[(&str, Field)] = &[
     ("recipients", Field::Recipients),
     ("approve", Field::Later(Fixed::Text(""))),
     ("archive", Field::Later(Fixed::Flag(false))),
-    ("notify", Field::Later(Fixed::Text("metadata"))),
+    ("notify", Field::Notify),
     ("serve", Field::Later(Fixed::Text("proxy"))),
-    ("allow-override", Field::Later(Fixed::Flag(false))),
+    ("allow-override", Field::Flag(|decision| &mut decision.allow_override)),
     ("link", Field::Link),
 ];
 
@@ -65,11 +72,11 @@ pub(super) const BODY: &[(&str, Field)] = &[
 pub(super) const LINK: &[(&str, Field)] = &[
     ("lifetime", Field::Span(|decision| &mut decision.link.lifetime)),
     ("max-lifetime", Field::Span(|decision| &mut decision.link.max_lifetime)),
-    ("uses", Field::Later(Fixed::Whole(0))),
-    ("max-uses", Field::Later(Fixed::Whole(0))),
-    ("bind-address", Field::Later(Fixed::Flag(false))),
-    ("confirm", Field::Later(Fixed::Flag(false))),
-    ("grace", Field::Later(Fixed::Text("60s"))),
+    ("uses", Field::Count(|decision| &mut decision.link.uses)),
+    ("max-uses", Field::Count(|decision| &mut decision.link.max_uses)),
+    ("bind-address", Field::Flag(|decision| &mut decision.link.bind_address)),
+    ("confirm", Field::Flag(|decision| &mut decision.link.confirm)),
+    ("grace", Field::Span(|decision| &mut decision.link.grace)),
     ("max-transfer", Field::Span(|decision| &mut decision.link.max_transfer)),
 ];
 
@@ -79,7 +86,6 @@ impl Fixed {
         match self {
             Self::Text(text) => format!("\"{text}\""),
             Self::Flag(flag) => flag.to_string(),
-            Self::Whole(number) => number.to_string(),
         }
     }
 
@@ -88,7 +94,6 @@ impl Fixed {
         match self {
             Self::Text(_) => "a text in quotes",
             Self::Flag(_) => "true or false",
-            Self::Whole(_) => "a whole number",
         }
     }
 }

@@ -10,9 +10,14 @@ use crate::config::quantity::parse_size;
 use crate::config::source::{Entry, Item, Node, Source, Span};
 use crate::domain::clock::{parse_span, write_span};
 use crate::domain::id::ClientId;
-use crate::domain::policy::{CodeTest, Condition, ConditionKey, Decision, DeliveredWhen, Policy, RetainFrom, Rule};
+use crate::domain::policy::{
+    CodeTest, Condition, ConditionKey, Decision, DeliveredWhen, NotifyContent, Policy, RetainFrom, Rule,
+};
 use crate::domain::refusal::{is_plain_name, nearest};
 use crate::domain::verdict::Engine;
+
+/// The most uses of one link: more is no limit that anybody would count.
+const MOST_USES: u32 = 1_000_000;
 
 /// Where the values stand that a table sets, by key (`retain`, `link.lifetime`).
 type Places = BTreeMap<String, Span>;
@@ -214,7 +219,8 @@ impl Reader<'_> {
         match field {
             Field::Store => self.store(key, item),
             Field::Scan => decision.scan = self.engines(key, item),
-            Field::RequireAntivirus => decision.require_antivirus = self.flag(key, item),
+            Field::Flag(target) => *target(decision) = self.flag(key, item),
+            Field::Count(target) => *target(decision) = self.count(key, item),
             Field::Accept => decision.accept = self.media_types(key, item),
             Field::MaxSize => decision.max_size = self.size(key, item),
             Field::Span(target) => self.span(key, item, target, decision),
@@ -226,6 +232,10 @@ impl Reader<'_> {
                 let words = DeliveredWhen::ALL.map(|rule| (rule.name(), rule));
                 decision.delivered_when =
                     self.word(key, item, &words, "acknowledged").unwrap_or(decision.delivered_when);
+            }
+            Field::Notify => {
+                let words = NotifyContent::ALL.map(|content| (content.name(), content));
+                decision.notify = self.word(key, item, &words, "").unwrap_or(decision.notify);
             }
             Field::Recipients => decision.recipients = self.clients(key, item),
             Field::Link => {
@@ -249,6 +259,26 @@ impl Reader<'_> {
         };
         longer("link.max-lifetime", link.max_lifetime, "a link may be (`link.max-lifetime`");
         longer("retain", decision.retain, "the file is kept (`retain`");
+        self.compare_uses(decision, places);
+    }
+
+    fn compare_uses(&mut self, decision: &Decision, places: &Places) {
+        let link = &decision.link;
+        let place = |key: &'static str, of: &'static str| {
+            let named = places.get(key).map(|at| (at, key));
+            named.or_else(|| places.get(of).map(|at| (at, of)))
+        };
+        if let Some((at, key)) = place("link.uses", "link.max-uses").filter(|_| link.max_uses > 0)
+            && link.uses > link.max_uses
+        {
+            let what = format!("`link.uses` is more than a link may have (`link.max-uses` = {})", link.max_uses);
+            self.wrong(at, key, &what, &format!("at most {}, or a larger `link.max-uses`", link.max_uses));
+        }
+        if let Some((at, key)) = place("link.grace", "link.max-transfer").filter(|_| link.grace > link.max_transfer) {
+            let limit = write_span(link.max_transfer);
+            let what = format!("`link.grace` is longer than a transfer may run (`link.max-transfer` = {limit})");
+            self.wrong(at, key, &what, &format!("at most \"{limit}\", or a longer `link.max-transfer`"));
+        }
     }
 
     fn store(&mut self, key: &str, item: &Item) {
@@ -328,7 +358,6 @@ impl Reader<'_> {
         let same = match (fixed, &item.node) {
             (Fixed::Text(wanted), Node::Text(text)) => text == wanted,
             (Fixed::Flag(wanted), Node::Flag(flag)) => *flag == wanted,
-            (Fixed::Whole(wanted), Node::Whole(number)) => *number == wanted,
             _ => {
                 let what = format!("`{key}` is not {}", fixed.kind());
                 return self.wrong(&item.span, key, &what, &format!("write {}", fixed.written()));
@@ -359,6 +388,18 @@ impl Reader<'_> {
             "write true or false, without quotes",
         );
         false
+    }
+
+    fn count(&mut self, key: &str, item: &Item) -> u32 {
+        let found = match &item.node {
+            Node::Whole(number) => u32::try_from(*number).ok().filter(|number| *number <= MOST_USES),
+            _ => None,
+        };
+        if found.is_none() {
+            let cure = format!("a whole number up to {MOST_USES}, without quotes; 0 is not limited");
+            self.wrong(&item.span, key, &format!("`{key}` is not a count"), &cure);
+        }
+        found.unwrap_or(0)
     }
 
     fn list<T: PartialEq>(

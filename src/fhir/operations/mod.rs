@@ -7,10 +7,13 @@ mod parameters;
 mod tests;
 
 use std::fmt::Write as _;
+use std::net::IpAddr;
 use std::time::Duration;
 
+use ipnet::IpNet;
+
 use crate::domain::clock::Timestamp;
-use crate::domain::id::LinkId;
+use crate::domain::id::{LinkId, ResourceId};
 use crate::domain::refusal::Refusal;
 use crate::domain::resource::Step;
 
@@ -19,6 +22,12 @@ use parameters::{Form, Input, Reader};
 
 /// Longest `reason`, in characters.
 pub const MAX_REASON: usize = 1_000;
+
+/// Longest `file-name`, in characters.
+pub const MAX_NAME: usize = 200;
+
+/// Longest `recipient` and `access-reference`, in characters.
+const MAX_REFERENCE: usize = 512;
 
 /// An operation on one DocumentReference.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,6 +69,12 @@ impl Operation {
             Self::IssueLink => &[
                 Input { name: "content", form: Form::PositiveInt, example: "1" },
                 Input { name: "lifetime", form: Form::Text, example: "15m" },
+                Input { name: "uses", form: Form::PositiveInt, example: "1" },
+                Input { name: "address", form: Form::Text, example: "192.0.2.0/24" },
+                Input { name: "file-name", form: Form::Text, example: "letter.pdf" },
+                Input { name: "recipient", form: Form::Reference, example: "Practitioner/7" },
+                Input { name: "confirm", form: Form::Boolean, example: "true" },
+                Input { name: "access-reference", form: Form::Text, example: "0123456789/17" },
             ],
             Self::Revoke => &[
                 Input { name: "reason", form: Form::Text, example: "sent to the wrong ward" },
@@ -72,12 +87,30 @@ impl Operation {
 }
 
 /// Input of `$issue-link`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct IssueLink {
     /// Which content entry, counted from 1.
     pub content: u32,
     /// How long; `None`: the policy's lifetime.
     pub lifetime: Option<Duration>,
+    /// How often the file may be received whole; `None`: as the policy has it.
+    pub uses: Option<u32>,
+    /// Where it is to work.
+    pub network: Option<IpNet>,
+    /// The file's name for whoever opens it. May be patient data.
+    pub file_name: Option<String>,
+    /// Whom it is meant for, as written. May be patient data.
+    pub recipient: Option<String>,
+    /// Whether a person must press a button first.
+    pub confirm: bool,
+    /// Subscription and event that told of the file.
+    pub access_reference: Option<(ResourceId, u64)>,
+}
+
+impl std::fmt::Debug for IssueLink {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("IssueLink").field("content", &self.content).field("uses", &self.uses).finish_non_exhaustive()
+    }
 }
 
 /// Input of `$revoke`.
@@ -99,7 +132,27 @@ pub fn issue_link(body: Option<&Object<'_>>) -> Result<IssueLink, Refusal> {
     let mut reader = Reader::of_body(Operation::IssueLink, body)?;
     let content = reader.count("content").unwrap_or(1);
     let lifetime = reader.span("lifetime");
-    reader.finish(IssueLink { content, lifetime })
+    let uses = reader.count("uses");
+    let network = reader.text("address", 64, |text| network(text).is_some()).and_then(|text| network(&text));
+    let file_name = reader.text("file-name", MAX_NAME, |text| !text.chars().any(char::is_control));
+    let recipient = reader.text("recipient", MAX_REFERENCE, |text| !text.chars().any(char::is_control));
+    let confirm = reader.flag("confirm");
+    let reference = reader.text("access-reference", MAX_REFERENCE, |text| access_reference(text).is_some());
+    let access_reference = reference.and_then(|text| access_reference(&text));
+    reader.finish(IssueLink { content, lifetime, uses, network, file_name, recipient, confirm, access_reference })
+}
+
+/// CIDR, or one address.
+fn network(text: &str) -> Option<IpNet> {
+    let found = text.parse().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from));
+    found.map(|network| network.trunc())
+}
+
+/// `<subscription id>/<event number>` (contract, Notifications).
+fn access_reference(text: &str) -> Option<(ResourceId, u64)> {
+    let (id, number) = text.split_once('/')?;
+    let plain = number.bytes().all(|b| b.is_ascii_digit()) && !number.starts_with('0');
+    Some((ResourceId::parse(id)?, number.parse().ok().filter(|_| plain)?))
 }
 
 /// Reads the body of `$revoke`; no body ends every link given so far.
@@ -126,13 +179,13 @@ pub fn lifecycle(body: Option<&Object<'_>>, query: &[(String, String)]) -> Resul
 }
 
 /// The answer of `$issue-link`.
-pub fn issued(url: &str, expires: Timestamp, link: &LinkId) -> String {
+pub fn issued(url: &str, expires: Timestamp, uses: u32, link: &LinkId) -> String {
     let mut out = String::from("{\"resourceType\":\"Parameters\",\"parameter\":[{\"name\":\"url\",\"valueUrl\":");
     write_text(url, &mut out);
-    // Writing to a String cannot fail. The name `uses` waits for counted links.
+    // Writing to a String cannot fail. 0 uses: not limited, as policies write it.
     let _ = write!(
         out,
-        "}},{{\"name\":\"expires\",\"valueInstant\":\"{expires}\"}},{{\"name\":\"link\",\"valueString\":\"{link}\"}}]}}"
+        "}},{{\"name\":\"expires\",\"valueInstant\":\"{expires}\"}},{{\"name\":\"uses\",\"valueInteger\":{uses}}},{{\"name\":\"link\",\"valueString\":\"{link}\"}}]}}"
     );
     out
 }

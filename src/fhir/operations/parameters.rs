@@ -14,6 +14,7 @@ pub(super) enum Form {
     Text,
     PositiveInt,
     Boolean,
+    Reference,
 }
 
 impl Form {
@@ -22,6 +23,7 @@ impl Form {
             Self::Text => "valueString",
             Self::PositiveInt => "valuePositiveInt",
             Self::Boolean => "valueBoolean",
+            Self::Reference => "valueReference",
         }
     }
 }
@@ -88,6 +90,7 @@ impl Reader {
         let value = parameter.get(input.form.member()).and_then(|value| match (input.form, value) {
             (Form::Text, Value::String(text)) => Some(Scalar::Text(text.to_string())),
             (Form::PositiveInt, Value::Number(number)) => number.as_i64().map(Scalar::Number),
+            (Form::Reference, value) => value.as_object().and_then(named).map(Scalar::Text),
             (Form::Boolean, Value::Bool(flag)) => Some(Scalar::Flag(*flag)),
             _ => None,
         });
@@ -171,6 +174,15 @@ impl Reader {
     pub(super) fn finish<T>(self, read: T) -> Result<T, Refusal> {
         Refusal::of_all(self.issues).map_or(Ok(read), Err)
     }
+}
+
+/// What a Reference names: its literal reference, else its identifier as `system|value`.
+fn named(reference: &Object<'_>) -> Option<String> {
+    let literal = reference.text("reference").map(str::to_owned);
+    literal.or_else(|| {
+        let identifier = reference.get("identifier")?.as_object()?;
+        Some(format!("{}|{}", identifier.text("system").unwrap_or_default(), identifier.text("value")?))
+    })
 }
 
 fn put(issue: Issue, name: &str, place: &Place) -> Issue {

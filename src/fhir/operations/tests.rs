@@ -18,17 +18,51 @@ fn with<T>(text: &str, read: impl Fn(Option<&Object<'_>>) -> Result<T, Refusal>)
 fn issue_link_reads_its_parameters_and_has_defaults() {
     let all = body(r#"{"name":"content","valuePositiveInt":2},{"name":"lifetime","valueString":"5m"}"#);
     let read = with(&all, issue_link).unwrap();
-    assert_eq!(read, IssueLink { content: 2, lifetime: Some(Duration::from_secs(300)) });
-    assert_eq!(issue_link(None).unwrap(), IssueLink { content: 1, lifetime: None });
+    let none = IssueLink {
+        content: 1,
+        lifetime: None,
+        uses: None,
+        network: None,
+        file_name: None,
+        recipient: None,
+        confirm: false,
+        access_reference: None,
+    };
+    assert_eq!(read, IssueLink { content: 2, lifetime: Some(Duration::from_secs(300)), ..none.clone() });
+    assert_eq!(issue_link(None).unwrap(), none);
 }
 
 #[test]
-fn what_a_later_version_serves_is_refused_by_name() {
-    for later in ["file-name", "uses", "address", "confirm", "recipient", "access-reference"] {
-        let refused = with(&body(&format!("{{\"name\":\"{later}\",\"valueString\":\"x\"}}")), issue_link).unwrap_err();
-        assert_eq!((refused.status(), refused.code()), (400, Code::ParameterUnsupported));
-        assert!(refused.first().message().starts_with(later), "{}", refused.first().message());
+fn a_links_limits_are_read_and_misspelled_ones_refused() {
+    let all = body(
+        r#"{"name":"uses","valuePositiveInt":1},{"name":"address","valueString":"192.0.2.7/24"},{"name":"confirm","valueBoolean":true},
+        {"name":"file-name","valueString":"Brief Müller.pdf"},{"name":"recipient","valueReference":{"reference":"Practitioner/7"}},
+        {"name":"access-reference","valueString":"abc/17"}"#,
+    );
+    let read = with(&all, issue_link).unwrap();
+    assert_eq!((read.uses, read.network, read.confirm), (Some(1), "192.0.2.0/24".parse().ok(), true));
+    assert_eq!(
+        (read.file_name.as_deref(), read.recipient.as_deref()),
+        (Some("Brief Müller.pdf"), Some("Practitioner/7"))
+    );
+    assert_eq!(read.access_reference, Some((ResourceId::parse("abc").unwrap(), 17)));
+    assert!(!format!("{read:?}").contains("Müller"));
+    for wrong in [
+        r#"{"name":"uses","valuePositiveInt":0}"#,
+        r#"{"name":"uses","valueInteger":1}"#,
+        r#"{"name":"address","valueString":"300.0.0.1"}"#,
+        r#"{"name":"address","valueString":"10.0.0.0/33"}"#,
+        r#"{"name":"file-name","valueString":"a\u0000b"}"#,
+        r#"{"name":"confirm","valueString":"true"}"#,
+        r#"{"name":"recipient","valueString":"Practitioner/7"}"#,
+        r#"{"name":"recipient","valueReference":{"display":"A"}}"#,
+        r#"{"name":"access-reference","valueString":"abc/017"}"#,
+        r#"{"name":"access-reference","valueString":"abc"}"#,
+    ] {
+        assert_eq!(with(&body(wrong), issue_link).unwrap_err().code(), Code::ParameterMalformed, "{wrong}");
     }
+    let unknown = with(&body(r#"{"name":"max-uses","valuePositiveInt":1}"#), issue_link).unwrap_err();
+    assert_eq!(unknown.code(), Code::ParameterUnsupported);
 }
 
 #[test]
@@ -74,9 +108,9 @@ fn lifecycle_waits_by_query_or_body() {
 fn answers_have_the_contracts_names_and_types() {
     let at = Timestamp::parse("2026-11-23T14:02:05Z").unwrap();
     assert_eq!(
-        issued("https://h/d/x", at, &LinkId::parse("lk_0123456ab").unwrap()),
+        issued("https://h/d/x", at, 1, &LinkId::parse("lk_0123456ab").unwrap()),
         "{\"resourceType\":\"Parameters\",\"parameter\":[{\"name\":\"url\",\"valueUrl\":\"https://h/d/x\"},\
-         {\"name\":\"expires\",\"valueInstant\":\"2026-11-23T14:02:05.000Z\"},{\"name\":\"link\",\"valueString\":\"lk_0123456ab\"}]}"
+         {\"name\":\"expires\",\"valueInstant\":\"2026-11-23T14:02:05.000Z\"},{\"name\":\"uses\",\"valueInteger\":1},{\"name\":\"link\",\"valueString\":\"lk_0123456ab\"}]}"
     );
     assert_eq!(
         revoked(3),

@@ -4,13 +4,13 @@ use maud::{Markup, html};
 
 use super::frame::{Page, moment};
 use crate::config::Pages;
-use crate::http::ports::ToConfirm;
+use crate::http::ports::Confirm;
 
 const HEADING: &str = "A document is ready to download";
 const NO_COOKIE: &str = "Downloading needs a cookie";
 
-/// The page. `reference`: the link's id.
-pub(in crate::http) fn confirm(pages: &Pages, facts: &ToConfirm, reference: &str) -> String {
+/// The page.
+pub(in crate::http) fn confirm(pages: &Pages, facts: &Confirm) -> String {
     let body = html! {
         h1 { (HEADING) }
         (list(pages, facts))
@@ -20,24 +20,24 @@ pub(in crate::http) fn confirm(pages: &Pages, facts: &ToConfirm, reference: &str
             "device; delete it there when it is no longer needed, above all on a shared one."
         }
     };
-    page(HEADING, body, reference).render(pages)
+    page(HEADING, body, facts).render(pages)
 }
 
 /// The page after the button was pressed without the page's cookie.
-pub(in crate::http) fn no_cookie(pages: &Pages, facts: &ToConfirm, reference: &str) -> String {
+pub(in crate::http) fn no_cookie(pages: &Pages, facts: &Confirm) -> String {
     let body = html! {
         h1 { (NO_COOKIE) }
         p { "Allow cookies for this page for one minute, then press Download again." }
         (button(facts))
     };
-    page(NO_COOKIE, body, reference).render(pages)
+    page(NO_COOKIE, body, facts).render(pages)
 }
 
-fn page<'a>(heading: &'a str, body: Markup, reference: &'a str) -> Page<'a> {
-    Page { heading, body, reference: Some((reference, None)), refresh: None, preview: heading == HEADING }
+fn page<'a>(heading: &'a str, body: Markup, facts: &'a Confirm) -> Page<'a> {
+    Page { heading, body, reference: Some((facts.link.as_str(), None)), refresh: None, preview: heading == HEADING }
 }
 
-fn list(pages: &Pages, facts: &ToConfirm) -> Markup {
+fn list(pages: &Pages, facts: &Confirm) -> Markup {
     let works = match facts.uses_left {
         None => "until then".to_owned(),
         Some(1) => "once".to_owned(),
@@ -54,7 +54,7 @@ fn list(pages: &Pages, facts: &ToConfirm) -> Markup {
     }
 }
 
-fn button(facts: &ToConfirm) -> Markup {
+fn button(facts: &Confirm) -> Markup {
     let spoken = format!("Download {}, {}", kind(&facts.media_type), size(facts.size));
     html! { form method="post" { button type="submit" aria-label=(spoken) { "Download" } } }
 }
@@ -98,14 +98,21 @@ mod tests {
         pages
     }
 
-    fn facts(uses_left: Option<u32>) -> ToConfirm {
+    fn facts(uses_left: Option<u32>) -> Confirm {
         let until = Timestamp::parse("2026-11-23T14:02:00Z").unwrap();
-        ToConfirm { media_type: "application/pdf".to_owned(), size: 284_900, until, uses_left }
+        Confirm {
+            media_type: "application/pdf".to_owned(),
+            size: 284_900,
+            until,
+            uses_left,
+            link: crate::domain::link::id_of("x"),
+            cookie: String::new(),
+        }
     }
 
     #[test]
     fn the_page_says_what_will_be_downloaded_and_the_preview_says_less() {
-        let page = confirm(&settings(), &facts(Some(1)), "lk_0123");
+        let page = confirm(&settings(), &facts(Some(1)));
         for part in [
             "<h1>A document is ready to download</h1>",
             "<title>A document is ready to download</title>",
@@ -122,13 +129,13 @@ mod tests {
             assert!(page.contains(part), "{part}: {page}");
         }
         assert!(!page.contains("<script") && !page.contains("og:description") && page.len() < 15_000);
-        assert!(confirm(&settings(), &facts(Some(3)), "x").contains("<dd>3 more times</dd>"));
-        assert!(confirm(&settings(), &facts(None), "x").contains("<dd>until then</dd>"));
+        assert!(confirm(&settings(), &facts(Some(3))).contains("<dd>3 more times</dd>"));
+        assert!(confirm(&settings(), &facts(None)).contains("<dd>until then</dd>"));
     }
 
     #[test]
     fn without_a_cookie_the_page_says_what_to_do() {
-        let page = no_cookie(&settings(), &facts(None), "lk_0123");
+        let page = no_cookie(&settings(), &facts(None));
         assert!(page.contains("<h1>Downloading needs a cookie</h1>") && page.contains("then press Download again."));
     }
 

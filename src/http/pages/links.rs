@@ -102,7 +102,11 @@ impl Said<'_> {
                 self.how_to_get_another(),
             ),
             Code::LinkUsed => (
-                html! { p { "It was made to be used " (self.times()) ", and that was on " (self.when()) "." } },
+                html! { p {
+                    "It was made to be used " (self.times()) ", and that "
+                    @if self.at().is_some() { "was on " (self.when()) } @else { "has happened" }
+                    "."
+                } },
                 html! {
                     p { "If that was not you, tell " (someone) " and give this reference: " (reference) "." }
                     (self.how_to_get_another())

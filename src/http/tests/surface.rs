@@ -41,7 +41,7 @@ impl OpenBytes for Held {
         Ok("{\"resourceType\":\"Binary\"}".to_owned())
     }
 
-    async fn begin(self: Box<Self>, range: std::ops::Range<u64>) -> Result<Box<dyn Pieces>, Refusal> {
+    async fn begin(self: Box<Self>, Asked { range, .. }: Asked) -> Result<Box<dyn Pieces>, Refusal> {
         let range = usize::try_from(range.start).unwrap()..usize::try_from(range.end).unwrap();
         Ok(Box::new(Held(Some(Bytes::from_static(&BYTES[range])))))
     }
@@ -70,7 +70,14 @@ fn file() -> OpenFile {
         owner: ClientNumber(1),
         document: None,
     };
-    OpenFile { facts: Arc::new(facts), link: None, security_context: None, content: Box::new(Held(None)) }
+    OpenFile {
+        facts: Arc::new(facts),
+        link: None,
+        file_name: None,
+        counted: false,
+        security_context: None,
+        content: Box::new(Held(None)),
+    }
 }
 
 fn written(kind: Kind) -> Written {
@@ -116,9 +123,12 @@ impl Documents for OneFile {
         while body.next().await?.is_some() {}
         Ok(written(Kind::Binary))
     }
-    async fn open_link(&self, request: Download) -> Result<OpenFile, Refusal> {
+    async fn confirm_link(&self, _: Download) -> Result<ConfirmedLink, Refusal> {
+        Err(Code::LinkInvalid.into())
+    }
+    async fn open_link(&self, request: Download) -> Result<Followed, Refusal> {
         match &*request.token {
-            "good" => Ok(file()),
+            "good" => Ok(Followed::File(file())),
             "late" => Err(Issue::new(Code::LinkExpired).fill("when", Timestamp::default()).into()),
             _ => Err(Code::LinkInvalid.into()),
         }

@@ -7,6 +7,7 @@ mod create;
 mod implementation;
 mod intern;
 mod lifecycle;
+mod links;
 mod log;
 mod log_reader;
 mod memory;
@@ -72,6 +73,7 @@ impl SqliteStore {
         let mut conn = open::writer(&location)?;
         open::migrate(&mut conn)?;
         lifecycle::take_back_scans(&mut conn)?;
+        links::take_back_claims(&mut conn)?;
         let log = log::Log::load(&mut conn)?;
         let last_updated: Option<i64> = sql("SELECT coalesce(max(updated), 0) FROM res", []).one(&mut conn)?;
         let memory = Arc::new(Memory::default());

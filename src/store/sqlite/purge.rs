@@ -31,6 +31,7 @@ pub(super) fn document(
         return Err(StoreError::Changed);
     }
     touched(tx, rid)?;
+    destroy_links(tx, rid)?;
     let elsewhere = destroy_files(tx, rid)?;
     let binaries: Vec<(i64,)> = sql("SELECT rid FROM res WHERE document = ?", [rid.into()]).rows(tx.conn)?;
     for (row,) in std::iter::once((rid,)).chain(binaries) {
@@ -62,6 +63,15 @@ fn destroy_files(tx: &mut Tx<'_>, rid: i64) -> Result<Vec<FileId>, StoreError> {
     sql(inline, [rid.into()]).run(tx.conn)?;
     sql(EMPTY_FILE, [rid.into()]).run(tx.conn)?;
     elsewhere.iter().map(|(id,)| at("file", &rid).file_id("id", id)).collect()
+}
+
+/// Links of a document's files, and their counts.
+fn destroy_links(tx: &mut Tx<'_>, rid: i64) -> Result<(), StoreError> {
+    let ids: Vec<(Vec<u8>,)> = sql("SELECT id FROM file WHERE rid = ?", [rid.into()]).rows(tx.conn)?;
+    for (id,) in ids {
+        super::links::destroy(tx.conn, at("file", &rid).file_id("id", &id)?)?;
+    }
+    Ok(())
 }
 
 fn destroy_texts(tx: &mut Tx<'_>, rid: i64) -> Result<(), StoreError> {

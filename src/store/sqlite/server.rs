@@ -19,6 +19,9 @@ use crate::store::{ActivePolicy, Client, ClientKeys, Earlier, SealedEntry, Seale
 /// The longest that any link lives (`domain::link`): after it a revoked link needs no row any more.
 const LONGEST_LINK: Duration = Duration::from_secs(400 * 86_400);
 
+/// How long a link's row is kept after its time, for who asks what became of it.
+const LINK_ROWS_KEPT: Duration = Duration::from_secs(30 * 86_400);
+
 type KeyRow = (String, i64, Vec<u8>, i64, Option<i64>);
 
 /// Everything sealed.
@@ -254,6 +257,7 @@ pub(super) fn forget_expired(tx: &mut Tx<'_>, now: Timestamp) -> Result<(), Stor
     let links = now.minus(LONGEST_LINK);
     sql("DELETE FROM assertion WHERE until < ?", [now.millis().into()]).run(tx.conn)?;
     sql("DELETE FROM idempotency WHERE until <= ?", [now.millis().into()]).run(tx.conn)?;
+    super::links::forget_links(tx.conn, now.minus(LINK_ROWS_KEPT))?;
     if sql("DELETE FROM revocation WHERE scope = 'link' AND at < ?", [links.millis().into()]).run(tx.conn)? > 0 {
         tx.effects.forget_links = Some(links);
     }

@@ -163,6 +163,7 @@ impl TestDaylily {
             expires: self.clock.now().plus(Duration::from_secs(600)),
             epoch: delivery.store().epochs().current(&subject),
             reader: client.number,
+            row: None,
             nonce: 7,
         });
         Base::new(&self.base()).link(&token)

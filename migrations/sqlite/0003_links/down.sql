@@ -1,0 +1,3 @@
+DROP TABLE link_claim;
+DROP TABLE link_use;
+DROP TABLE link;

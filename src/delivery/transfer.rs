@@ -1,0 +1,264 @@
+//! A file on its way out: the entry before its first byte, each piece checked before it is handed on, and what its end means.
+
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::Delivery;
+use super::counting::{Marking, Use};
+use super::download::{Access, Arrival, Opened, Running, entry_of, subject_of};
+use super::failure::{blob_failure, store_failure};
+use super::still_open::StillOpen;
+use crate::blob::{OpenContent, READ_MOST};
+use crate::domain::audit::Outcome;
+use crate::domain::claim::Asked;
+use crate::domain::refusal::{Code, Refusal};
+use crate::domain::resource::FileFacts;
+use crate::store::Receipt;
+
+/// Plaintext that is handed on at once: the server keeps its write buffer only for pieces up to this.
+const PIECE: usize = 64 * 1024;
+
+impl Delivery {
+    /// Begins to send what was asked for of an opened file: claims a use where the link is counted, writes the entry that says
+    /// so, then gives the transfer.
+    ///
+    /// # Errors
+    /// `link-busy`, `link-used`; `audit-unavailable`: then no byte may leave.
+    pub async fn begin(self: &Arc<Self>, opened: Opened, asked: Asked) -> Result<Transfer, Refusal> {
+        let Opened { facts, content, still, access, row } = opened;
+        let counted = match &row {
+            None => Ok(None),
+            Some(row) if access.head => self.look_at_use(row, access.address).await.map(|()| None),
+            Some(row) => self.take_use(row, &facts, &asked, access.address).await,
+        };
+        let counted = match counted {
+            Ok(counted) => counted,
+            Err(refusal) => {
+                self.deny(&access, &facts, &refusal).await?;
+                return Err(refusal);
+            }
+        };
+        let range = asked.range;
+        let outcome = if access.head { Outcome::Ok } else { Outcome::Attempted };
+        let seq = self.recorder.record(&entry_of(&access, &facts, outcome)).await?;
+        let subject = subject_of(&facts, access.reader);
+        let link = access.link.clone();
+        let number = self.transfers.enter(subject.map(|subject| Running { subject, link }));
+        let max_transfer = facts.document.as_ref().map(|document| document.decision.link.max_transfer);
+        let ends = max_transfer.map(|most| self.clock.monotonic() + most);
+        let record = !access.head;
+        Ok(Transfer {
+            delivery: Arc::clone(self),
+            facts,
+            content,
+            still,
+            access,
+            number,
+            seq,
+            ends,
+            at: range.start,
+            range,
+            batch: Bytes::new(),
+            counted,
+            held: None,
+            marking: None,
+            cut: None,
+            record,
+            arrival: Arrival::Unknown,
+        })
+    }
+
+    /// Ends a transfer: the entry, and what a whole delivery means for the document.
+    async fn conclude(&self, ended: Ended) -> Result<(), Refusal> {
+        let Ended { facts, access, seq, range, sent, cut, arrival, counted } = ended;
+        let complete = sent == range.end - range.start && arrival == Arrival::Taken;
+        let outcome = if complete { Outcome::Ok } else { Outcome::Error };
+        let mut entry = entry_of(&access, &facts, outcome).begun(seq).bytes(sent);
+        if let Some(code) = cut {
+            entry = entry.code(code);
+        }
+        // Before anything else: what was received whole is used, whatever becomes of its entry.
+        let used = match counted {
+            Some(counted) => counted.end(complete).await.map_err(store_failure),
+            None => Ok(false),
+        };
+        let whole = complete && self.note_received(&access, &facts, range.start..range.start + sent);
+        let whole = whole || used.as_ref().is_ok_and(|whole| *whole);
+        match (&facts.document, whole) {
+            (Some(document), true) if document.owner != access.reader => {
+                let receipt = Receipt { document: document.number, reader: access.reader, at: self.clock.now() };
+                self.received(&facts, receipt, &entry).await
+            }
+            _ => self.recorder.record(&entry).await.map(|_| ()),
+        }?;
+        used.map(drop)
+    }
+}
+
+/// A file on its way out. Dropping it ends it; how far it came is recorded either way.
+pub struct Transfer {
+    delivery: Arc<Delivery>,
+    facts: Arc<FileFacts>,
+    content: Arc<dyn OpenContent>,
+    still: StillOpen,
+    access: Access,
+    number: u64,
+    seq: u64,
+    ends: Option<Duration>,
+    range: Range<u64>,
+    at: u64,
+    batch: Bytes,
+    /// Its part of a counted delivery.
+    counted: Option<Use>,
+    /// A piece that waits for the mark.
+    held: Option<Bytes>,
+    marking: Option<Marking>,
+    cut: Option<Code>,
+    record: bool,
+    arrival: Arrival,
+}
+
+/// What is left of a transfer that ended.
+struct Ended {
+    facts: Arc<FileFacts>,
+    access: Access,
+    seq: u64,
+    range: Range<u64>,
+    sent: u64,
+    cut: Option<Code>,
+    arrival: Arrival,
+    counted: Option<Use>,
+}
+
+impl fmt::Debug for Transfer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Transfer").field("seq", &self.seq).field("at", &self.at).finish_non_exhaustive()
+    }
+}
+
+impl Transfer {
+    /// Bytes that this transfer sends.
+    pub fn length(&self) -> u64 {
+        self.range.end - self.range.start
+    }
+
+    /// Ends the transfer and says how it ended on the wire; one that is merely dropped did not arrive.
+    pub fn settle(mut self, arrival: Arrival) {
+        self.arrival = arrival;
+    }
+
+    /// The next piece; `None` at the end. Waits only where the document's state changed since the last one.
+    ///
+    /// # Errors
+    /// The code for which it was cut: revoked, held back, destroyed, out of time, damaged. There is no answer left to give; the
+    /// connection breaks.
+    pub fn poll_piece(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Code>> {
+        if self.at >= self.range.end {
+            return Poll::Ready(Ok(None));
+        }
+        let still = ready!(self.still.poll(context));
+        let left = match &self.counted {
+            None => Some(self.range.end - self.at),
+            // Taken over by another part of its claim, or given back because nothing moved.
+            Some(counted) => counted.may_send(),
+        };
+        let cut = self.cut_because().or(still.err()).or(left.is_none().then_some(Code::RequestTimeout));
+        if let Some(code) = cut {
+            return Poll::Ready(Err(self.break_off(code)));
+        }
+        if self.held.is_none() {
+            let piece = self.read_piece(left.unwrap_or(0))?;
+            self.marking = self.counted.as_ref().and_then(|counted| counted.completes(length(&piece)));
+            self.held = Some(piece);
+        }
+        if let Some(marking) = &mut self.marking {
+            let marked = ready!(marking.as_mut().poll(context));
+            self.marking = None;
+            marked.map_err(|code| self.break_off(code))?;
+        }
+        let piece = self.held.take().unwrap_or_default();
+        self.at += length(&piece);
+        if let Some(counted) = &self.counted {
+            counted.handed(length(&piece));
+        }
+        Poll::Ready(Ok(Some(piece)))
+    }
+
+    fn break_off(&mut self, code: Code) -> Code {
+        self.held = None;
+        self.marking = None;
+        self.cut = Some(code);
+        code
+    }
+
+    /// As [`Transfer::poll_piece`], for who can wait.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn next_piece(&mut self) -> Result<Option<Bytes>, Code> {
+        std::future::poll_fn(|context| self.poll_piece(context)).await
+    }
+
+    /// The next piece, of at most `most` bytes.
+    fn read_piece(&mut self, most: u64) -> Result<Bytes, Code> {
+        if self.batch.is_empty() {
+            let left = usize::try_from(self.range.end - self.at).unwrap_or(usize::MAX);
+            self.batch = self
+                .content
+                .read(self.at, left.min(READ_MOST))
+                .map_err(|error| self.break_off(blob_failure(error).code()))?;
+        }
+        let most = usize::try_from(most).unwrap_or(usize::MAX);
+        Ok(self.batch.split_to(self.batch.len().min(PIECE).min(most)))
+    }
+
+    fn cut_because(&self) -> Option<Code> {
+        if self.ends.is_some_and(|ends| self.delivery.clock.monotonic() > ends) {
+            return Some(Code::RequestTimeout);
+        }
+        let subject = subject_of(&self.facts, self.access.reader)?;
+        let (epochs, epoch) = (self.delivery.store.epochs(), self.access.epoch);
+        let revoked = match &self.access.link {
+            Some(link) => epochs.revoked_at(&subject, epoch, link),
+            None => epochs.revoked_since(&subject, epoch),
+        };
+        revoked.map(|_| Code::LinkRevoked)
+    }
+}
+
+fn length(piece: &Bytes) -> u64 {
+    u64::try_from(piece.len()).unwrap_or(u64::MAX)
+}
+
+impl Drop for Transfer {
+    fn drop(&mut self) {
+        self.delivery.transfers.leave(self.number);
+        if !self.record {
+            return;
+        }
+        let ended = Ended {
+            facts: Arc::clone(&self.facts),
+            access: self.access.clone(),
+            seq: self.seq,
+            range: self.range.clone(),
+            sent: self.at - self.range.start,
+            cut: self.cut,
+            arrival: self.arrival,
+            counted: self.counted.take(),
+        };
+        let delivery = Arc::clone(&self.delivery);
+        // The answer is gone already: how it ended is written by a task of its own. A stop waits for the store's queue.
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(async move {
+                if let Err(refusal) = delivery.conclude(ended).await {
+                    tracing::error!(code = refusal.code().name(), "end of a download not recorded");
+                }
+            });
+        }
+    }
+}
