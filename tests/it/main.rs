@@ -10,6 +10,8 @@ mod audit;
 #[cfg(test)]
 mod blob_contract;
 #[cfg(test)]
+mod confirm;
+#[cfg(test)]
 mod cutting;
 #[cfg(test)]
 mod examples_over_http;
