@@ -76,7 +76,7 @@ pub(super) async fn pressed(
             let base = shared.base_url.as_str();
             let below = link.url.strip_prefix(base).unwrap_or(&link.url);
             let to = format!("{}{below}", shared.base_url.path());
-            Ok(HttpResponse::SeeOther().insert_header((header::LOCATION, value(&to))).body(NoBody::new()))
+            Ok(HttpResponse::SeeOther().insert_header((header::LOCATION, value(&to))).finish())
         }
         // A link that asks for no confirming, or none of ours: the same answer for both.
         Err(refusal) if refusal.code() == Code::LinkInvalid => Err(routes::not_allowed(METHODS).into()),

@@ -48,6 +48,7 @@ async fn a_browser_gets_the_page_and_the_button_leads_to_the_bytes_once() {
     let cookie = cookie_of(&page);
     let pressed = asked(&daylily, Method::POST, &link, &[BROWSER, ("Cookie", &cookie)]).await;
     assert_eq!(pressed.status, 303, "{}", pressed.text());
+    assert_eq!(pressed.header("content-length"), "0", "else a browser waits for the end of the connection");
     let to = format!("{}{}", daylily.base(), pressed.header("location"));
     assert_eq!(asked(&daylily, Method::GET, &to, &[]).await.said(), (403, "link-confirm-required"));
     let other = [("Cookie", "daylily-confirm=AAAAAAAAAAAAAAAAAAAAAA")];

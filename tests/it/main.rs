@@ -24,6 +24,8 @@ mod lifecycle;
 #[cfg(test)]
 mod links;
 #[cfg(test)]
+mod pages;
+#[cfg(test)]
 mod restarts;
 #[cfg(test)]
 mod secrets;
