@@ -122,7 +122,7 @@ impl Delivery {
         let mut facts = self.document_facts(&document, now);
         let holds = self.store.holds(Some(document.number), LINES_MOST).await.map_err(store_failure)?;
         let held = |at| Fact { name: "hold", at: Some(at), text: "nothing is destroyed".to_owned(), ..Fact::default() };
-        facts.extend(holds.iter().map(|hold| held(hold.at)));
+        facts.extend(holds.iter().map(|hold| held(hold.laid.at)));
         let steps = self.store.steps(id, &scope).await.map_err(store_failure)?.unwrap_or_default();
         facts.extend(steps.iter().map(step_fact));
         Ok(Explanation { can_open: Some(issue.is_none()), issue, facts, whole: true })

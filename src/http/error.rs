@@ -60,7 +60,8 @@ pub(super) fn render(shared: &Shared, exchange: &Exchange, refusal: &Refusal) ->
         Surface::Other if exchange.html => {
             let link = exchange.link.borrow();
             let reference = link.as_ref().map_or(exchange.id.as_str(), |link| link.as_str());
-            let page = pages::refusal(&shared.pages, refusal, reference, exchange.is_link);
+            let reader = pages::Reader { reference, is_link: exchange.is_link, waited: exchange.waited };
+            let page = pages::refusal(&shared.pages, refusal, reader);
             response.insert_header((header::CONTENT_SECURITY_POLICY, pages::POLICY));
             response.content_type("text/html; charset=utf-8").body(page)
         }

@@ -21,6 +21,7 @@ use futures_util::FutureExt;
 use metrics::{counter, gauge, histogram};
 use tokio::sync::Semaphore;
 
+use super::arrival::Watches;
 use super::client_rate::ClientRate;
 use super::error::{self, Told, value};
 use super::peer::Proxies;
@@ -52,6 +53,7 @@ pub(super) struct Shared {
     pub(super) entropy: Arc<dyn Entropy>,
     pub(super) refusals: Arc<Refusals>,
     pub(super) downloads: Arc<Semaphore>,
+    pub(super) watches: Arc<Watches>,
     pub(super) uploads: Arc<Semaphore>,
     pub(super) waits: Arc<Semaphore>,
     pub(super) searches: Arc<Semaphore>,
@@ -102,6 +104,8 @@ pub(super) struct Exchange {
     pub(super) case: Cell<Option<&'static str>>,
     /// The id of the link that was asked by, once it is known to be one of ours.
     pub(super) link: RefCell<Option<LinkId>>,
+    /// Seconds that a page has been asking again by itself, as its own address says.
+    pub(super) waited: u32,
     method: Method,
     origin: Option<&'static str>,
     permitted: Option<String>,
@@ -125,6 +129,7 @@ impl Exchange {
             client: RefCell::new(None),
             case: Cell::new(None),
             link: RefCell::new(None),
+            waited: waited(request.query_string()),
             method: request.method().clone(),
             origin: headers.contains_key(header::ORIGIN).then_some("present"),
             permitted: text(header::ORIGIN)
@@ -133,6 +138,12 @@ impl Exchange {
             started: shared.clock.monotonic(),
         }
     }
+}
+
+/// What the page wrote there; anything else is none.
+fn waited(query: &str) -> u32 {
+    let value = query.strip_prefix(super::pages::WAITED).and_then(|rest| rest.strip_prefix('='));
+    value.and_then(|digits| digits.parse().ok()).unwrap_or(0)
 }
 
 /// The path below the base URL's own.

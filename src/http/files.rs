@@ -15,11 +15,13 @@ use metrics::{counter, gauge};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::accept::{self, BinaryForm};
+use super::arrival::Eye;
+use super::confirm;
 use super::disposition;
 use super::error::Told;
 use super::exchange::{Exchange, Shared};
 use super::fhir_routes::{caller, header_text, json, query_value};
-use super::ports::{Arrival, Asked, Download, Followed, OpenFile, Pieces};
+use super::ports::{Asked, Download, Followed, OpenFile, Pieces};
 use super::range::{Wanted, if_range_holds, wanted};
 use crate::domain::clock::Timestamp;
 use crate::domain::id::{FileId, ResourceId};
@@ -29,7 +31,7 @@ use crate::domain::resource::FileFacts;
 use crate::telemetry::metrics::{DOWNLOADED_BYTES, DOWNLOADS, DOWNLOADS_RUNNING};
 
 /// Longest text behind `/d/` that is looked at.
-const TOKEN_MOST: usize = 256;
+pub(super) const TOKEN_MOST: usize = 256;
 
 /// `GET`, `HEAD` `/d/{token}`. Query and `Authorization` mean nothing here.
 pub(super) async fn by_link(
@@ -44,14 +46,26 @@ pub(super) async fn by_link(
     let exchange = of(&request)?;
     let head = request.method() == Method::HEAD;
     let id = link::id_of(&token);
-    let asked = Download { token, request: exchange.id.clone(), address: exchange.address, head, confirmation: None };
+    let asked = download(&request, &exchange, token, head);
     let opened = shared.documents.open_link(asked).await;
     if !opened.as_ref().is_err_and(|refusal| refusal.code() == Code::LinkInvalid) {
         exchange.link.replace(Some(id));
     }
     match opened? {
         Followed::File(file) => send(&shared, &request, file).await,
+        Followed::Confirm(facts) if head || exchange.html => confirm::page(&shared, &request, &facts),
         Followed::Confirm(_) => Err(Code::LinkConfirmRequired.into()),
+    }
+}
+
+/// A request for what a link names.
+pub(super) fn download(request: &HttpRequest, exchange: &Exchange, token: String, head: bool) -> Download {
+    Download {
+        token,
+        request: exchange.id.clone(),
+        address: exchange.address,
+        head,
+        confirmation: confirm::cookie(request),
     }
 }
 
@@ -158,9 +172,11 @@ async fn send(shared: &Data<Shared>, request: &HttpRequest, file: OpenFile) -> R
     }
     let permit = place(&shared.downloads)?;
     let left = part.end - part.start;
+    let grace = facts.document.as_ref().map(|document| document.decision.link.grace);
+    let eye = Eye::open(&shared.watches, request, left, grace);
     let partial = status == StatusCode::PARTIAL_CONTENT;
     let pieces = file.content.begin(Asked { range: part, partial, tagged }).await?;
-    Ok(response.body(Sending::new(pieces, left, left == size, permit)))
+    Ok(response.body(Sending::new(pieces, eye, left, left == size, permit)))
 }
 
 /// One of the places that there are for transfers.
@@ -198,8 +214,8 @@ impl MessageBody for Length {
 
 /// A transfer as a body of exact length. An error in the middle breaks the connection: the reader sees that it is not whole.
 struct Sending {
-    /// Taken out when the transfer is settled.
-    pieces: Option<Box<dyn Pieces>>,
+    /// Taken out when the transfer is over.
+    pieces: Option<(Box<dyn Pieces>, Eye)>,
     length: u64,
     sent: u64,
     whole: bool,
@@ -213,9 +229,9 @@ struct Sending {
 struct Cut(&'static str);
 
 impl Sending {
-    fn new(pieces: Box<dyn Pieces>, length: u64, whole: bool, place: OwnedSemaphorePermit) -> Self {
+    fn new(pieces: Box<dyn Pieces>, eye: Eye, length: u64, whole: bool, place: OwnedSemaphorePermit) -> Self {
         gauge!(DOWNLOADS_RUNNING).increment(1.0);
-        Self { pieces: Some(pieces), length, sent: 0, whole, was_cut: false, _place: place }
+        Self { pieces: Some((pieces, eye)), length, sent: 0, whole, was_cut: false, _place: place }
     }
 }
 
@@ -227,17 +243,21 @@ impl MessageBody for Sending {
     }
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, Cut>>> {
-        let Some(pieces) = &mut self.pieces else { return Poll::Ready(None) };
+        let this = &mut *self;
+        let Some((pieces, eye)) = &mut this.pieces else { return Poll::Ready(None) };
         match std::task::ready!(pieces.poll_piece(context)) {
             Ok(None) => Poll::Ready(None),
             Ok(Some(piece)) => {
                 let length = u64::try_from(piece.len()).unwrap_or(u64::MAX);
-                self.sent = self.sent.saturating_add(length);
+                this.sent = this.sent.saturating_add(length);
+                if this.sent >= this.length {
+                    eye.last_piece();
+                }
                 counter!(DOWNLOADED_BYTES).increment(length);
                 Poll::Ready(Some(Ok(piece)))
             }
             Err(code) => {
-                self.was_cut = true;
+                this.was_cut = true;
                 tracing::warn!(code = code.name(), "transfer cut");
                 Poll::Ready(Some(Err(Cut(code.name()))))
             }
@@ -248,9 +268,10 @@ impl MessageBody for Sending {
 impl Drop for Sending {
     fn drop(&mut self) {
         gauge!(DOWNLOADS_RUNNING).decrement(1.0);
-        if let Some(pieces) = self.pieces.take() {
-            let taken = !self.was_cut && self.sent == self.length;
-            pieces.settle(if taken { Arrival::Taken } else { Arrival::Unknown });
+        match self.pieces.take() {
+            Some((pieces, eye)) if !self.was_cut && self.sent == self.length => eye.watch(pieces),
+            Some((pieces, eye)) => eye.broken(pieces),
+            None => {}
         }
         let outcome = match (self.was_cut, self.sent == self.length, self.whole) {
             (true, ..) => "cut",

@@ -6,9 +6,11 @@
 
 mod accept;
 mod adapter;
+mod arrival;
 mod auth_routes;
 mod body;
 mod client_rate;
+mod confirm;
 mod cors;
 mod disposition;
 mod error;

@@ -1,32 +1,36 @@
-//! What people read: the page of a refused link and the page of a code. Server-rendered, no script, no font or image, nothing
-//! from elsewhere; one style whose digest the content policy names. Texts: house words, chapter 2.1.
+//! What people read: the page of a refused link, of a link to be confirmed, and of a code. Server-rendered, no script, no font or
+//! image, nothing from elsewhere; one style whose digest the content policy names. Texts: house words, chapter 2.1.
 
-use maud::{DOCTYPE, Markup, html};
+use maud::html;
 
-use crate::config::{Pages, TimeZoneName};
-use crate::domain::clock::Timestamp;
+use crate::config::Pages;
 use crate::domain::refusal::{Code, Refusal};
 
-/// One column, system fonts, both colour schemes.
-const STYLE: &str = include_str!("pages.css");
+mod confirm;
+mod frame;
+mod links;
+
+pub(super) use confirm::{confirm, no_cookie};
+use frame::Page;
+#[cfg(test)]
+use frame::STYLE;
+use links::{TRIES_MOST, Words};
 
 /// Content policy of pages. The digest is that of `pages.css`; a test compares.
-pub(super) const POLICY: &str = "default-src 'none'; style-src 'sha256-EQs3vPOEgN25GcxDXrAn8L2PXlVI4nXsDmmLzDQpsHI='; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
+pub(super) const POLICY: &str = "default-src 'none'; style-src 'sha256-jxPB3em6/Yzz0eZo63Wy2ICWJWHBgAIlO43MdapDFfQ='; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
 
-/// What a page says.
-struct Words {
-    heading: &'static str,
-    text: String,
-    next: String,
-    again: bool,
-}
+/// The query parameter by which a page that tries again by itself knows for how long it has.
+pub(super) const WAITED: &str = "waited";
 
 /// What happened, in a few words; fixed per code, also the `title` of problem+json.
 pub(super) fn heading(code: Code) -> &'static str {
     match code {
         Code::LinkExpired => "This link has expired",
+        Code::LinkUsed => "This link has already been used",
         Code::LinkRevoked | Code::ContentRevoked => "This link has been withdrawn",
         Code::LinkInvalid => "This link does not work",
+        Code::LinkBusy => "A download is already under way",
+        Code::LinkWrongNetwork => "This link works only inside one network",
         Code::ContentPurged | Code::ContentExpired => "The document is no longer here",
         Code::ContentQuarantined | Code::ContentDamaged => "The document is not available",
         Code::ContentNotReady => "The document is being checked",
@@ -37,86 +41,42 @@ pub(super) fn heading(code: Code) -> &'static str {
     }
 }
 
-/// The page of a refusal. `is_link`: reached by a link, so that texts speak of it.
-pub(super) fn refusal(pages: &Pages, refusal: &Refusal, reference: &str, is_link: bool) -> String {
-    let words = if is_link { link_words(pages, refusal, reference) } else { plain_words(refusal) };
-    let again = words.again.then(|| refusal.retry_after_seconds().unwrap_or(2));
+/// Where a refusal is read.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Reader<'a> {
+    /// What to say on the phone: the link's id, or the request's.
+    pub(super) reference: &'a str,
+    /// Reached by a link, so that texts speak of it.
+    pub(super) is_link: bool,
+    /// Seconds that the page has been trying by itself.
+    pub(super) waited: u32,
+}
+
+/// The page of a refusal.
+pub(super) fn refusal(pages: &Pages, refusal: &Refusal, reader: Reader<'_>) -> String {
+    let Reader { reference, is_link, waited } = reader;
+    let words = if is_link { links::words(pages, refusal, reference, waited) } else { plain_words(refusal) };
     let body = html! {
         h1 { (words.heading) }
-        p { (words.text) }
-        p { (words.next) }
-        @if words.again { p { a class="button" href="" { "Try again" } } }
+        (words.text)
+        @if words.again { p { a class="button" href="?" { "Try again" } } }
+        (words.next)
     };
-    page(
-        pages,
-        words.heading,
-        &body,
-        Some((refusal.code(), reference)),
-        again.filter(|_| refusal.code() == Code::ContentNotReady),
-    )
+    let again = words.again && refusal.code() == Code::ContentNotReady && waited < TRIES_MOST;
+    let seconds = refusal.retry_after_seconds().unwrap_or(2).max(2);
+    let refresh = again.then(|| (seconds, format!("?{WAITED}={}", waited.saturating_add(seconds))));
+    let reference = Some((reference, Some(refusal.code().name())));
+    Page { heading: &words.heading, body, reference, refresh, preview: false }.render(pages)
 }
 
 fn plain_words(refusal: &Refusal) -> Words {
     let first = refusal.first();
     Words {
-        heading: heading(refusal.code()),
-        text: first.message().to_owned(),
-        next: first.cure().to_owned(),
+        heading: heading(refusal.code()).into(),
+        text: html! { p { (first.message()) } },
+        next: html! { p { (first.cure()) } },
         again: false,
     }
-}
-
-fn link_words(pages: &Pages, refusal: &Refusal, reference: &str) -> Words {
-    let someone = pages.contact.clone().unwrap_or_else(|| "the person or organisation that sent it".to_owned());
-    let first = refusal.first();
-    let when = moment_of(first.message(), &pages.time_zone);
-    let (text, next, again) = match refusal.code() {
-        Code::LinkExpired => (
-            format!(
-                "It worked until {when}. Links stop working after a while to keep documents safe. The document itself may still be available."
-            ),
-            format!("How to get a new one: ask {someone} for a new link and give this reference: {reference}."),
-            false,
-        ),
-        Code::LinkRevoked | Code::ContentRevoked => (
-            format!("Whoever looks after the document stopped it on {when}."),
-            format!("Questions: {someone}, reference {reference}."),
-            false,
-        ),
-        Code::LinkInvalid => (
-            "Part of it may be missing.".to_owned(),
-            "Copy the whole link from the message and try again, or ask for a new one.".to_owned(),
-            false,
-        ),
-        Code::ContentPurged | Code::ContentExpired => (
-            format!("It was kept until {when}, as planned, and is no longer available here."),
-            format!("Ask {someone} to send it again, or for a copy from their own records."),
-            false,
-        ),
-        Code::ContentQuarantined | Code::ContentDamaged => (
-            "It is being held back after a check.".to_owned(),
-            format!("Ask {someone}, reference {reference}. There is nothing to do on this device."),
-            false,
-        ),
-        Code::ContentNotReady => {
-            ("This usually takes less than a minute.".to_owned(), "This page tries again by itself.".to_owned(), true)
-        }
-        code if matches!(code.entry().status, 500 | 503 | 507) => (
-            "Part of this service is not working at present. Documents are sent only when everything is in order."
-                .to_owned(),
-            "Nothing was used up.".to_owned(),
-            true,
-        ),
-        _ => return plain_words(refusal),
-    };
-    Words { heading: heading(refusal.code()), text, next, again }
-}
-
-/// The moment that a message names, as people of the zone write it; the table of codes puts it there as a FHIR instant.
-fn moment_of(message: &str, zone: &TimeZoneName) -> String {
-    let moment = message.split([' ', ',']).find_map(|word| Timestamp::parse(word.trim_end_matches('.')));
-    let Some(moment) = moment else { return "an earlier day".to_owned() };
-    zone.write(moment)
 }
 
 /// The page of a code under `/errors`.
@@ -130,37 +90,7 @@ pub(super) fn code(pages: &Pages, code: Code) -> String {
         @if entry.status != 0 { p { "HTTP status " (entry.status) "." } }
         p { "Words in braces stand for names and limits that the answer itself gives." }
     };
-    page(pages, entry.name, &body, None, None)
-}
-
-fn page(pages: &Pages, heading: &str, body: &Markup, reference: Option<(Code, &str)>, refresh: Option<u32>) -> String {
-    let organisation = pages.organisation.as_deref();
-    let markup = html! {
-        (DOCTYPE)
-        html lang="en" {
-            head {
-                meta charset="utf-8";
-                meta name="viewport" content="width=device-width, initial-scale=1";
-                meta name="robots" content="noindex";
-                @if let Some(seconds) = refresh { meta http-equiv="refresh" content=(seconds.max(2)); }
-                title { (heading) @if let Some(organisation) = organisation { " – " (organisation) } }
-                // Escaping leaves it as it is: it holds no `<`, `>`, `&` or quote.
-                style { (STYLE) }
-            }
-            body {
-                a class="skip" href="#main" { "Skip to the text" }
-                main id="main" { (body) }
-                footer {
-                    @if let Some(organisation) = organisation { p { (organisation) } }
-                    @if let Some(contact) = &pages.contact { p { "Help: " (contact) } }
-                    @if let Some((code, reference)) = reference {
-                        p { "Reference " code { (reference) } " " code { (code.name()) } }
-                    }
-                }
-            }
-        }
-    };
-    markup.into_string()
+    Page { heading: entry.name, body, reference: None, refresh: None, preview: false }.render(pages)
 }
 
 #[cfg(test)]
@@ -170,6 +100,20 @@ mod tests {
     use base64::Engine as _;
 
     use crate::domain::refusal::{ALL, Issue};
+
+    const READER: Reader<'_> = Reader { reference: "lk_0123", is_link: true, waited: 0 };
+
+    /// A page's text without its marks.
+    fn plain(page: &str) -> String {
+        let body = page.split_once("<main").unwrap().1;
+        let mut inside = true;
+        let kept = body.chars().filter(|c| {
+            let shown = !inside && *c != '<';
+            inside = (inside || *c == '<') && *c != '>';
+            shown
+        });
+        kept.collect::<String>().replace("&lt;", "<").replace("&gt;", ">")
+    }
 
     fn settings() -> Pages {
         let mut pages = crate::config::Settings::default_for_data_dir(std::path::Path::new("x")).pages;
@@ -187,7 +131,7 @@ mod tests {
     fn every_page_is_small_has_one_heading_and_no_script() {
         for code in ALL {
             for is_link in [true, false] {
-                let text = refusal(&settings(), &Refusal::of(*code), "lk_0123", is_link);
+                let text = refusal(&settings(), &Refusal::of(*code), Reader { is_link, ..READER });
                 assert!(text.len() < 15_000 && text.matches("<h1>").count() == 1 && !text.contains("<script"));
                 assert!(!text.contains("<b>") && text.contains("St. &lt;b&gt;") && text.contains("lang=\"en\""));
             }
@@ -196,10 +140,13 @@ mod tests {
 
     #[test]
     fn an_expired_link_says_until_when_in_words() {
-        let told =
-            Refusal::new(Issue::new(Code::LinkExpired).fill("when", Timestamp::parse("2026-11-23T14:02:00Z").unwrap()));
-        let text = refusal(&settings(), &told, "abc", true);
-        assert!(text.contains("It worked until 23 November 2026 at 14:02 (UTC)."), "{text}");
+        let told = Refusal::new(
+            Issue::new(Code::LinkExpired)
+                .fill("when", crate::domain::clock::Timestamp::parse("2026-11-23T14:02:00Z").unwrap()),
+        );
+        let text = refusal(&settings(), &told, READER);
+        assert!(text.contains("<time datetime=\"2026-11-23T14:02:00"), "{text}");
+        assert!(plain(&text).contains("It worked until 23 November 2026 at 14:02 (UTC)."), "{text}");
     }
 
     #[test]
@@ -210,13 +157,82 @@ mod tests {
             ("2026-07-01T22:30:00Z", "2 July 2026 at 00:30 (CEST)"),
         ] {
             let mut settings = settings();
-            settings.time_zone = TimeZoneName::parse("Europe/Berlin").unwrap();
-            let told = Refusal::new(Issue::new(Code::LinkExpired).fill("when", Timestamp::parse(moment).unwrap()));
-            let page = refusal(&settings, &told, "lk_0123", true);
+            settings.time_zone = crate::config::TimeZoneName::parse("Europe/Berlin").unwrap();
+            let told = Refusal::new(
+                Issue::new(Code::LinkExpired).fill("when", crate::domain::clock::Timestamp::parse(moment).unwrap()),
+            );
+            let page = refusal(&settings, &told, READER);
+            let page = plain(&page);
             assert!(
                 page.contains(&format!("It worked until {text}.")) && page.contains("reference: lk_0123"),
                 "{page}"
             );
         }
+    }
+
+    #[test]
+    fn every_case_of_a_link_says_what_the_house_words_say() {
+        let at = crate::domain::clock::Timestamp::parse("2026-11-23T14:02:00Z").unwrap();
+        let named = |code: Code| Refusal::new(Issue::new(code).fill("when", at).fill("uses", 1).fill("rule", "r"));
+        for (told, heading, parts) in [
+            (
+                named(Code::LinkUsed).with_moment(at),
+                "This link has already been used",
+                vec![
+                    "It was made to be used once, and that was on 23 November 2026 at 14:02 (UTC).",
+                    "If that was not you, tell the person or organisation that sent it and give this reference: lk_0123.",
+                    "How to get a new one",
+                ],
+            ),
+            (
+                named(Code::LinkRevoked),
+                "This link has been withdrawn",
+                vec!["Whoever looks after the document stopped it on 23 November 2026.", "reference lk_0123."],
+            ),
+            (Refusal::of(Code::LinkInvalid), "This link does not work", vec!["Part of it may be missing."]),
+            (
+                Refusal::of(Code::ContentPurged).with_moment(at),
+                "The document is no longer here",
+                vec!["It was kept until 23 November 2026, as planned, and is no longer available here."],
+            ),
+            (
+                Refusal::of(Code::ContentQuarantined),
+                "The document is not available",
+                vec!["It is being held back after a check.", "There is nothing to do on this device."],
+            ),
+            (
+                Refusal::of(Code::ContentNotReady).retry_after(4),
+                "The document is being checked",
+                vec!["This usually takes less than a minute.", "Try again", "by itself every 4 seconds."],
+            ),
+            (
+                Refusal::of(Code::LinkBusy).retry_after(7),
+                "A download is already under way",
+                vec!["This link works once, and someone is using it now.", "Try again", "after 7 seconds"],
+            ),
+            (
+                Refusal::of(Code::LinkWrongNetwork),
+                "This link works only inside St. <b>Elsewhere</b>",
+                vec!["It was made for use there.", "for another link."],
+            ),
+            (
+                Refusal::of(Code::AuditUnavailable).with_moment(at),
+                "The document cannot be sent just now",
+                vec!["Nothing was used up: the link still works until 23 November 2026 at 14:02 (UTC).", "Try again"],
+            ),
+        ] {
+            let page = plain(&refusal(&settings(), &told, READER));
+            assert!(page.contains(heading), "{heading}: {page}");
+            parts.iter().for_each(|part| assert!(page.contains(part), "{part}: {page}"));
+        }
+    }
+
+    #[test]
+    fn a_page_stops_asking_by_itself_after_ten_minutes_and_says_so() {
+        let told = Refusal::of(Code::ContentNotReady).retry_after(5);
+        let early = refusal(&settings(), &told, Reader { waited: 595, ..READER });
+        assert!(early.contains("http-equiv=\"refresh\" content=\"5; url=?waited=600\""), "{early}");
+        let late = refusal(&settings(), &told, Reader { waited: 600, ..READER });
+        assert!(!late.contains("http-equiv=\"refresh\"") && late.contains("has stopped trying by itself"), "{late}");
     }
 }

@@ -7,7 +7,7 @@ use actix_web::{HttpRequest, Resource};
 use super::error::Told;
 use super::exchange::Surface;
 use super::files::of;
-use super::{auth_routes, fhir_routes, files, operations};
+use super::{auth_routes, confirm, fhir_routes, files, operations};
 use crate::domain::refusal::{Code, Issue, Refusal};
 use crate::domain::resource::Kind;
 use crate::fhir::tables::ResourceType;
@@ -44,7 +44,7 @@ fn open(config: &mut ServiceConfig) {
 
 /// Whoever holds the link.
 fn whoever_holds_a_link(config: &mut ServiceConfig) {
-    config.service(get("/d/{token}", files::by_link));
+    config.service(get("/d/{token}", files::by_link).route(web::post().to(confirm::pressed)));
 }
 
 /// Clients with an access token.

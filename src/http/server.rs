@@ -16,6 +16,7 @@ use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::sync::Semaphore;
 
+use super::arrival::{self, Watches};
 use super::client_rate::ClientRate;
 use super::exchange::{Shared, exchange};
 use super::peer::Proxies;
@@ -62,6 +63,7 @@ pub enum StartFailed {
 pub struct Server {
     handles: Vec<ServerHandle>,
     running: Vec<tokio::task::JoinHandle<std::io::Result<()>>>,
+    watches: Arc<Watches>,
 }
 
 impl fmt::Debug for Server {
@@ -73,6 +75,7 @@ impl fmt::Debug for Server {
 impl Server {
     /// Takes no more connections, lets running requests finish within `[limits] drain`, then ends.
     pub async fn stop(self) {
+        self.watches.stop();
         for handle in &self.handles {
             handle.stop(true).await;
         }
@@ -81,6 +84,7 @@ impl Server {
                 tracing::error!(kind = ?error.kind(), "listener ended with an error");
             }
         }
+        self.watches.ended().await;
     }
 
     /// Cuts everything at once (a second signal).
@@ -101,13 +105,15 @@ pub fn start(
     listener: TcpListener,
     metrics_listener: Option<TcpListener>,
 ) -> Result<Server, StartFailed> {
-    let mut servers = vec![main_server(&parts, listener, metrics_listener.is_none())?];
+    let shared = shared(&parts, metrics_listener.is_none());
+    let watches = Arc::clone(&shared.watches);
+    let mut servers = vec![main_server(&parts, shared, listener)?];
     if let Some(listener) = metrics_listener {
         servers.push(metrics_server(parts.metrics, listener)?);
     }
     let handles = servers.iter().map(actix_web::dev::Server::handle).collect();
     let running = servers.into_iter().map(tokio::spawn).collect();
-    Ok(Server { handles, running })
+    Ok(Server { handles, running, watches })
 }
 
 pub(super) fn shared(parts: &HttpParts, metrics_here: bool) -> Data<Shared> {
@@ -127,6 +133,7 @@ pub(super) fn shared(parts: &HttpParts, metrics_here: bool) -> Data<Shared> {
         entropy: Arc::clone(&parts.entropy),
         refusals: Arc::clone(&parts.refusals),
         downloads: Arc::new(Semaphore::new(limits.downloads)),
+        watches: Arc::new(Watches::new(connections(limits.connections), Arc::clone(&parts.clock))),
         uploads: Arc::new(Semaphore::new(limits.uploads)),
         waits: Arc::new(Semaphore::new(limits.waits)),
         searches: Arc::new(Semaphore::new(limits.searches)),
@@ -153,15 +160,15 @@ pub(super) fn application(
 
 fn main_server(
     parts: &HttpParts,
+    shared: Data<Shared>,
     listener: TcpListener,
-    metrics_here: bool,
 ) -> Result<actix_web::dev::Server, StartFailed> {
     let limits = &parts.settings.limits;
-    let shared = shared(parts, metrics_here);
     let workers = std::thread::available_parallelism().map_or(1, usize::from);
     cut_stalled(&listener, limits.write_stall);
     let server = HttpServer::new(move || application(shared.clone()))
         .workers(workers)
+        .on_connect(arrival::on_connect)
         .max_connections((connections(limits.connections) / workers).max(1))
         .keep_alive(limits.keep_alive)
         .client_request_timeout(limits.head_timeout)
@@ -199,13 +206,17 @@ fn cut_stalled(listener: &TcpListener, stall: Duration) {
 /// Files that the process keeps open beside connections: database, log, workers, sockets of its own.
 const OTHER_FILES: u64 = 128;
 
+/// Files that one connection may need.
+const FILES_EACH: u64 = 4;
+
 /// Connections at a time: what settings say, as far as the limit on open files goes. That is raised as far as the system lets
-/// it first; a connection may need a second file, the one that it sends.
+/// it first; a connection may need three more: the file that it sends, the descriptor by which its end is watched, and
+/// that of a watch that outlives it.
 fn connections(wanted: usize) -> usize {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
     let files = if setrlimit(Resource::Nofile, raised).is_ok() { limit.maximum } else { limit.current };
-    let room = files.map_or(u64::MAX, |files| files.saturating_sub(OTHER_FILES) / 2);
+    let room = files.map_or(u64::MAX, |files| files.saturating_sub(OTHER_FILES) / FILES_EACH);
     let room = usize::try_from(room).unwrap_or(usize::MAX).max(1);
     if room < wanted {
         tracing::warn!(

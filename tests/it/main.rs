@@ -6,6 +6,8 @@ mod access;
 #[cfg(test)]
 mod acknowledge;
 #[cfg(test)]
+mod arrival;
+#[cfg(test)]
 mod audit;
 #[cfg(test)]
 mod blob_contract;
@@ -13,6 +15,8 @@ mod blob_contract;
 mod clamd;
 #[cfg(test)]
 mod clock;
+#[cfg(test)]
+mod confirm;
 #[cfg(test)]
 mod counted;
 #[cfg(test)]
@@ -31,6 +35,8 @@ mod links;
 mod operators;
 #[cfg(test)]
 mod outbox_invariants;
+#[cfg(test)]
+mod pages;
 #[cfg(test)]
 mod restarts;
 #[cfg(test)]

@@ -11,6 +11,8 @@ pub use page::errors_markdown;
 
 use std::fmt;
 
+use super::clock::Timestamp;
+
 /// One row of the table of codes.
 #[derive(Debug, Clone, Copy)]
 pub struct Entry {
@@ -262,6 +264,7 @@ struct Parts {
     scope: Option<String>,
     allow: Option<&'static str>,
     length: Option<u64>,
+    moment: Option<Timestamp>,
     oauth: Option<OauthError>,
 }
 
@@ -300,6 +303,7 @@ impl Refusal {
             scope: None,
             allow: None,
             length: None,
+            moment: None,
             oauth: None,
         }))
     }
@@ -393,6 +397,18 @@ impl Refusal {
     /// Methods for `Allow`.
     pub fn allow(&self) -> Option<&'static str> {
         self.0.allow
+    }
+
+    /// The moment that a page about this speaks of, where the message has none: when a link was used up; until when it still works.
+    #[must_use]
+    pub fn with_moment(mut self, moment: Timestamp) -> Self {
+        self.0.moment = Some(moment);
+        self
+    }
+
+    /// What [`Refusal::with_moment`] said.
+    pub fn moment(&self) -> Option<Timestamp> {
+        self.0.moment
     }
 
     /// Whole length for `Content-Range`.

@@ -430,7 +430,7 @@ async fn a_search_by_form_joins_query_and_body() {
 async fn the_page_of_an_authentic_link_gives_the_links_id_and_never_its_text() {
     let id = crate::domain::link::id_of("late");
     let page = ask(get("/d/late").insert_header(("accept", "text/html"))).await.body;
-    assert!(page.contains(&format!("give this reference: {}.", id.as_str())), "{page}");
+    assert!(page.contains(&format!("give this reference: <code>{}</code>.", id.as_str())), "{page}");
     // Of what is no link of ours nothing is told but the request.
     let page = ask(get("/d/odd").insert_header(("accept", "text/html"))).await.body;
     assert!(page.contains("req-1") && !page.contains("lk_"), "{page}");

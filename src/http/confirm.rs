@@ -1,0 +1,140 @@
+//! Links that a person confirms (contract, Links, Confirm): the page with the button, its cookie, and what the button answers with.
+//! A mail scanner's or a preview's GET gets the page at most and uses nothing up; the bytes come from a link of a minute that is
+//! bound to the cookie. Whether a link is to be confirmed, and what the cookie's secret opens, is decided elsewhere.
+
+use actix_web::body::None as NoBody;
+use actix_web::cookie::time::Duration as Span;
+use actix_web::cookie::{Cookie, SameSite};
+use actix_web::http::{Method, StatusCode, header};
+use actix_web::web::{Data, Path};
+use actix_web::{HttpRequest, HttpResponse};
+
+use super::error::{Told, value};
+use super::exchange::Shared;
+use super::fhir_routes::header_text;
+use super::ports::{Confirm, Download, Followed};
+use super::{files, pages, routes};
+use crate::domain::link;
+use crate::domain::refusal::{Code, Issue, Refusal};
+
+/// The cookie's name over https: the prefix keeps other hosts of the domain from planting one (RFC 6265bis §4.1.3.2).
+const NAME_HTTPS: &str = "__Host-daylily-confirm";
+/// Its name on a machine of one's own.
+const NAME: &str = "daylily-confirm";
+/// For how long the page may stay open before the button needs it again.
+const COOKIE_SECONDS: i64 = 600;
+/// Letters of the secret: 128 bits.
+const SECRET_LENGTH: usize = 22;
+const HTML: &str = "text/html; charset=utf-8";
+/// What a link takes that needs no confirming.
+const METHODS: &str = "GET, HEAD";
+
+/// The secret of the page's cookie, where the request brings one.
+pub(super) fn cookie(request: &HttpRequest) -> Option<String> {
+    let found = request.cookie(NAME_HTTPS).or_else(|| request.cookie(NAME))?;
+    let secret = found.value();
+    let plain =
+        secret.len() == SECRET_LENGTH && secret.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b));
+    plain.then(|| secret.to_owned())
+}
+
+/// The page, for a browser's GET; for anyone's HEAD its head alone, without a length.
+pub(super) fn page(shared: &Shared, request: &HttpRequest, facts: &Confirm) -> Result<HttpResponse, Told> {
+    if facts.uses_left == Some(0) {
+        return Err(Refusal::new(Issue::new(Code::LinkUsed).fill("uses", "all of them")).into());
+    }
+    // A page opened again keeps its cookie, so that another one of it that is still open goes on working.
+    let secret = cookie(request).unwrap_or_else(|| facts.cookie.clone());
+    let mut response = answer(shared, StatusCode::OK, &secret);
+    if request.method() == Method::HEAD {
+        return Ok(response.content_type(HTML).body(NoBody::new()));
+    }
+    Ok(response.content_type(HTML).body(pages::confirm(&shared.pages, facts)))
+}
+
+/// `POST /d/{token}`: the button.
+pub(super) async fn pressed(
+    request: HttpRequest,
+    shared: Data<Shared>,
+    token: Path<String>,
+) -> Result<HttpResponse, Told> {
+    let token = token.into_inner();
+    let exchange = files::of(&request)?;
+    if token.len() > files::TOKEN_MOST {
+        return Err(routes::not_allowed(METHODS).into());
+    }
+    let id = link::id_of(&token);
+    let mut asked = files::download(&request, &exchange, token, false);
+    if !is_from_the_page(&request, &shared) {
+        asked.confirmation = None;
+    }
+    let confirmed = shared.documents.confirm_link(asked.clone()).await;
+    match confirmed {
+        Ok(link) => {
+            exchange.link.replace(Some(id));
+            // A path alone: whoever came by another spelling of this host stays where the cookie is.
+            let base = shared.base_url.as_str();
+            let below = link.url.strip_prefix(base).unwrap_or(&link.url);
+            let to = format!("{}{below}", shared.base_url.path());
+            Ok(HttpResponse::SeeOther().insert_header((header::LOCATION, value(&to))).finish())
+        }
+        // A link that asks for no confirming, or none of ours: the same answer for both.
+        Err(refusal) if refusal.code() == Code::LinkInvalid => Err(routes::not_allowed(METHODS).into()),
+        Err(refusal) => {
+            exchange.link.replace(Some(id));
+            if refusal.code() == Code::LinkConfirmRequired && exchange.html {
+                return without_cookie(&shared, asked).await;
+            }
+            Err(refusal.into())
+        }
+    }
+}
+
+/// The page that says what is missing, with a new cookie and the button.
+async fn without_cookie(shared: &Shared, asked: Download) -> Result<HttpResponse, Told> {
+    match shared.documents.open_link(Download { head: true, ..asked }).await? {
+        Followed::Confirm(facts) => {
+            let mut response = answer(shared, StatusCode::FORBIDDEN, &facts.cookie);
+            response.insert_header(("daylily-error", Code::LinkConfirmRequired.name()));
+            Ok(response.content_type(HTML).body(pages::no_cookie(&shared.pages, &facts)))
+        }
+        Followed::File(_) => Err(routes::not_allowed(METHODS).into()),
+    }
+}
+
+/// Whether the page itself sent this, as far as the browser says (Fetch Metadata; RFC 6454 §7). What says nothing still needs the
+/// cookie, which no other site can make a browser send.
+fn is_from_the_page(request: &HttpRequest, shared: &Shared) -> bool {
+    if let Some(site) = header_text(request, header::HeaderName::from_static("sec-fetch-site")) {
+        return site == "same-origin";
+    }
+    let host = header_text(request, header::HOST).unwrap_or_default();
+    header_text(request, header::ORIGIN).is_none_or(|origin| {
+        let scheme = if shared.base_url.is_https() { "https" } else { "http" };
+        let named = origin.strip_prefix(scheme).and_then(|rest| rest.strip_prefix("://"));
+        let own = shared.base_url.as_str().strip_suffix(shared.base_url.path()).unwrap_or_default();
+        own == origin || (!shared.behind_proxy && named.is_some_and(|named| named.eq_ignore_ascii_case(host)))
+    })
+}
+
+fn answer(shared: &Shared, status: StatusCode, secret: &str) -> actix_web::HttpResponseBuilder {
+    let mut response = HttpResponse::build(status);
+    response
+        .insert_header((header::CONTENT_SECURITY_POLICY, pages::POLICY))
+        .insert_header((header::VARY, "Accept"))
+        // Not `no-referrer`: that makes browsers hide the page's origin from the button's POST, too (Fetch, append a request `Origin`).
+        .insert_header((header::REFERRER_POLICY, "strict-origin"))
+        .insert_header(("x-robots-tag", "noindex"))
+        .cookie(cookie_of(shared, secret));
+    response
+}
+
+/// The cookie: for this server alone, out of reach of scripts and of other sites' requests, gone after ten minutes.
+fn cookie_of(shared: &Shared, secret: &str) -> Cookie<'static> {
+    let https = shared.base_url.is_https();
+    let below = format!("{}/d", shared.base_url.path());
+    // The `__Host-` prefix asks for the whole host; without TLS it is not to be had, and the path is as narrow as it can be.
+    let (name, path) = if https { (NAME_HTTPS, "/".to_owned()) } else { (NAME, below) };
+    let cookie = Cookie::build(name, secret.to_owned()).path(path).secure(https).http_only(true);
+    cookie.same_site(SameSite::Strict).max_age(Span::seconds(COOKIE_SECONDS)).finish()
+}
