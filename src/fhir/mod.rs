@@ -15,6 +15,7 @@ pub mod context;
 pub mod definitions;
 pub mod document;
 pub mod json;
+pub mod notification;
 pub mod operations;
 pub mod outcome;
 pub mod render;
