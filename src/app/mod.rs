@@ -4,6 +4,7 @@ mod clock;
 mod failure;
 mod folder;
 mod gate;
+mod hooks;
 mod instance;
 mod keyring;
 pub mod log_check;

@@ -13,6 +13,7 @@ mod download;
 mod failure;
 mod lifecycle;
 mod links;
+pub mod notifying;
 mod offers;
 mod recorder;
 mod retention;
