@@ -14,6 +14,7 @@ mod policy;
 mod serve;
 mod terminal;
 mod token;
+mod webhook;
 mod words;
 
 use std::ffi::OsString;
@@ -57,6 +58,7 @@ async fn dispatch(command: Command, terminal: &Terminal) -> Result<u8, Failure> 
         Command::Token(token) => Box::pin(token::run(token, terminal, &nature)).await,
         Command::Policy(policy) => Box::pin(policy::run(policy, terminal, &nature)).await,
         Command::Links(links) => Box::pin(links::run(links, terminal, &nature)).await,
+        Command::Webhook(webhook) => Box::pin(webhook::run(webhook, terminal, &nature)).await,
         Command::Audit(audit) => Box::pin(audit::run(audit, terminal, &nature)).await,
     }
 }

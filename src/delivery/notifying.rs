@@ -136,6 +136,8 @@ impl Notifier {
         let mut pending = Pending { turn, results, entries, since, ran, ended: false };
         match &turn.work {
             Work::Handshake { attempts } => self.shake_hands(&mut pending, *attempts).await?,
+            // Without events it is the end of the Subscription that is due.
+            Work::Events(waiting) if waiting.is_empty() => drop(self.still_stands(&mut pending)),
             Work::Events(waiting) => {
                 for each in waiting {
                     if stopping() || !self.in_time(turn) || !self.tell(&mut pending, each).await? {

@@ -33,3 +33,5 @@ mod store_sqlite;
 mod support;
 #[cfg(test)]
 mod surface;
+#[cfg(test)]
+mod webhooks;
