@@ -118,6 +118,13 @@ struct Shared {
     tell: mpsc::Sender<Received>,
 }
 
+impl Shared {
+    fn failure(&self, number: u64) -> Option<Failure> {
+        let failing = self.failing.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        failing.iter().find(|each| each.meets(number)).map(|each| each.how)
+    }
+}
+
 impl Receiver {
     /// Starts on a bound listener, within a Tokio runtime.
     ///
@@ -191,9 +198,7 @@ impl Receiver {
 
 async fn receive(request: HttpRequest, body: Bytes, shared: Data<Shared>) -> HttpResponse {
     let number = shared.count.fetch_add(1, Ordering::Relaxed) + 1;
-    let failing = shared.failing.read().unwrap_or_else(std::sync::PoisonError::into_inner);
-    let failure = failing.iter().find(|each| each.meets(number)).map(|each| each.how);
-    drop(failing);
+    let failure = shared.failure(number);
     let heads = heads(&request);
     let verified = (shared.check)(&heads, &body);
     let status = match (failure, &verified) {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use daylily::config::Settings;
-use daylily::control::Request;
+use daylily::control::{ClientChange, Request};
 use daylily::domain::clock::{Clock, Timestamp};
 use daylily::domain::id::ResourceId;
 use daylily::domain::principal::ClientNumber;
@@ -219,7 +219,7 @@ async fn a166_nothing_is_told_to_a_client_that_was_disabled_between_two_attempts
     deliver(&source, 1).await;
     assert_eq!(told(&next(&receiver).await, "event-number").unwrap(), "1");
     receiver.fail(Vec::new());
-    let disable = Request::ClientDisable { id: source.id.as_str().to_owned() };
+    let disable = Request::ClientChange { id: source.id.as_str().to_owned(), change: ClientChange::Disable };
     daylily.command(disable).await.unwrap();
     daylily.clock.advance(Duration::from_secs(7));
     subscription.becomes(&daylily, SubscriptionStatus::Off).await;
