@@ -178,7 +178,7 @@ fn local_address(listener: &TcpListener) -> Result<SocketAddr, StartFailure> {
 
 /// The way out, for key sets.
 pub(super) fn way_out(settings: &Settings) -> Result<Arc<dyn FetchKeys>, StartFailure> {
-    let rules = EgressRules { allow: settings.egress.allow.clone(), allow_http: settings.egress.allow_http };
+    let rules = EgressRules { allow: settings.egress.allow.clone(), allow_http: settings.egress.allow_http, own: None };
     let egress =
         Egress::new(rules).map_err(|error| StartFailure::machine("outgoing requests cannot be set up", &error))?;
     Ok(Arc::new(KeySets(egress)))
