@@ -128,7 +128,7 @@ impl Principal {
     }
 }
 
-/// The part of the data that a query may touch. Every query of the store takes one; only [`Principal`] makes it.
+/// The part of the data that a query may touch. Every query of the store takes one; [`Principal`] makes it, and for matching alone [`AccessScope::standing`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AccessScope {
     client: ClientNumber,
@@ -136,6 +136,12 @@ pub struct AccessScope {
 }
 
 impl AccessScope {
+    /// What a client sees by its registration, where no token is at hand: for the matching of its Subscriptions, whose creation
+    /// needed the right to read what they tell (contract, Notifications). It gives nobody an answer by itself.
+    pub fn standing(client: ClientNumber, reach: Reach) -> Self {
+        Self { client, reach }
+    }
+
     /// The client whose own documents, and those that name it as recipient, are visible.
     pub fn client(&self) -> ClientNumber {
         self.client

@@ -117,7 +117,8 @@ pub enum Work {
         /// Attempts before this one.
         attempts: u32,
     },
-    /// Events in order, the first of them due.
+    /// Events in order, the first of them due. None at all: `terms.end` has passed, to be answered with [`Sent::Off`] and its entry
+    /// (a turn that is let go without goes `off` too).
     Events(Vec<Waiting>),
 }
 
@@ -173,7 +174,8 @@ pub enum Sent {
         /// The body, kept for every further attempt.
         body: Vec<u8>,
     },
-    /// Never taken: → `error`; the event stays and is the first again after a new handshake.
+    /// Never taken: → `error`; the event stays, with the body of its first `Later`, and is the first again, with no attempts
+    /// counted, after a new handshake.
     GivenUp {
         /// Its number.
         number: u64,
@@ -218,7 +220,8 @@ pub trait Subscriptions: Send + Sync + std::fmt::Debug {
     /// All Subscriptions of this owner, by id.
     async fn subscriptions_of(&self, owner: ClientNumber) -> Result<Vec<StoredSubscription>, StoreError>;
 
-    /// Replaces what its owner wrote. [`StoreError::Changed`] when it is not the owner's, not there, or `if_match` does not fit.
+    /// Replaces what its owner wrote. An active Subscription with the same endpoint stays active, and a turn under way goes on; every
+    /// other change ends the turn (its results are refused). Bodies are rendered anew where the form changed. [`StoreError::Changed`] when it is not the owner's, not there, or `if_match` does not fit.
     async fn update_subscription(
         &self,
         id: &ResourceId,
@@ -258,7 +261,8 @@ pub trait Subscriptions: Send + Sync + std::fmt::Debug {
         events: usize,
     ) -> Result<Vec<Turn>, StoreError>;
 
-    /// Says what became of (a part of) a turn, with the entries that record it. `keep`: the claim goes on. `false`: the claim was
+    /// Says what became of (a part of) a turn, with the entries that record it. `keep`: the claim goes on and is
+    /// renewed for as long as it was claimed. `false`: the claim was
     /// lost, nothing was changed, no entry written.
     async fn settle_turn(
         &self,
@@ -269,7 +273,7 @@ pub trait Subscriptions: Send + Sync + std::fmt::Debug {
         entries: Vec<SealedEntry>,
     ) -> Result<bool, StoreError>;
 
-    /// When the next thing will be due that nothing wakes for: a retry, a handshake, an end.
+    /// When the next thing is due (which may be now): an event, a retry, a handshake, an end, or the end of a claim.
     async fn next_turn_at(&self) -> Result<Option<Timestamp>, StoreError>;
 
     /// Waits until something new may be due since `seen`; answers the new count.

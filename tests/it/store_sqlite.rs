@@ -178,7 +178,7 @@ async fn an_action_outside_the_closed_list_is_not_recorded() {
 async fn the_library_is_built_as_it_should_be() {
     let (store, _dir) = fresh();
     let health = store.health().await.unwrap();
-    assert_eq!(health.schema, 1);
+    assert_eq!(health.schema, 2);
     assert!(
         health.description.starts_with("SQLite 3.") && health.description.contains("THREADSAFE=2"),
         "{}",

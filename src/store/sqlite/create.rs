@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::intern;
+use super::outbox::{self, Happening};
 use super::rows::{at, time};
 use super::statement::{Value, sql};
 use super::tx::Tx;
@@ -138,6 +139,9 @@ pub(super) fn document(
     let actor = Actor::parse(&actor).map_or(actor, |actor| actor.to_string());
     add_step(tx, rid, None, State::Created, new.at, actor, "created")?;
     remember(tx, new.owner, new.idempotency, Kind::DocumentReference, &new.id, written.version)?;
+    // A plain Subscription is told of every version.
+    let happening = Happening { rid, version: written.version, topic: None, at: new.at, expires: new.due };
+    outbox::raise(tx, happening)?;
     tx.append(entry)?;
     tx.effects.changes += 1;
     Ok(written)
@@ -307,6 +311,19 @@ pub(super) fn binary(
     Ok(written)
 }
 
+/// The row that gives a Subscription its id for ever.
+pub(super) fn subscription_row(
+    tx: &mut Tx<'_>,
+    id: &ResourceId,
+    owner: ClientNumber,
+    at: Timestamp,
+    packed: Vec<u8>,
+) -> Result<(i64, Written), StoreError> {
+    let kind = Kind::Subscription;
+    let (custodian, state, due, decision, target) = (None, None, None, None, None);
+    insert_row(tx, NewRow { kind, id, owner, at, packed, custodian, state, due, decision, target })
+}
+
 /// Creates a context resource, or a version of it.
 pub(super) fn context(
     tx: &mut Tx<'_>,
@@ -377,7 +394,7 @@ fn replace_context(
 }
 
 /// Whether the key was used meanwhile: the caller looks the earlier answer up.
-fn forbid_repetition(
+pub(super) fn forbid_repetition(
     tx: &mut Tx<'_>,
     client: ClientNumber,
     idempotency: Option<&Idempotency>,
@@ -389,7 +406,7 @@ fn forbid_repetition(
     if until.is_some_and(|until| time(until) > now) { Err(StoreError::AlreadyExists) } else { Ok(()) }
 }
 
-fn remember(
+pub(super) fn remember(
     tx: &mut Tx<'_>,
     client: ClientNumber,
     idempotency: Option<Idempotency>,

@@ -5,6 +5,7 @@ use std::time::Duration;
 use diesel::prelude::*;
 
 use super::create::{add_step, add_version};
+use super::outbox::{self, Happening};
 use super::read::Reading;
 use super::rows::{at, time};
 use super::statement::sql;
@@ -13,6 +14,7 @@ use crate::domain::clock::Timestamp;
 use crate::domain::id::ClientId;
 use crate::domain::lifecycle::{State, Transition};
 use crate::domain::resource::{DocumentNumber, Target};
+use crate::domain::subscription::Topic;
 use crate::store::{DueDocument, Receipt, Receipts, ScanJob, SealedEntry, StoreError, Written};
 
 /// Changes a document's state, step by step.
@@ -50,7 +52,7 @@ pub(super) fn transition(
     Ok(Written { version, updated, created: false })
 }
 
-/// Writes a transition into the document's row and its steps.
+/// Writes a transition into the document's row and its steps, and numbers it for the Subscriptions that it concerns.
 pub(super) fn set_state(
     tx: &mut Tx<'_>,
     rid: i64,
@@ -68,7 +70,12 @@ pub(super) fn set_state(
     if matches!(to, State::Ready | State::Quarantined | State::Revoked | State::Purged) {
         sql("DELETE FROM scan_job WHERE rid = ?", [rid.into()]).run(tx.conn)?;
     }
-    add_step(tx, rid, Some(transition.from()), to, moment, transition.actor().to_string(), transition.reason())
+    add_step(tx, rid, Some(transition.from()), to, moment, transition.actor().to_string(), transition.reason())?;
+    if !to.makes_version() {
+        return Ok(());
+    }
+    let topic = Topic::of_state(to);
+    outbox::raise(tx, Happening { rid, version, topic, at: moment, expires: transition.due() })
 }
 
 /// Notes that the facts of a document's files have changed.

@@ -104,6 +104,7 @@ pub(super) struct Memory {
     pub decisions: RwLock<HashMap<i64, Arc<Decision>>>,
     pub files: Files,
     pub changes: watch::Sender<u64>,
+    pub outbox: watch::Sender<u64>,
 }
 
 impl Default for Memory {
@@ -114,6 +115,7 @@ impl Default for Memory {
             decisions: RwLock::default(),
             files: Files { facts: moka::sync::Cache::new(FILE_FACTS), generation: Mutex::default() },
             changes: watch::Sender::new(0),
+            outbox: watch::Sender::new(0),
         }
     }
 }

@@ -11,6 +11,8 @@ mod log;
 mod log_reader;
 mod memory;
 mod open;
+mod outbox;
+mod outbox_turns;
 mod purge;
 mod read;
 mod rows;
@@ -18,6 +20,8 @@ mod search;
 mod server;
 mod statement;
 mod subscriptions;
+mod subscriptions_filters;
+mod subscriptions_rows;
 #[cfg(test)]
 mod tests;
 mod tx;
@@ -72,6 +76,7 @@ impl SqliteStore {
         let mut conn = open::writer(&location)?;
         open::migrate(&mut conn)?;
         lifecycle::take_back_scans(&mut conn)?;
+        outbox_turns::take_back(&mut conn)?;
         let log = log::Log::load(&mut conn)?;
         let last_updated: Option<i64> = sql("SELECT coalesce(max(updated), 0) FROM res", []).one(&mut conn)?;
         let memory = Arc::new(Memory::default());

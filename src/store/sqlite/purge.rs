@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use diesel::prelude::*;
 
 use super::lifecycle::{set_state, touched};
+use super::outbox;
 use super::rows::{at, time};
 use super::statement::sql;
 use super::tx::Tx;
@@ -44,6 +45,7 @@ pub(super) fn document(
     ] {
         sql(table, [rid.into()]).run(tx.conn)?;
     }
+    outbox::withhold(tx, rid, transition.at())?;
     set_state(tx, rid, place.number("version", version)?, time(updated), transition)?;
     tx.append(entry)?;
     tx.effects.destroyed = true;

@@ -174,6 +174,26 @@ impl Order {
     }
 }
 
+/// Whether a search with these filters would find this document, by the same conditions.
+pub(super) fn matches(
+    conn: &mut SqliteConnection,
+    rid: i64,
+    filters: &[Filter],
+    scope: &AccessScope,
+) -> Result<bool, StoreError> {
+    let from = "SELECT d.rid FROM doc d CROSS JOIN res r ON r.rid = d.rid WHERE d.rid = ? AND ";
+    let mut statement = sql(from, [rid.into()]);
+    statement.append(visibility::document(scope, Of::Doc));
+    for filter in filters {
+        statement.push(" AND ", []);
+        statement.append(condition(filter, Kind::DocumentReference, scope));
+    }
+    if filters.len() > KEPT_FILTERS {
+        statement.once();
+    }
+    Ok(statement.one::<i64>(conn)?.is_some())
+}
+
 /// `FROM … WHERE …` of a search: rows that match and are visible.
 fn matching(query: &Query, scope: &AccessScope) -> Sql {
     let mut statement = if query.kind == Kind::DocumentReference {

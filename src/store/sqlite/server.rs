@@ -6,6 +6,7 @@ use diesel::prelude::*;
 
 use super::intern;
 use super::memory::Clients;
+use super::outbox;
 use super::rows::{at, attachment_url_code, time};
 use super::statement::{Value, list, sql};
 use super::tx::Tx;
@@ -254,6 +255,7 @@ pub(super) fn forget_expired(tx: &mut Tx<'_>, now: Timestamp) -> Result<(), Stor
     let links = now.minus(LONGEST_LINK);
     sql("DELETE FROM assertion WHERE until < ?", [now.millis().into()]).run(tx.conn)?;
     sql("DELETE FROM idempotency WHERE until <= ?", [now.millis().into()]).run(tx.conn)?;
+    outbox::forget(tx, now)?;
     if sql("DELETE FROM revocation WHERE scope = 'link' AND at < ?", [links.millis().into()]).run(tx.conn)? > 0 {
         tx.effects.forget_links = Some(links);
     }

@@ -1,10 +1,13 @@
-//! Subscriptions and their outbox.
+//! The trait's calls for Subscriptions and their outbox, each handed to the room that knows its rows.
 
 use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::SqliteStore;
+use super::log::check_entry;
+use super::outbox_turns::{self, Share};
+use super::rows::pack;
+use super::{SqliteStore, outbox, subscriptions_rows as rows};
 use crate::domain::clock::Timestamp;
 use crate::domain::id::ResourceId;
 use crate::domain::principal::ClientNumber;
@@ -15,79 +18,122 @@ use crate::store::{
 
 #[async_trait]
 impl Subscriptions for SqliteStore {
-    async fn create_subscription(&self, _: NewSubscription, _: SealedEntry) -> Result<Written, StoreError> {
-        Err(StoreError::Busy)
+    async fn create_subscription(&self, new: NewSubscription, entry: SealedEntry) -> Result<Written, StoreError> {
+        let packed = pack(&new.terms.body)?;
+        self.writer.run(move |tx| rows::insert(tx, new, packed, entry)).await
     }
-    async fn subscription(&self, _: &ResourceId, _: ClientNumber) -> Result<Option<StoredSubscription>, StoreError> {
-        Err(StoreError::Busy)
+
+    async fn subscription(
+        &self,
+        id: &ResourceId,
+        owner: ClientNumber,
+    ) -> Result<Option<StoredSubscription>, StoreError> {
+        self.read(|reading| match rows::own(reading.conn, id, owner)? {
+            Some(rid) => rows::load(reading.conn, rid).map(Some),
+            None => Ok(None),
+        })
     }
-    async fn subscription_deleted(&self, _: &ResourceId, _: ClientNumber) -> Result<bool, StoreError> {
-        Err(StoreError::Busy)
+
+    async fn subscription_deleted(&self, id: &ResourceId, owner: ClientNumber) -> Result<bool, StoreError> {
+        self.read(|reading| rows::deleted(reading.conn, id, owner))
     }
-    async fn subscriptions_of(&self, _: ClientNumber) -> Result<Vec<StoredSubscription>, StoreError> {
-        Err(StoreError::Busy)
+
+    async fn subscriptions_of(&self, owner: ClientNumber) -> Result<Vec<StoredSubscription>, StoreError> {
+        self.read(|reading| {
+            let found = rows::rows_of(reading.conn, owner)?;
+            found.into_iter().map(|rid| rows::load(reading.conn, rid)).collect()
+        })
     }
+
     async fn update_subscription(
         &self,
-        _: &ResourceId,
-        _: ClientNumber,
-        _: SubscriptionChange,
-        _: SealedEntry,
+        id: &ResourceId,
+        owner: ClientNumber,
+        change: SubscriptionChange,
+        entry: SealedEntry,
     ) -> Result<Written, StoreError> {
-        Err(StoreError::Busy)
+        let packed = pack(&change.terms.body)?;
+        let id = id.clone();
+        self.writer.run(move |tx| rows::replace(tx, &id, owner, change, packed, entry)).await
     }
+
     async fn delete_subscription(
         &self,
-        _: &ResourceId,
-        _: ClientNumber,
-        _: Timestamp,
-        _: SealedEntry,
+        id: &ResourceId,
+        owner: ClientNumber,
+        at: Timestamp,
+        entry: SealedEntry,
     ) -> Result<bool, StoreError> {
-        Err(StoreError::Busy)
+        let id = id.clone();
+        self.writer.run(move |tx| rows::delete(tx, &id, owner, at, entry)).await
     }
+
     async fn set_signing_secrets(
         &self,
-        _: &ResourceId,
-        _: ClientNumber,
-        _: Vec<SigningSecret>,
-        _: SealedEntry,
+        id: &ResourceId,
+        owner: ClientNumber,
+        secrets: Vec<SigningSecret>,
+        entry: SealedEntry,
     ) -> Result<bool, StoreError> {
-        Err(StoreError::Busy)
+        let id = id.clone();
+        self.writer.run(move |tx| rows::replace_secrets(tx, &id, owner, &secrets, entry)).await
     }
-    async fn subscriptions_off(&self, _: ClientNumber, _: Timestamp) -> Result<u64, StoreError> {
-        Err(StoreError::Busy)
+
+    async fn subscriptions_off(&self, owner: ClientNumber, at: Timestamp) -> Result<u64, StoreError> {
+        self.writer.run(move |tx| rows::all_off(tx, owner, at)).await
     }
-    async fn claim_turns(&self, _: Timestamp, _: Duration, _: usize, _: usize) -> Result<Vec<Turn>, StoreError> {
-        Err(StoreError::Busy)
+
+    async fn claim_turns(
+        &self,
+        now: Timestamp,
+        lease: Duration,
+        limit: usize,
+        events: usize,
+    ) -> Result<Vec<Turn>, StoreError> {
+        if limit == 0 || !self.read(|reading| outbox_turns::any_due(reading.conn, now))? {
+            return Ok(Vec::new());
+        }
+        self.writer.run(move |tx| outbox_turns::claim(tx, Share { now, lease, limit, events })).await
     }
+
     async fn settle_turn(
         &self,
-        _: &Turn,
-        _: Vec<Sent>,
-        _: bool,
-        _: Timestamp,
-        _: Vec<SealedEntry>,
+        turn: &Turn,
+        results: Vec<Sent>,
+        keep: bool,
+        at: Timestamp,
+        entries: Vec<SealedEntry>,
     ) -> Result<bool, StoreError> {
-        Err(StoreError::Busy)
+        entries.iter().try_for_each(check_entry)?;
+        let turn = turn.clone();
+        self.writer.run(move |tx| outbox_turns::settle(tx, &turn, results, keep, at, entries)).await
     }
+
     async fn next_turn_at(&self) -> Result<Option<Timestamp>, StoreError> {
-        Err(StoreError::Busy)
+        self.read(|reading| outbox_turns::next_at(reading.conn))
     }
-    async fn outbox_changed(&self, _: u64) -> u64 {
-        std::future::pending().await
+
+    async fn outbox_changed(&self, seen: u64) -> u64 {
+        let mut changes = self.memory.outbox.subscribe();
+        let changed = changes.wait_for(|count| *count > seen).await.map(|count| *count);
+        // The sender lives as long as the store, so this waits and does not fail.
+        changed.unwrap_or(seen)
     }
+
     fn outbox_changes(&self) -> u64 {
-        0
+        *self.memory.outbox.borrow()
     }
+
     async fn referenced_event(
         &self,
-        _: &ResourceId,
-        _: ClientNumber,
-        _: u64,
+        id: &ResourceId,
+        owner: ClientNumber,
+        number: u64,
     ) -> Result<Option<ReferencedEvent>, StoreError> {
-        Err(StoreError::Busy)
+        self.read(|reading| outbox::referenced(reading.conn, id, owner, number))
     }
-    async fn outbox_backlog(&self, _: Timestamp) -> Result<(u64, Duration), StoreError> {
-        Err(StoreError::Busy)
+
+    async fn outbox_backlog(&self, now: Timestamp) -> Result<(u64, Duration), StoreError> {
+        self.read(|reading| outbox::backlog(reading.conn, now))
     }
 }

@@ -21,6 +21,8 @@ pub(super) struct Effects {
     pub files: Vec<FileId>,
     /// Changes of the state of documents.
     pub changes: u64,
+    /// Things that may be sent now.
+    pub outbox: u64,
     /// New revocations.
     pub revocations: Vec<Revocation>,
     /// Single links before this moment are forgotten.
@@ -35,6 +37,7 @@ impl Effects {
     fn merge(&mut self, later: Self) {
         self.files.extend(later.files);
         self.changes += later.changes;
+        self.outbox += later.outbox;
         self.revocations.extend(later.revocations);
         self.forget_links = self.forget_links.max(later.forget_links);
         self.clients = later.clients.or(self.clients.take());
@@ -62,6 +65,9 @@ impl Effects {
         }
         if self.changes > 0 {
             memory.changes.send_modify(|count| *count += self.changes);
+        }
+        if self.outbox > 0 {
+            memory.outbox.send_modify(|count| *count += self.outbox);
         }
     }
 }

@@ -88,6 +88,8 @@ pub(super) fn resource(kind: Kind, scope: &AccessScope) -> Sql {
     match kind {
         Kind::DocumentReference => document(scope, Of::Res),
         Kind::Binary => binary(scope),
+        // Has its own calls, for its owner alone.
+        Kind::Subscription => sql("0", []),
         _ => context(scope),
     }
 }

@@ -1,0 +1,4 @@
+DROP TABLE outbox_body;
+DROP TABLE outbox;
+DROP TABLE subscription_secret;
+DROP TABLE subscription;
