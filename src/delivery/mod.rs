@@ -21,6 +21,7 @@ mod sealing;
 mod search;
 mod spool;
 mod still_open;
+mod subscriptions;
 
 pub use binaries::{NewUpload, Upload};
 pub use caller::Caller;
@@ -37,6 +38,7 @@ pub use scanning::Scanned;
 pub use sealing::{Sealed, Sealing};
 pub use search::{SearchRequest, Searched};
 pub use spool::Spool;
+pub use subscriptions::{EndpointCheck, PutSubscription, ShownSubscription};
 
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -101,6 +103,8 @@ pub struct Delivery {
     transfers: download::Transfers,
     pub(crate) spool: Arc<dyn Spool>,
     pub(crate) sealing: Arc<dyn Sealing>,
+    endpoints: Arc<dyn EndpointCheck>,
+    handshakes: subscriptions::HandshakeRate,
     waiting: spool::Waiting,
 }
 
@@ -131,6 +135,8 @@ pub struct Parts {
     pub spool: Arc<dyn Spool>,
     /// Seals what Subscriptions keep secret.
     pub sealing: Arc<dyn Sealing>,
+    /// Says which endpoints of Subscriptions may be called.
+    pub endpoints: Arc<dyn EndpointCheck>,
 }
 
 impl Delivery {
@@ -150,6 +156,8 @@ impl Delivery {
             transfers: download::Transfers::default(),
             spool: parts.spool,
             sealing: parts.sealing,
+            endpoints: parts.endpoints,
+            handshakes: subscriptions::HandshakeRate::default(),
             waiting: spool::Waiting::default(),
         }
     }

@@ -30,6 +30,7 @@ mod store_contract;
 #[cfg(test)]
 mod store_sqlite;
 #[cfg(test)]
-mod support;
+mod subscription_examples;
 #[cfg(test)]
+mod support;
 mod surface;

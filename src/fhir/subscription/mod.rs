@@ -6,6 +6,7 @@ mod channel;
 mod criteria;
 mod extension;
 mod header;
+mod secret;
 mod shown;
 #[cfg(test)]
 mod tests;
@@ -23,6 +24,7 @@ use super::tables::ResourceType;
 use super::validate::{self, Expectation};
 
 pub use header::{HeaderLine, MASK, MAX_HEADER_BYTES, MAX_HEADERS, from_sealed, host_of, keep, to_sealed};
+pub use secret::{MAX_OVERLAP, overlap, secret_answer};
 pub use shown::{Shown, error_text};
 
 /// Time for one attempt where `backport-timeout` is absent.
