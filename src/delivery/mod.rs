@@ -22,6 +22,7 @@ mod sealing;
 mod search;
 mod spool;
 mod still_open;
+mod subscriptions;
 
 pub use binaries::{NewUpload, Upload};
 pub use caller::Caller;
@@ -38,6 +39,7 @@ pub use scanning::Scanned;
 pub use sealing::{Sealed, Sealing};
 pub use search::{SearchRequest, Searched};
 pub use spool::Spool;
+pub use subscriptions::{EndpointCheck, PutSubscription, ShownSubscription};
 
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -102,6 +104,8 @@ pub struct Delivery {
     transfers: download::Transfers,
     pub(crate) spool: Arc<dyn Spool>,
     pub(crate) sealing: Arc<dyn Sealing>,
+    endpoints: Arc<dyn EndpointCheck>,
+    handshakes: subscriptions::HandshakeRate,
     waiting: spool::Waiting,
 }
 
@@ -132,6 +136,8 @@ pub struct Parts {
     pub spool: Arc<dyn Spool>,
     /// Seals what Subscriptions keep secret.
     pub sealing: Arc<dyn Sealing>,
+    /// Says which endpoints of Subscriptions may be called.
+    pub endpoints: Arc<dyn EndpointCheck>,
 }
 
 impl Delivery {
@@ -151,6 +157,8 @@ impl Delivery {
             transfers: download::Transfers::default(),
             spool: parts.spool,
             sealing: parts.sealing,
+            endpoints: parts.endpoints,
+            handshakes: subscriptions::HandshakeRate::default(),
             waiting: spool::Waiting::default(),
         }
     }

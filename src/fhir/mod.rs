@@ -21,5 +21,6 @@ pub mod outcome;
 pub mod render;
 pub mod search;
 pub mod stamp;
+pub mod subscription;
 pub mod tables;
 pub mod validate;

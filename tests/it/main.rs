@@ -30,8 +30,9 @@ mod store_contract;
 #[cfg(test)]
 mod store_sqlite;
 #[cfg(test)]
-mod support;
+mod subscription_examples;
 #[cfg(test)]
+mod support;
 mod surface;
 #[cfg(test)]
 mod webhooks;
