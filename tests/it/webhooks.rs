@@ -1,7 +1,7 @@
 //! Notifications as a receiver sees them: a real receiver on this machine, real signatures, a clock that the test moves.
 
 use std::net::TcpListener;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use daylily::config::Settings;
@@ -9,17 +9,16 @@ use daylily::control::{ClientChange, Request};
 use daylily::domain::clock::{Clock, Timestamp};
 use daylily::domain::id::ResourceId;
 use daylily::domain::principal::ClientNumber;
-use daylily::domain::resource::Body;
-use daylily::domain::subscription::{Form, Level, SubscriptionStatus, Topic};
+use daylily::domain::subscription::SubscriptionStatus;
 use daylily::http::receiver::{Check, FailOnPurpose, Failure, Received, Receiver};
 use daylily::notify::signature::{self, Secret};
-use daylily::store::{NewSubscription, SealedEntry, SigningSecret, StoredSubscription, SubscriptionTerms};
-use daylily::vault::{KeySource, SecretKind, SystemEntropy, Vault};
-use serde_json::Value;
+use daylily::store::StoredSubscription;
+use serde_json::{Value, json};
 
 use crate::support::*;
 
-const ID_ONLY: Form = Form::Topic(Topic::Ready, Level::IdOnly);
+const PAYLOAD_CONTENT: &str =
+    "http://hl7.org/fhir/uv/subscriptions-backport/StructureDefinition/backport-payload-content";
 
 /// A server that may call this machine.
 async fn server() -> TestDaylily {
@@ -30,11 +29,11 @@ async fn server() -> TestDaylily {
     .await
 }
 
-fn receiver(daylily: &TestDaylily, secrets: Vec<Secret>) -> Receiver {
-    let clock = Arc::clone(&daylily.clock);
+fn receiver(daylily: &TestDaylily, known: &Known) -> Receiver {
+    let (clock, known) = (Arc::clone(&daylily.clock), Arc::clone(known));
     let check: Check = Arc::new(move |heads, body| {
         let signed = (heads.id.as_str(), heads.timestamp.as_str(), heads.signature.as_str());
-        Some(signature::verify(&secrets, signed, body, clock.now()).map_err(|error| error.to_string()))
+        Some(signature::verify(&known.lock().unwrap(), signed, body, clock.now()).map_err(|error| error.to_string()))
     });
     Receiver::start(TcpListener::bind("127.0.0.1:0").unwrap(), check, Vec::new()).unwrap()
 }
@@ -43,58 +42,50 @@ fn all(how: Failure) -> Vec<FailOnPurpose> {
     vec![FailOnPurpose { how, first: None, every: None }]
 }
 
-fn entry() -> SealedEntry {
-    SealedEntry {
-        action: "subscription.create",
-        outcome: "ok",
-        commitment: [0; 32],
-        cells: Vec::new(),
-        patients: Vec::new(),
-    }
-}
-
-/// A Subscription as its owner would have made it.
+/// A Subscription as its owner made it: `off` first, so that its secret is known before the handshake.
 struct Subscribed {
     id: ResourceId,
     owner: ClientNumber,
 }
 
+/// Secrets that a receiver checks with.
+type Known = Arc<Mutex<Vec<Secret>>>;
+
 impl Subscribed {
-    async fn to(daylily: &TestDaylily, owner: &Actor, receiver: &Receiver, form: Form, secret: &Secret) -> Self {
-        Self::at(daylily, owner, format!("http://{}/hook", receiver.address()), form, secret).await
+    async fn to(daylily: &TestDaylily, owner: &Actor, receiver: &Receiver, known: &Known) -> Self {
+        let mut wanted = json!({
+            "resourceType": "Subscription",
+            "status": "off",
+            "reason": "import",
+            "criteria": "urn:daylily:fhir/SubscriptionTopic/document-ready",
+            "channel": {
+                "type": "rest-hook",
+                "endpoint": format!("http://{}/hook", receiver.address()),
+                "payload": "application/fhir+json",
+                "_payload": { "extension": [{ "url": PAYLOAD_CONTENT, "valueCode": "id-only" }] },
+                "header": ["Authorization: Bearer static"],
+            },
+        });
+        let made = owner.post("Subscription", &wanted).await.ok(201);
+        let id = ResourceId::parse(made["id"].as_str().unwrap()).unwrap();
+        let subscription = Self { id, owner: daylily.running().delivery().store().client(&owner.id).unwrap().number };
+        let secret = subscription.rotate(owner, "0s").await;
+        known.lock().unwrap().push(secret);
+        wanted["id"] = subscription.id.as_str().into();
+        wanted["status"] = "requested".into();
+        owner.put(&format!("Subscription/{}", subscription.id), &wanted).await.ok(200);
+        // The first message leaves a little after the answer.
+        daylily.clock.advance(Duration::from_secs(1));
+        subscription
     }
 
-    async fn at(daylily: &TestDaylily, owner: &Actor, endpoint: String, form: Form, secret: &Secret) -> Self {
-        let store = daylily.running().delivery().store();
-        let owner = store.client(&owner.id).unwrap().number;
-        let id = ResourceId::random(&SystemEntropy);
-        let vault = Vault::open(&KeySource::Folder, daylily.data(), true, Arc::new(SystemEntropy)).unwrap();
-        let seal = |kind, bytes: &[u8]| vault.seal_secret(kind, id.as_str(), bytes).unwrap();
-        let now = daylily.clock.now();
-        let terms = SubscriptionTerms {
-            form,
-            filters: Vec::new(),
-            endpoint,
-            payload: Some("application/fhir+json".to_owned()),
-            headers: seal(SecretKind::WebhookHeaders, b"Authorization: Bearer static"),
-            end: None,
-            timeout: Duration::from_secs(15),
-            body: Body { text: "{\"resourceType\":\"Subscription\"}".to_owned(), splices: Vec::new() },
-        };
-        let secret = SigningSecret { sealed: seal(SecretKind::WebhookSecret, secret.as_bytes()), until: None };
-        let status = SubscriptionStatus::Requested;
-        let new = NewSubscription {
-            id: id.clone(),
-            owner,
-            terms,
-            status,
-            secret,
-            handshake_at: now,
-            idempotency: None,
-            at: now,
-        };
-        store.create_subscription(new, entry()).await.unwrap();
-        Self { id, owner }
+    async fn rotate(&self, owner: &Actor, overlap: &str) -> Secret {
+        let body = json!({
+            "resourceType": "Parameters",
+            "parameter": [{ "name": "overlap", "valueString": overlap }],
+        });
+        let answer = owner.post(&format!("Subscription/{}/$webhook-secret", self.id), &body).await.ok(200);
+        Secret::parse(answer["parameter"][0]["valueString"].as_str().unwrap()).unwrap()
     }
 
     async fn stored(&self, daylily: &TestDaylily) -> StoredSubscription {
@@ -134,13 +125,23 @@ async fn next(receiver: &Receiver) -> Received {
 async fn subscribed() -> (TestDaylily, Actor, Receiver, Subscribed) {
     let daylily = server().await;
     let source = daylily.source().await;
-    let secret = Secret::generate(&SystemEntropy);
-    let receiver = receiver(&daylily, vec![secret.clone()]);
-    let subscription = Subscribed::to(&daylily, &source, &receiver, ID_ONLY, &secret).await;
+    let known = Known::default();
+    let receiver = receiver(&daylily, &known);
+    let subscription = Subscribed::to(&daylily, &source, &receiver, &known).await;
     let handshake = next(&receiver).await;
     assert_eq!((told(&handshake, "type").unwrap().as_str(), handshake.verified), ("handshake", Some(Ok(()))));
     subscription.becomes(&daylily, SubscriptionStatus::Active).await;
     (daylily, source, receiver, subscription)
+}
+
+/// Waits until so many attempts stand in the log: what a receiver got is remembered a moment later.
+async fn remembered(daylily: &TestDaylily, attempts: usize) {
+    daylily
+        .until("attempts in the log", async || {
+            let entries = daylily.log_since(0).await;
+            (entries.iter().filter(|entry| entry.action == "notification.send").count() >= attempts).then_some(())
+        })
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -176,6 +177,7 @@ async fn f83_a_retry_has_the_same_id_and_body_and_a_new_signature_and_order_is_k
     receiver.fail(all(Failure::Status(500, None)));
     let ids = [deliver(&source, 1).await];
     let first = next(&receiver).await;
+    remembered(&daylily, 2).await;
     let ids = [ids[0].clone(), deliver(&source, 2).await, deliver(&source, 3).await];
     for id in &ids {
         daylily.wait(&source, id, "ready").await;
@@ -218,6 +220,7 @@ async fn a166_nothing_is_told_to_a_client_that_was_disabled_between_two_attempts
     receiver.fail(all(Failure::Close));
     deliver(&source, 1).await;
     assert_eq!(told(&next(&receiver).await, "event-number").unwrap(), "1");
+    remembered(&daylily, 2).await;
     receiver.fail(Vec::new());
     let disable = Request::ClientChange { id: source.id.as_str().to_owned(), change: ClientChange::Disable };
     daylily.command(disable).await.unwrap();
@@ -234,6 +237,7 @@ async fn a_file_that_expired_between_two_attempts_is_not_told() {
     receiver.fail(all(Failure::Status(503, None)));
     let id = deliver(&source, 1).await;
     next(&receiver).await;
+    remembered(&daylily, 2).await;
     receiver.fail(Vec::new());
     let first = daylily.log_size().await;
     daylily.pass(Duration::from_secs(40 * 86_400)).await;
@@ -254,6 +258,7 @@ async fn f81_after_the_whole_schedule_it_is_in_error_and_the_event_stays() {
     let first = next(&receiver).await;
     let mut attempts = 1;
     for pause in [5, 30, 120, 600, 1_800, 3_600, 7_200, 14_400, 28_800_u64] {
+        remembered(&daylily, attempts + 1).await;
         assert_eq!(subscription.stored(&daylily).await.status, SubscriptionStatus::Active);
         daylily.clock.advance(Duration::from_millis(pause * 1_200 + 1));
         let again = next(&receiver).await;
@@ -284,10 +289,10 @@ async fn f11_what_was_not_delivered_before_a_restart_is_delivered_after_it() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a169_a_receiver_that_hangs_and_one_that_refuses_delay_nobody_else() {
     let (daylily, source, well, _subscription) = subscribed().await;
-    let secret = Secret::generate(&SystemEntropy);
-    let (hanging, refusing) = (receiver(&daylily, vec![secret.clone()]), receiver(&daylily, vec![secret.clone()]));
+    let known = Known::default();
+    let (hanging, refusing) = (receiver(&daylily, &known), receiver(&daylily, &known));
     for bad in [&hanging, &refusing] {
-        let subscription = Subscribed::to(&daylily, &source, bad, ID_ONLY, &secret).await;
+        let subscription = Subscribed::to(&daylily, &source, bad, &known).await;
         next(bad).await;
         subscription.becomes(&daylily, SubscriptionStatus::Active).await;
     }
@@ -307,13 +312,14 @@ async fn a169_a_receiver_that_hangs_and_one_that_refuses_delay_nobody_else() {
 async fn a_handshake_that_is_not_answered_is_tried_five_times_and_ends_in_error() {
     let daylily = server().await;
     let source = daylily.source().await;
-    let secret = Secret::generate(&SystemEntropy);
-    let receiver = receiver(&daylily, vec![secret.clone()]);
+    let known = Known::default();
+    let receiver = receiver(&daylily, &known);
     receiver.fail(all(Failure::Status(404, None)));
-    let subscription = Subscribed::to(&daylily, &source, &receiver, ID_ONLY, &secret).await;
+    let subscription = Subscribed::to(&daylily, &source, &receiver, &known).await;
     let first = next(&receiver).await;
-    for pause in [1, 3, 10, 30_u64] {
-        // The breaker of the host opens on the way; its half minute is waited for as well.
+    for (before, pause) in [1, 3, 10, 30_u64].into_iter().enumerate() {
+        remembered(&daylily, before + 1).await;
+        // The breaker of the host opens on the way: 404 counts double. Its pauses are waited for as well.
         daylily.clock.advance(Duration::from_secs(pause * 2 + 130));
         let again = next(&receiver).await;
         assert_eq!((&again.heads.id, &again.body), (&first.heads.id, &first.body));
@@ -322,44 +328,22 @@ async fn a_handshake_that_is_not_answered_is_tried_five_times_and_ends_in_error(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a160_an_endpoint_that_may_not_be_called_is_not_called() {
-    let daylily = TestDaylily::start().await;
-    let source = daylily.source().await;
-    let secret = Secret::generate(&SystemEntropy);
-    let receiver = receiver(&daylily, vec![secret.clone()]);
-    let subscription = Subscribed::to(&daylily, &source, &receiver, ID_ONLY, &secret).await;
-    let first = daylily.log_size().await;
-    for pause in [0, 2, 5, 14, 40_u64] {
-        daylily.clock.advance(Duration::from_secs(pause));
-        daylily
-            .until("an attempt", async || {
-                let entries = daylily.log_since(first).await;
-                let count = entries.iter().filter(|entry| entry.action == "notification.send").count();
-                (count > 0).then_some(())
-            })
-            .await;
-    }
-    daylily.clock.advance(Duration::from_secs(600));
-    subscription.becomes(&daylily, SubscriptionStatus::Error).await;
+async fn a158_an_endpoint_that_may_not_be_called_any_more_is_not_called() {
+    let (mut daylily, source, receiver, _subscription) = subscribed().await;
+    daylily.stop().await;
+    daylily.change(|settings| settings.egress.allow.clear());
+    daylily.start_again().await.unwrap();
+    deliver(&source, 1).await;
+    remembered(&daylily, 2).await;
     assert!(receiver.next(Duration::from_millis(200)).await.is_none(), "it was called");
+    let last = daylily.log_since(0).await.into_iter().rfind(|entry| entry.action == "notification.send").unwrap();
+    assert_eq!((last.outcome.as_str(), last.get("code").unwrap()), ("error", &json!("delivery-no-response")));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn during_an_overlap_the_old_and_the_new_secret_verify_and_then_the_new_alone() {
     let (daylily, source, receiver, subscription) = subscribed().await;
-    let new = Secret::generate(&SystemEntropy);
-    let vault = Vault::open(&KeySource::Folder, daylily.data(), true, Arc::new(SystemEntropy)).unwrap();
-    let sealed = vault.seal_secret(SecretKind::WebhookSecret, subscription.id.as_str(), new.as_bytes()).unwrap();
-    let until = daylily.clock.now().plus(Duration::from_secs(60));
-    let old = subscription
-        .stored(&daylily)
-        .await
-        .secrets
-        .into_iter()
-        .map(|secret| SigningSecret { until: Some(until), ..secret });
-    let secrets = std::iter::once(SigningSecret { sealed, until: None }).chain(old).collect();
-    let store = daylily.running().delivery().store();
-    assert!(store.set_signing_secrets(&subscription.id, subscription.owner, secrets, entry()).await.unwrap());
+    let new = subscription.rotate(&source, "60s").await;
     let by_new = |received: &Received, now: Timestamp| {
         let heads = &received.heads;
         let signed = (heads.id.as_str(), heads.timestamp.as_str(), heads.signature.as_str());
