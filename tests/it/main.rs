@@ -33,6 +33,7 @@ mod store_sqlite;
 mod subscription_examples;
 #[cfg(test)]
 mod support;
+#[cfg(test)]
 mod surface;
 #[cfg(test)]
 mod webhooks;
