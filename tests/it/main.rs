@@ -31,6 +31,7 @@ mod store_contract;
 mod store_sqlite;
 #[cfg(test)]
 mod subscription_examples;
+mod subscriptions;
 #[cfg(test)]
 mod support;
 mod surface;
