@@ -31,7 +31,9 @@ mod store_contract;
 mod store_sqlite;
 #[cfg(test)]
 mod subscription_examples;
+#[cfg(test)]
 mod subscriptions;
 #[cfg(test)]
 mod support;
+#[cfg(test)]
 mod surface;
