@@ -17,7 +17,7 @@ pub(super) struct GuardedEndpoints {
 
 impl GuardedEndpoints {
     /// By these settings; `root` is this server's own base URL, which it must not call.
-    pub(super) fn new(settings: &Settings, root: &str) -> Arc<dyn EndpointCheck> {
+    pub(super) fn by(settings: &Settings, root: &str) -> Arc<dyn EndpointCheck> {
         let own = url::Url::parse(root).ok().and_then(|url| {
             let host = url.host_str()?.to_owned();
             Some((host, url.port_or_known_default()?))

@@ -32,6 +32,8 @@ mod store_sqlite;
 #[cfg(test)]
 mod subscription_examples;
 #[cfg(test)]
+mod subscriptions;
+#[cfg(test)]
 mod support;
 #[cfg(test)]
 mod surface;

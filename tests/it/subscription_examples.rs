@@ -68,7 +68,7 @@ fn answered(case: &Value) -> Result<Submitted, Refusal> {
         None => Expectation::Create(ResourceType::Subscription),
     };
     let text = body(case["file"].as_str().unwrap());
-    let read = Submitted::read(text.as_bytes(), expectation, &Rules { base: &base, now: now })?;
+    let read = Submitted::read(text.as_bytes(), expectation, &Rules { base: &base, now })?;
     match vet_url(&read.endpoint, &EgressRules::default()) {
         Ok(_) => Ok(read),
         Err(_) => Err(Issue::new(Code::EndpointRefused).at("Subscription.channel.endpoint").into()),

@@ -16,14 +16,17 @@ const NOT_HERE: [&str; 8] =
     ["_lastUpdated", "_count", "_sort", "_total", "_summary", "_format", "_pretty", search::PAGE];
 
 pub(super) struct Criteria {
+    /// It has the form of a topic's URL, known or not.
+    pub(super) by_topic: bool,
     pub(super) topic: Option<Topic>,
     pub(super) filters: Vec<Filter>,
 }
 
 pub(super) fn read(object: &Object<'static>, rules: &Rules<'_>, found: &mut Findings) -> Criteria {
     let text = object.text("criteria").unwrap_or_default();
-    let mut made = Criteria { topic: None, filters: Vec::new() };
+    let mut made = Criteria { by_topic: false, topic: None, filters: Vec::new() };
     if ["http://", "https://", "urn:"].iter().any(|start| text.starts_with(start)) {
+        made.by_topic = true;
         made.topic = topic(text, rules.base);
         if made.topic.is_none() {
             let topics: Vec<String> = Topic::ALL.iter().map(|topic| topic.canonical()).collect();

@@ -87,7 +87,7 @@ impl Submitted {
         let status = status(&object, &mut found);
         let end = end(&object, rules.now, &mut found);
         let criteria = criteria::read(&object, rules, &mut found);
-        let channel = channel::read(&object, criteria.topic.is_some(), &mut found);
+        let channel = channel::read(&object, criteria.by_topic, &mut found);
         let form = match (criteria.topic, channel.level) {
             (Some(topic), Some(level)) => Form::Topic(topic, level),
             _ => Form::Plain { payload: channel.payload.is_some() },
