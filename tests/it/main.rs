@@ -20,6 +20,8 @@ mod lifecycle;
 #[cfg(test)]
 mod links;
 #[cfg(test)]
+mod outbox_invariants;
+#[cfg(test)]
 mod restarts;
 #[cfg(test)]
 mod secrets;

@@ -8,7 +8,7 @@ use daylily::domain::lifecycle::{self, State};
 use daylily::domain::principal::Reach;
 use daylily::domain::resource::Kind;
 use daylily::store::sqlite::{OpenError, Settings, SqliteStore};
-use daylily::store::{NewDocument, Store, StoreError};
+use daylily::store::{NewDocument, Sent, Store, StoreError, Subscriptions};
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 use tempfile::TempDir;
@@ -184,4 +184,46 @@ async fn the_library_is_built_as_it_should_be() {
         "{}",
         health.description
     );
+}
+
+#[tokio::test]
+async fn a_claim_of_a_process_that_died_is_taken_back_with_what_waited() {
+    use crate::store_contract::{ready, subscribe};
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).unwrap();
+    let (owner, scope) = register(store.as_ref(), "lab", Reach::default()).await;
+    subscribe(store.as_ref(), "s1", owner, ready(), vec![]).await;
+    store.create_document(document("d1", owner), entry()).await.unwrap();
+    let stored = store.read(Kind::DocumentReference, &id("d1"), &scope).await.unwrap().unwrap();
+    let number = stored.document.unwrap().number;
+    store.transition(number, released(&[1], 1_000), vec![]).await.unwrap();
+    let lost = store.claim_turns(at(1_000), Duration::from_secs(60), 10, 10).await.unwrap().remove(0);
+    drop(store);
+
+    let store = open(dir.path()).unwrap();
+    let turn = store.claim_turns(at(1_000), Duration::from_secs(60), 10, 10).await.unwrap().remove(0);
+    assert!(turn.fence > lost.fence);
+    assert!(
+        matches!(&turn.work, daylily::store::Work::Events(events) if events.len() == 1 && events[0].event.number == 1)
+    );
+    assert!(!store.settle_turn(&lost, vec![], false, at(1_000), vec![]).await.unwrap());
+    assert!(store.settle_turn(&turn, vec![Sent::Delivered { number: 1 }], false, at(1_000), vec![]).await.unwrap());
+}
+
+#[tokio::test]
+async fn a_filter_that_cannot_be_read_tells_nothing_and_holds_up_no_document() {
+    use crate::store_contract::{ready, subscribe};
+    let (store, dir) = fresh();
+    let (owner, scope) = register(store.as_ref(), "lab", Reach::default()).await;
+    subscribe(store.as_ref(), "s1", owner, ready(), vec![]).await;
+    subscribe(store.as_ref(), "s2", owner, ready(), vec![]).await;
+    store.create_document(document("d1", owner), entry()).await.unwrap();
+    tamper(dir.path(), "UPDATE subscription SET filters = '{\"v\":9,\"all\":[]}' WHERE rid = 1");
+    let stored = store.read(Kind::DocumentReference, &id("d1"), &scope).await.unwrap().unwrap();
+    store.transition(stored.document.unwrap().number, released(&[1], 1_000), vec![]).await.unwrap();
+    let turns = store.claim_turns(at(1_000), Duration::from_secs(60), 10, 10).await.unwrap();
+    assert_eq!(turns.iter().map(|turn| turn.subscription.id.as_str()).collect::<Vec<_>>(), ["s2"]);
+    tamper(dir.path(), "UPDATE subscription SET filters = '{\"v\":1,\"all\":[]}' WHERE rid = 1");
+    let stopped = store.subscription(&id("s1"), owner).await.unwrap().unwrap();
+    assert_eq!((stopped.status, stopped.counter), (daylily::domain::subscription::SubscriptionStatus::Error, 0));
 }

@@ -6,12 +6,14 @@ mod documents;
 mod lifecycle;
 mod log_and_server;
 mod searching;
+mod subscriptions;
 
 pub use access::*;
 pub use documents::*;
 pub use lifecycle::*;
 pub use log_and_server::*;
 pub use searching::*;
+pub use subscriptions::*;
 
 use daylily::domain::principal::AccessScope;
 use daylily::domain::query::{Filter, Query, Sort};
@@ -52,6 +54,12 @@ macro_rules! contract {
             files_elsewhere_are_listed_until_they_are_destroyed
             a_change_of_state_wakes_who_waits
             a_closed_store_refuses
+            a_subscription_reads_back_for_its_owner_alone
+            an_event_is_numbered_for_whom_it_concerns
+            a_turn_is_held_by_one_and_in_order
+            an_answer_to_an_older_handshake_is_ignored
+            a_purge_withholds_what_waits
+            a_filter_tells_what_the_search_finds
         }
     };
     ($open:path; $($name:ident)*) => {
