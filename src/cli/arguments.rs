@@ -411,7 +411,7 @@ pub(crate) struct Doctor {
 pub(crate) enum Webhook {
     /// Receive notifications here, show one line for each, and fail on purpose
     #[command(
-        after_help = "Examples:\n  daylily webhook listen --secret-file hook.secret\n  daylily webhook listen --fail status=503 --fail retry-after=30 --fail first=2"
+        after_help = "Example:\n  daylily webhook listen --secret-file hook.secret\n  daylily webhook listen --fail status=503 --fail retry-after=30 --fail first=2"
     )]
     Listen(WebhookListen),
 }

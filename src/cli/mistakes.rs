@@ -216,8 +216,8 @@ mod tests {
         }
         let mut all = Vec::new();
         below(&Arguments::command(), &mut all);
-        // 17 commands, and 4 that only group some of them.
-        assert_eq!(all.len(), 21);
+        // 18 commands, and 5 that only group some of them.
+        assert_eq!(all.len(), 23);
         for mut command in all {
             let help = command.render_help().to_string();
             assert!(help.contains("Example:\n  "), "{}", command.get_name());
