@@ -46,11 +46,44 @@ def parameter(name, use, minimum, maximum, kind, text, parts=None):
     return made
 
 
-def operation(ident, name, title, description, affects, parameters):
+def operation(ident, name, title, description, affects, parameters, resource_type="DocumentReference"):
     resource = head("OperationDefinition", ident, name, title, description)
-    resource |= {"kind": "operation", "affectsState": affects, "code": ident, "resource": ["DocumentReference"],
+    resource |= {"kind": "operation", "affectsState": affects, "code": ident, "resource": [resource_type],
                  "system": False, "type": False, "instance": True, "parameter": parameters}
     write(resource)
+
+
+TOPIC = "http://hl7.org/fhir/5.0/StructureDefinition/extension-SubscriptionTopic."
+# What search serves on DocumentReference, less what no event can be asked (`fhir::subscription` reads the same list).
+FILTERS = ["_id", "patient", "subject", "status", "type", "category", "date", "identifier", "encounter", "custodian",
+           "lifecycle", "patient.identifier"]
+
+
+def topic(ident, title, description, state):
+    """A SubscriptionTopic as R4 has it: a Basic with R5's elements as extensions (Subscriptions R5 Backport guide)."""
+    def simple(name, kind, value):
+        return {"url": TOPIC + name, kind: value}
+
+    def part(name, kind, value):
+        return {"url": name, kind: value}
+
+    lifecycle = "extension.where(url='urn:daylily:fhir/StructureDefinition/lifecycle').value"
+    criteria = f"%current.{lifecycle} = '{state}' and (%previous.empty() or %previous.{lifecycle} != '{state}')"
+    resource_type = "http://hl7.org/fhir/StructureDefinition/DocumentReference"
+    trigger = {"url": TOPIC + "resourceTrigger", "extension": [
+        part("description", "valueMarkdown", description), part("resource", "valueUri", resource_type),
+        part("supportedInteraction", "valueCode", "update"), part("fhirPathCriteria", "valueString", criteria)]}
+    filters = [{"url": TOPIC + "canFilterBy", "extension": [
+        part("resource", "valueUri", "DocumentReference"), part("filterParameter", "valueString", name)]} for name in FILTERS]
+    shape = {"url": TOPIC + "notificationShape", "extension": [part("resource", "valueUri", "DocumentReference")]}
+    write({
+        "resourceType": "Basic", "id": ident,
+        "extension": [simple("url", "valueUri", f"{BASE}SubscriptionTopic/{ident}"), simple("version", "valueString", "0.1.0"),
+                      simple("title", "valueString", title), simple("date", "valueDateTime", DATE),
+                      simple("description", "valueMarkdown", description), trigger, *filters, shape],
+        "modifierExtension": [simple("status", "valueCode", "active")],
+        "code": {"coding": [{"system": "http://hl7.org/fhir/fhir-types", "code": "SubscriptionTopic"}]},
+    })
 
 
 def main():
@@ -64,6 +97,12 @@ def main():
     extension("sha256", "DaylilySha256", "SHA-256 of the file",
               "SHA-256 of the file's bytes as 64 lower-case hexadecimal digits. Checked on create, written by the server.",
               "Attachment", "string")
+    extension("expires", "DaylilyExpires", "When access ends",
+              "The document can be opened until then. Written by the server into notifications; what a client sends is ignored.",
+              "DocumentReference", "instant")
+    extension("access-reference", "DaylilyAccessReference", "Reference of the event that told of the document",
+              "Id of the Subscription, a slash, and the number of the event. It gives no right: $issue-link with it still needs "
+              "the client's own token.", "DocumentReference", "string")
     search = head("SearchParameter", "lifecycle", "lifecycle", "Search by state", "Where the document stands on this server.")
     search |= {"code": "lifecycle", "base": ["DocumentReference"], "type": "token",
                "expression": "DocumentReference.extension.where(url='urn:daylily:fhir/StructureDefinition/lifecycle').value",
@@ -108,6 +147,16 @@ def main():
         parameter("note", "in", 0, "1", "string", "The recipient's own words, for the record."),
         parameter("return", "out", 1, "1", "DocumentReference", "The document as it is now."),
     ])
+    operation("webhook-secret", "WebhookSecret", "Replace the signing secret",
+              "Makes a new secret that notifications are signed with (Standard Webhooks) and shows it, once. For the "
+              "Subscription's owner.", True, [
+                  parameter("overlap", "in", 0, "1", "string", "How long the old secret signs too (0s to 7d); 24h when absent."),
+                  parameter("secret", "out", 1, "1", "string", "whsec_ and the secret in base64. Keep it safe: it is not shown again."),
+              ], "Subscription")
+    topic("document-ready", "Document ready", "A document passed its checks and can be opened.", "ready")
+    topic("document-expired", "Document expired", "A document's time is over; it can no longer be opened.", "expired")
+    topic("document-revoked", "Document revoked", "Access to a document was withdrawn for good.", "revoked")
+    topic("document-quarantined", "Document quarantined", "A document is held back after the safety check.", "quarantined")
 
 
 main()

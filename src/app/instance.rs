@@ -145,6 +145,7 @@ impl Instance {
             link_keys: keys.links(now)?,
             spool: Arc::new(FileSpool::new(path.join("revocations.spool"))),
             sealing: Arc::new(super::sealing::VaultSealing(Arc::clone(&vault))),
+            endpoints: super::endpoints::GuardedEndpoints::by(&settings, terms(&settings, &base).base.root()),
         };
         let delivery = Arc::new(Delivery::new(parts));
         delivery.recall_spool()?;

@@ -1,9 +1,11 @@
 //! Composition root: settings → parts → server and workers. The only room that names concrete parts.
 
 mod clock;
+mod endpoints;
 mod failure;
 mod folder;
 mod gate;
+mod hooks;
 mod instance;
 mod keyring;
 pub mod log_check;

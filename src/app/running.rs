@@ -26,7 +26,7 @@ use crate::http::ports::{Documents, Gate};
 use crate::http::{HttpParts, Refusals, Served, Server, TokenGate};
 use crate::notify::egress::{Egress, EgressRules};
 use crate::telemetry::Metrics;
-use crate::worker::{Checkpointer, Workers};
+use crate::worker::{Checkpointer, Sending, Workers};
 
 /// What a server is started with.
 #[derive(Debug, Clone)]
@@ -181,11 +181,17 @@ fn local_address(listener: &TcpListener) -> Result<SocketAddr, StartFailure> {
     listener.local_addr().map_err(|error| StartFailure::machine("the listener has no address", &error))
 }
 
+/// What may be called; `base`: this server's own address, which notifications must not call.
+pub(super) fn egress_rules(settings: &Settings, base: Option<&BaseUrl>) -> EgressRules {
+    let own = base.and_then(|base| url::Url::parse(base.as_str()).ok());
+    let own = own.and_then(|url| Some((url.host_str()?.to_owned(), url.port_or_known_default()?)));
+    EgressRules { allow: settings.egress.allow.clone(), allow_http: settings.egress.allow_http, own }
+}
+
 /// The way out, for key sets.
 pub(super) fn way_out(settings: &Settings) -> Result<Arc<dyn FetchKeys>, StartFailure> {
-    let rules = EgressRules { allow: settings.egress.allow.clone(), allow_http: settings.egress.allow_http };
-    let egress =
-        Egress::new(rules).map_err(|error| StartFailure::machine("outgoing requests cannot be set up", &error))?;
+    let egress = Egress::new(egress_rules(settings, None))
+        .map_err(|error| StartFailure::machine("outgoing requests cannot be set up", &error))?;
     Ok(Arc::new(KeySets(egress)))
 }
 
@@ -243,7 +249,13 @@ fn start_workers(instance: &Instance, refusals: &Arc<Refusals>) -> Result<Worker
     );
     let refusals = Arc::clone(refusals);
     let counted = Arc::new(move || refusals.drain(false));
-    Ok(Workers::start(&instance.delivery, checkpointer, counted))
+    let sending = Sending {
+        notifier: super::hooks::notifier(instance, egress_rules(&instance.settings, Some(&instance.base)))?,
+        clock: Arc::clone(&instance.nature.clock),
+        drain: instance.settings.limits.drain,
+        observe: Arc::new(super::hooks::observe),
+    };
+    Ok(Workers::start(&instance.delivery, checkpointer, counted, sending))
 }
 
 fn start_control(

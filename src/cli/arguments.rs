@@ -110,6 +110,9 @@ pub(crate) enum Command {
     /// Confirm the clock after a jump
     #[command(subcommand, after_help = "Example:\n  daylily clock confirm --reason \"clock checked, ticket 4711\"")]
     Clock(Clock),
+    /// Try out notifications
+    #[command(subcommand, after_help = "Example:\n  daylily webhook listen --listen 127.0.0.1:9000")]
+    Webhook(Webhook),
     /// Check keys, clock, database, files, scanner, disk and base URL, each with its cure
     #[command(after_help = "Example:\n  daylily doctor --through https://documents.hospital.example")]
     Doctor(Doctor),
@@ -447,4 +450,29 @@ pub(crate) struct Doctor {
     /// Call the server through this URL too, and say what a proxy in front changes
     #[arg(long, value_name = "URL")]
     pub(crate) through: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Webhook {
+    /// Receive notifications here, show one line for each, and fail on purpose
+    #[command(
+        after_help = "Example:\n  daylily webhook listen --secret-file hook.secret\n  daylily webhook listen --fail status=503 --fail retry-after=30 --fail first=2"
+    )]
+    Listen(WebhookListen),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct WebhookListen {
+    /// Where to listen
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9000")]
+    pub(crate) listen: String,
+    /// The Subscription's secret (`whsec_…`), read from standard input
+    #[arg(long, value_name = "-", value_parser = stdin_mark, conflicts_with = "secret_file")]
+    pub(crate) secret: Option<StdinMark>,
+    /// A file with the Subscription's secret, a further one during an overlap on a line of its own
+    #[arg(long, value_name = "FILE")]
+    pub(crate) secret_file: Option<PathBuf>,
+    /// Fail: status=500, hang or close; which: every=3, first=2; with status: retry-after=30
+    #[arg(long, value_name = "HOW")]
+    pub(crate) fail: Vec<String>,
 }

@@ -20,6 +20,7 @@ mod quarantine;
 mod serve;
 mod terminal;
 mod token;
+mod webhook;
 mod words;
 
 use std::ffi::OsString;
@@ -75,6 +76,7 @@ async fn dispatch(command: Command, terminal: &Terminal) -> Result<u8, Failure> 
         Command::Hold(hold) => Box::pin(hold::run(hold, terminal, &nature)).await,
         Command::Explain(explain) => Box::pin(explain::run(explain, terminal, &nature)).await,
         Command::Clock(clock) => Box::pin(clock::run(clock, terminal, &nature)).await,
+        Command::Webhook(webhook) => Box::pin(webhook::run(webhook, terminal, &nature)).await,
         Command::Audit(audit) => Box::pin(audit::run(audit, terminal, &nature)).await,
     }
 }

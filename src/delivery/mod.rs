@@ -19,6 +19,7 @@ mod failure;
 mod issuing;
 mod lifecycle;
 mod links;
+pub mod notifying;
 mod offers;
 pub mod oversight;
 mod recorder;
@@ -28,6 +29,7 @@ mod sealing;
 mod search;
 mod spool;
 mod still_open;
+mod subscriptions;
 mod transfer;
 
 pub use acknowledge::Acknowledge;
@@ -50,6 +52,7 @@ pub use scanning::Scanned;
 pub use sealing::{Sealed, Sealing};
 pub use search::{SearchRequest, Searched};
 pub use spool::Spool;
+pub use subscriptions::{EndpointCheck, PutSubscription, ShownSubscription};
 pub use transfer::Transfer;
 
 use std::sync::{Arc, PoisonError, RwLock};
@@ -117,6 +120,8 @@ pub struct Delivery {
     counts: counting::Counts,
     pub(crate) spool: Arc<dyn Spool>,
     pub(crate) sealing: Arc<dyn Sealing>,
+    endpoints: Arc<dyn EndpointCheck>,
+    handshakes: subscriptions::HandshakeRate,
     waiting: spool::Waiting,
     watching: clock_rules::Watching,
 }
@@ -148,6 +153,8 @@ pub struct Parts {
     pub spool: Arc<dyn Spool>,
     /// Seals what Subscriptions keep secret.
     pub sealing: Arc<dyn Sealing>,
+    /// Says which endpoints of Subscriptions may be called.
+    pub endpoints: Arc<dyn EndpointCheck>,
 }
 
 impl Delivery {
@@ -168,6 +175,8 @@ impl Delivery {
             counts: counting::Counts::default(),
             spool: parts.spool,
             sealing: parts.sealing,
+            endpoints: parts.endpoints,
+            handshakes: subscriptions::HandshakeRate::default(),
             waiting: spool::Waiting::default(),
             watching: clock_rules::Watching::default(),
         }

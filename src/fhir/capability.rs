@@ -4,6 +4,7 @@
 use serde_json::{Value, json};
 
 use crate::domain::resource::Kind;
+use crate::domain::subscription::Topic;
 
 use super::base::Base;
 use super::definitions;
@@ -57,7 +58,15 @@ fn resources() -> Vec<Value> {
     let mut kinds: Vec<Kind> = Kind::ALL.to_vec();
     kinds.sort_by_key(|kind| kind.as_str());
     let mut resources: Vec<Value> = kinds.into_iter().map(resource).collect();
-    let mut types: Vec<&str> = definitions::all().iter().map(|one| one.resource_type).collect();
+    resources.push(json!({
+        "type": "Basic",
+        "documentation": "Topics of Subscriptions, by id and by `url`, as the Subscriptions R5 Backport guide writes them in R4.",
+        "interaction": interactions(&["read", "search-type"]),
+        "versioning": "no-version",
+        "searchParam": [{"name": "url", "type": "uri", "documentation": "The topic's canonical URL."}],
+    }));
+    let of_conformance = definitions::all().iter().filter(|one| one.resource_type != "Basic");
+    let mut types: Vec<&str> = of_conformance.map(|one| one.resource_type).collect();
     types.sort_unstable();
     types.dedup();
     resources.extend(types.into_iter().map(definition_type));
@@ -73,6 +82,7 @@ fn resource(kind: Kind) -> Value {
             "interaction": interactions(&["create", "read"]),
             "versioning": "no-version", "readHistory": false, "updateCreate": false, "conditionalCreate": false,
         }),
+        Kind::Subscription => subscription(),
         _ => json!({
             "type": kind.as_str(),
             "documentation": "Context: what documents refer to. It may be sent before or after them, under the sender's id.",
@@ -96,6 +106,24 @@ fn document_reference() -> Value {
         "referencePolicy": ["literal", "logical"],
         "searchParam": search_parameters(),
         "operation": Operation::ALL.iter().map(operation).collect::<Vec<_>>(),
+    })
+}
+
+fn subscription() -> Value {
+    const GUIDE: &str = "http://hl7.org/fhir/uv/subscriptions-backport/StructureDefinition";
+    let topic = |topic: &Topic| {
+        let url = format!("{GUIDE}/capabilitystatement-subscriptiontopic-canonical");
+        json!({"url": url, "valueCanonical": topic.canonical()})
+    };
+    json!({
+        "extension": Topic::ALL.iter().map(topic).collect::<Vec<_>>(),
+        "type": "Subscription",
+        "supportedProfile": [format!("{GUIDE}/backport-subscription")],
+        "documentation": "rest-hook, by topic (empty, id-only, full-resource) or by criteria. Messages are signed as Standard \
+            Webhooks say. To write one takes read and search of DocumentReference too.",
+        "interaction": interactions(&["create", "read", "update", "delete"]),
+        "versioning": "versioned-update", "readHistory": false, "updateCreate": false, "conditionalCreate": false,
+        "operation": [{"name": "webhook-secret", "definition": "urn:daylily:fhir/OperationDefinition/webhook-secret"}],
     })
 }
 

@@ -29,19 +29,28 @@ macro_rules! embedded {
 static ALL: LazyLock<Vec<Definition>> = LazyLock::new(|| {
     let files = embedded![
         "StructureDefinition" "lifecycle", "StructureDefinition" "recipient", "StructureDefinition" "sha256",
+        "StructureDefinition" "expires", "StructureDefinition" "access-reference",
         "SearchParameter" "lifecycle",
         "OperationDefinition" "issue-link", "OperationDefinition" "revoke", "OperationDefinition" "lifecycle",
         "OperationDefinition" "acknowledge",
+        "OperationDefinition" "webhook-secret",
+        "Basic" "document-ready", "Basic" "document-expired", "Basic" "document-revoked", "Basic" "document-quarantined",
         "CodeSystem" "retention-label", "CodeSystem" "policy-rule", "CodeSystem" "error",
     ];
     let definition = |(resource_type, id, text): (&'static str, &'static str, &str)| Definition {
         resource_type,
         id,
-        url: format!("urn:daylily:fhir/{resource_type}/{id}"),
+        url: canonical(resource_type, id),
         text: text.trim_end().to_owned(),
     };
     files.into_iter().map(definition).collect()
 });
+
+/// R4 has no SubscriptionTopic: topics are Basic resources whose url is in an extension.
+fn canonical(resource_type: &str, id: &str) -> String {
+    let kind = if resource_type == "Basic" { "SubscriptionTopic" } else { resource_type };
+    format!("urn:daylily:fhir/{kind}/{id}")
+}
 
 /// Every definition.
 pub fn all() -> &'static [Definition] {
@@ -91,12 +100,34 @@ mod tests {
             let object = value.as_object().unwrap();
             assert_eq!(object.text("resourceType"), Some(one.resource_type));
             assert_eq!(object.text("id"), Some(one.id));
-            assert_eq!(object.text("url"), Some(one.url.as_str()), "{}", one.id);
-            assert_eq!(object.text("version"), Some(env!("CARGO_PKG_VERSION")), "{}", one.id);
+            let topic = |name: &str, member: &str| {
+                let url = format!("http://hl7.org/fhir/5.0/StructureDefinition/extension-SubscriptionTopic.{name}");
+                let found = object.objects("extension").find(|one| one.text("url") == Some(url.as_str()));
+                found.and_then(|one| one.text(member)).map(str::to_owned)
+            };
+            let (url, version) = match one.resource_type {
+                "Basic" => (topic("url", "valueUri"), topic("version", "valueString")),
+                _ => (object.text("url").map(str::to_owned), object.text("version").map(str::to_owned)),
+            };
+            assert_eq!(url.as_deref(), Some(one.url.as_str()), "{}", one.id);
+            assert_eq!(version.as_deref(), Some(env!("CARGO_PKG_VERSION")), "{}", one.id);
             assert!(by_id(one.resource_type, one.id).is_some() && by_url(one.resource_type, &one.url).is_some());
         }
         assert!(by_url("CodeSystem", "urn:daylily:fhir/CodeSystem/error|0.1.0").is_some());
         assert!(by_url("CodeSystem", "urn:daylily:fhir/CodeSystem/error|9").is_none());
+    }
+
+    #[test]
+    fn every_topic_is_defined_with_the_filters_that_are_read() {
+        use crate::domain::subscription::Topic;
+        use crate::fhir::search::served::SERVED;
+        for topic in Topic::ALL {
+            let found = by_url("Basic", &topic.canonical()).unwrap();
+            assert_eq!(found.id, topic.name());
+            for served in SERVED.iter().filter(|served| served.code != "_lastUpdated") {
+                assert!(found.text.contains(&format!("\"{}\"", served.code)), "{}", served.code);
+            }
+        }
     }
 
     /// To write the file anew after a change of the codes: `DAYLILY_WRITE=1 cargo test --lib error_code_system`.

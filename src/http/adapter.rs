@@ -6,21 +6,22 @@ use std::task::{Context, Poll};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use secrecy::ExposeSecret;
 
 use super::ports::{
     Arrival, Asked, Caller, ConfirmedLink, Documents, Download, Followed, NewUpload, OpenBytes, OpenFile, Operation,
     OperationInput, Pieces, RawBody, ResourceText, Written,
 };
 use crate::delivery::{
-    self, Acknowledge, CreatedResource, Delivery, IssueLink, Opened, PutContext, ReadResource, RevokeLinks,
-    SearchRequest, Transfer,
+    self, Acknowledge, CreatedResource, Delivery, IssueLink, Opened, PutContext, PutSubscription, ReadResource,
+    RevokeLinks, SearchRequest, ShownSubscription, Transfer,
 };
 use crate::domain::id::{FileId, RequestId, ResourceId};
 use crate::domain::refusal::{Code, Refusal};
 use crate::domain::resource::Kind;
 use crate::fhir::base::Base;
 use crate::fhir::json::{self, Value};
-use crate::fhir::{capability, definitions, operations, outcome, validate};
+use crate::fhir::{capability, definitions, operations, outcome, subscription, validate};
 
 /// The use cases as this room calls them.
 #[derive(Debug)]
@@ -46,6 +47,16 @@ fn text_of(read: &ReadResource) -> ResourceText {
     ResourceText { kind, id, version, updated, text: read.to_json() }
 }
 
+fn subscription_text(shown: ShownSubscription) -> ResourceText {
+    let ShownSubscription { id, version, updated, text, .. } = shown;
+    ResourceText { kind: Kind::Subscription, id, version, updated, text }
+}
+
+fn subscribed(caller: &Caller, shown: ShownSubscription) -> Written {
+    let created = shown.created;
+    Written { resource: subscription_text(shown), created, outcome: outcome::all_well(&caller.request) }
+}
+
 fn written(caller: &Caller, made: &CreatedResource) -> Written {
     let mut text = String::new();
     if made.warnings.is_empty() {
@@ -65,6 +76,10 @@ impl Documents for Served {
         body: &[u8],
         idempotency: Option<&str>,
     ) -> Result<Written, Refusal> {
+        if kind == Kind::Subscription {
+            let made = self.delivery.create_subscription(caller, body, idempotency).await?;
+            return Ok(subscribed(caller, made));
+        }
         Ok(written(caller, &self.delivery.create(caller, kind, body, idempotency).await?))
     }
 
@@ -76,10 +91,17 @@ impl Documents for Served {
         body: &[u8],
         if_match: Option<u32>,
     ) -> Result<Written, Refusal> {
+        if kind == Kind::Subscription {
+            let put = PutSubscription { id, body, if_match };
+            return Ok(subscribed(caller, self.delivery.put_subscription(caller, put).await?));
+        }
         Ok(written(caller, &self.delivery.put(caller, PutContext { kind, id, body, if_match }).await?))
     }
 
     async fn read(&self, caller: &Caller, kind: Kind, id: &ResourceId) -> Result<ResourceText, Refusal> {
+        if kind == Kind::Subscription {
+            return Ok(subscription_text(self.delivery.read_subscription(caller, id).await?));
+        }
         Ok(text_of(&self.delivery.read(caller, kind, id).await?))
     }
 
@@ -118,6 +140,17 @@ impl Documents for Served {
                 Ok(operations::steps(&self.delivery.lifecycle(caller, id, wait).await?.steps))
             }
         }
+    }
+
+    async fn delete_subscription(&self, caller: &Caller, id: &ResourceId) -> Result<(), Refusal> {
+        self.delivery.delete_subscription(caller, id).await
+    }
+
+    async fn webhook_secret(&self, caller: &Caller, id: &ResourceId, body: &[u8]) -> Result<String, Refusal> {
+        let body = parameters(body)?;
+        let overlap = subscription::overlap(body.as_ref().and_then(Value::as_object))?;
+        let secret = self.delivery.webhook_secret(caller, id, overlap).await?;
+        Ok(subscription::secret_answer(secret.expose_secret()))
     }
 
     async fn upload(&self, caller: &Caller, head: NewUpload, body: &mut dyn RawBody) -> Result<Written, Refusal> {

@@ -260,6 +260,29 @@ pub(super) async fn operators_only(request: HttpRequest, shared: Data<Shared>) -
     Err(Refusal::from(Issue::new(Code::RoleInsufficient).fill("roles", Act::Hold.roles_in_words())).into())
 }
 
+/// `DELETE Subscription/[id]`.
+pub(super) async fn delete(request: HttpRequest, shared: Data<Shared>, path: Path<(String, String)>) -> Answer {
+    let caller = json_caller(&request, &shared)?;
+    shared.documents.delete_subscription(&caller, &resource_id(&path.1)?).await?;
+    Ok(HttpResponse::new(StatusCode::NO_CONTENT))
+}
+
+/// `POST Subscription/[id]/$webhook-secret`: the answer is shown once and must not be kept on its way.
+pub(super) async fn webhook_secret(
+    request: HttpRequest,
+    shared: Data<Shared>,
+    path: Path<String>,
+    payload: Payload,
+) -> Answer {
+    let caller = json_caller(&request, &shared)?;
+    let id = resource_id(&path)?;
+    let body = body::fhir_or_none(&shared, &request, payload).await?;
+    let text = shared.documents.webhook_secret(&caller, &id, &body).await?;
+    let mut response = json(&request, StatusCode::OK, text);
+    response.headers_mut().insert(header::CACHE_CONTROL, value("no-store"));
+    Ok(response)
+}
+
 /// `GET`, `HEAD` `metadata`.
 pub(super) async fn metadata(request: HttpRequest, shared: Data<Shared>) -> Answer {
     accept::fhir_json(header_text(&request, header::ACCEPT), query_value(&request, "_format").as_deref())?;

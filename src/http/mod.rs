@@ -24,6 +24,7 @@ mod peer;
 pub mod ports;
 mod pretty;
 mod range;
+pub mod receiver;
 mod refusals;
 mod routes;
 mod screen;

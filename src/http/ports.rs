@@ -172,6 +172,10 @@ pub trait Documents: Send + Sync + fmt::Debug {
         operation: Operation,
         input: OperationInput<'_>,
     ) -> Result<String, Refusal>;
+    /// `DELETE Subscription/[id]`.
+    async fn delete_subscription(&self, caller: &Caller, id: &ResourceId) -> Result<(), Refusal>;
+    /// `POST Subscription/[id]/$webhook-secret`, body empty or a `Parameters` resource: the answer's `Parameters`, with the secret.
+    async fn webhook_secret(&self, caller: &Caller, id: &ResourceId, body: &[u8]) -> Result<String, Refusal>;
     /// `POST Binary` with any type but FHIR's.
     async fn upload(&self, caller: &Caller, head: NewUpload, body: &mut dyn RawBody) -> Result<Written, Refusal>;
     /// A file by link.

@@ -15,7 +15,7 @@ use crate::fhir::tables::ResourceType;
 /// Context types, which may be PUT.
 const CONTEXT: &str = "Patient|Practitioner|PractitionerRole|Organization|Encounter";
 /// Types of this server's own definitions.
-const DEFINITIONS: &str = "StructureDefinition|CodeSystem|SearchParameter|OperationDefinition";
+const DEFINITIONS: &str = "StructureDefinition|CodeSystem|SearchParameter|OperationDefinition|Basic";
 /// An id in a path: never the name of an operation or of a history.
 const ID: &str = "{id:[^$_/][^/]*}";
 
@@ -72,6 +72,18 @@ fn clients(config: &mut ServiceConfig) {
         .service(
             refusing("/fhir/DocumentReference/{id}/{operation:\\$issue-link|\\$revoke|\\$acknowledge}", "POST")
                 .route(web::post().to(fhir_routes::operate)),
+        )
+        .service(refusing("/fhir/{type:Subscription}", "POST").route(web::post().to(fhir_routes::create)))
+        .service(
+            refusing(&format!("/fhir/{{type:Subscription}}/{ID}"), "GET, HEAD, PUT, DELETE")
+                .route(web::get().to(fhir_routes::read))
+                .route(web::head().to(fhir_routes::read))
+                .route(web::put().to(fhir_routes::put))
+                .route(web::delete().to(fhir_routes::delete)),
+        )
+        .service(
+            refusing("/fhir/Subscription/{id}/$webhook-secret", "POST")
+                .route(web::post().to(fhir_routes::webhook_secret)),
         )
         .service(
             refusing("/fhir/DocumentReference/{id}/{operation:\\$hold|\\$release-hold}", "POST")

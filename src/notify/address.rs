@@ -7,8 +7,25 @@ use ipnet::IpNet;
 
 /// Whether the guard lets an address through: allowed by the operator, or public in every reading.
 pub fn may_call(address: IpAddr, allow: &[IpNet]) -> bool {
+    is_named(address, allow) || is_public(address)
+}
+
+/// Whether the operator let the address through by name of its network. Networks never open what hands out a machine's own
+/// credentials: link-local addresses and the metadata services of cloud platforms.
+pub fn is_named(address: IpAddr, allow: &[IpNet]) -> bool {
     let plain = address.to_canonical();
-    allow.iter().any(|network| network.contains(&plain)) || is_public(plain)
+    allow.iter().any(|network| network.contains(&plain)) && !is_metadata(plain)
+}
+
+/// Link-local addresses (RFC 3927, RFC 4291 §2.5.6), and metadata services that lie elsewhere.
+fn is_metadata(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => {
+            address.is_link_local()
+                || matches!(address.octets(), [100, 100, 100, 200] | [192, 0, 0, 192] | [168, 63, 129, 16])
+        }
+        IpAddr::V6(address) => matches!(address.segments(), [0xfe80..=0xfebf, ..] | [0xfd00, 0xec2, .., 0x254]),
+    }
 }
 
 /// Whether an address lies on the public internet.
@@ -142,6 +159,24 @@ mod tests {
             may_call("127.0.0.1".parse().unwrap(), &allow) && may_call("::ffff:127.0.0.1".parse().unwrap(), &allow)
         );
         assert!(!may_call("10.0.0.1".parse().unwrap(), &allow) && may_call("8.8.8.8".parse().unwrap(), &[]));
+    }
+
+    #[test]
+    fn a158_no_network_of_the_operator_opens_metadata_services() {
+        let allow: Vec<IpNet> = ["0.0.0.0/0", "::/0"].map(|net| net.parse().unwrap()).to_vec();
+        for metadata in [
+            "169.254.169.254",
+            "169.254.170.2",
+            "100.100.100.200",
+            "192.0.0.192",
+            "168.63.129.16",
+            "fd00:ec2::254",
+            "fe80::1",
+            "::ffff:169.254.169.254",
+        ] {
+            assert!(!may_call(metadata.parse().unwrap(), &allow), "{metadata}");
+        }
+        assert!(may_call("10.0.0.1".parse().unwrap(), &allow) && may_call("fd00::1".parse().unwrap(), &allow));
     }
 
     proptest! {

@@ -2,7 +2,8 @@
 //!
 //! Names are looked up once, every address of the answer is vetted, and the connection uses exactly those (no rebinding). The
 //! resolver is not asked for hosts that are addresses already, so those are vetted before. No redirects, no proxy, no cookies, no
-//! decompression, no connection kept; bounded time and size.
+//! decompression, bounded time and size. Here one thing is fetched at a time and no connection is kept; [`super::sender`] sends
+//! over the same guard and keeps connections for half a minute.
 
 use std::error::Error;
 use std::fmt;
@@ -36,6 +37,8 @@ pub struct EgressRules {
     pub allow: Vec<IpNet>,
     /// Whether plain HTTP may be spoken.
     pub allow_http: bool,
+    /// Host and port of this server itself, which it must not call: a loop.
+    pub own: Option<(String, u16)>,
 }
 
 /// Why nothing came. For the log and the operator; callers must not be told which it was.
@@ -79,33 +82,54 @@ pub struct Egress {
     rules: Arc<EgressRules>,
 }
 
+/// What every client of this room is built on: names are vetted, and nothing is followed, kept or unpacked.
+pub(super) fn guarded(vetting: Vetting) -> reqwest::ClientBuilder {
+    let allow_http = vetting.rules.allow_http;
+    reqwest::Client::builder()
+        .dns_resolver(vetting)
+        .redirect(reqwest::redirect::Policy::none())
+        .retry(reqwest::retry::never())
+        .no_proxy()
+        .referer(false)
+        .https_only(!allow_http)
+        .http1_only()
+        // Off in the manifest too; another crate could switch them on.
+        .no_gzip()
+        .no_brotli()
+        .no_zstd()
+        .no_deflate()
+        .user_agent(concat!("daylily/", env!("CARGO_PKG_VERSION")))
+}
+
 impl Egress {
     /// With these rules.
     ///
     /// # Errors
     /// TLS could not be set up (no system certificates).
     pub fn new(rules: EgressRules) -> Result<Self, EgressError> {
-        let rules = Arc::new(rules);
-        let client = reqwest::Client::builder()
-            .dns_resolver(Vetting { rules: rules.clone(), lookup: Arc::new(SystemLookup) })
-            .redirect(reqwest::redirect::Policy::none())
-            .retry(reqwest::retry::never())
-            .no_proxy()
-            .referer(false)
-            .https_only(!rules.allow_http)
-            .http1_only()
-            // Off in the manifest too; another crate could switch them on.
-            .no_gzip()
-            .no_brotli()
-            .no_zstd()
-            .no_deflate()
+        let vetting = Vetting::new(Arc::new(rules));
+        let rules = Arc::clone(&vetting.rules);
+        let client = guarded(vetting)
             .pool_max_idle_per_host(0)
             .connect_timeout(CONNECT_TIME)
             .timeout(TOTAL_TIME)
-            .user_agent(concat!("daylily/", env!("CARGO_PKG_VERSION")))
             .build()
             .map_err(|error| EgressError::NoAnswer(causes(&error)))?;
         Ok(Self { client, rules })
+    }
+
+    /// Whether an address may be called as things stand now: its text, and every address that its name has. Each connection is
+    /// vetted again; this says it early.
+    ///
+    /// # Errors
+    /// As [`vet_url`]; no address, or one that may not be called. Whoever is told must not learn which it was.
+    pub async fn may_call(&self, address: &str) -> Result<Url, EgressError> {
+        let url = vet_url(address, &self.rules)?;
+        if let Some(Host::Domain(name)) = url.host() {
+            let vetting = Vetting::new(Arc::clone(&self.rules));
+            tokio::time::timeout(CONNECT_TIME, vetting.vetted(name)).await.map_err(|_| EgressError::Name)??;
+        }
+        Ok(url)
     }
 
     /// Fetches a JSON document.
@@ -162,7 +186,14 @@ pub fn vet_url(text: &str, rules: &EgressRules) -> Result<Url, EgressError> {
     if literal.is_some_and(|address| !address::may_call(address, &rules.allow)) {
         return Err(EgressError::Address);
     }
+    if url.host_str().is_some_and(|host| rules.allow.is_empty() && is_inside(host)) {
+        return Err(EgressError::Address);
+    }
     let port = url.port_or_known_default().unwrap_or(0);
+    let own = |(host, own_port): &(String, u16)| *own_port == port && url.host_str() == Some(host.as_str());
+    if rules.own.as_ref().is_some_and(own) {
+        return Err(EgressError::Url("this server itself"));
+    }
     let usual = port == 443 || (port == 80 && rules.allow_http);
     if !usual && (port < 1024 || STORE_PORTS.contains(&port)) {
         return Err(EgressError::Url("port"));
@@ -170,8 +201,19 @@ pub fn vet_url(text: &str, rules: &EgressRules) -> Result<Url, EgressError> {
     Ok(url)
 }
 
+/// Whether a name belongs to the inside of a network: a single label, or under a suffix that no public name has. Such a name is good
+/// only for addresses that the operator let through.
+fn is_inside(host: &str) -> bool {
+    const SUFFIXES: [&str; 9] =
+        ["localhost", "local", "internal", "lan", "home", "home.arpa", "corp", "onion", "intranet"];
+    let name = host.strip_suffix('.').unwrap_or(host);
+    let under = |suffix: &&str| name.strip_suffix(*suffix).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'));
+    let is_address = name.starts_with('[') || name.parse::<IpAddr>().is_ok();
+    !is_address && (!name.contains('.') || SUFFIXES.iter().any(under))
+}
+
 /// Looks names up; a trait so that answers can be scripted in tests.
-trait Lookup: Send + Sync {
+pub(super) trait Lookup: Send + Sync {
     fn lookup(&self, name: String) -> futures_util::future::BoxFuture<'static, std::io::Result<Vec<IpAddr>>>;
 }
 
@@ -187,17 +229,32 @@ impl Lookup for SystemLookup {
 }
 
 /// Looks up and vets in one step; the connection uses what comes out of it and asks no one else.
-struct Vetting {
-    rules: Arc<EgressRules>,
-    lookup: Arc<dyn Lookup>,
+#[derive(Clone)]
+pub(super) struct Vetting {
+    pub(super) rules: Arc<EgressRules>,
+    pub(super) lookup: Arc<dyn Lookup>,
+}
+
+impl Vetting {
+    pub(super) fn new(rules: Arc<EgressRules>) -> Self {
+        Self { rules, lookup: Arc::new(SystemLookup) }
+    }
+
+    async fn vetted(&self, name: &str) -> Result<Vec<IpAddr>, EgressError> {
+        let addresses = self.lookup.lookup(name.to_owned()).await.map_err(|_| EgressError::Name)?;
+        let named = |address: &IpAddr| address::is_named(*address, &self.rules.allow);
+        if is_inside(name) && !addresses.iter().all(named) {
+            return Err(EgressError::Address);
+        }
+        vet_addresses(&addresses, &self.rules)
+    }
 }
 
 impl Resolve for Vetting {
     fn resolve(&self, name: Name) -> Resolving {
-        let (rules, found) = (self.rules.clone(), self.lookup.lookup(name.as_str().to_owned()));
+        let vetting = self.clone();
         Box::pin(async move {
-            let addresses = found.await.map_err(|_| Refused(EgressError::Name))?;
-            let vetted = vet_addresses(&addresses, &rules).map_err(Refused)?;
+            let vetted = vetting.vetted(name.as_str()).await.map_err(Refused)?;
             // Port 0: the one of the URL is used; any other here would override it.
             let sockets: Addrs = Box::new(vetted.into_iter().map(|address| SocketAddr::new(address, 0)));
             Ok(sockets)
@@ -230,15 +287,23 @@ impl Error for Refused {}
 
 /// Finds the guard's refusal in the chain, or says in words what the connection met.
 fn failure(error: &reqwest::Error) -> EgressError {
+    match refusal(error) {
+        Some(EgressError::Address) => EgressError::Address,
+        Some(_) => EgressError::Name,
+        None => EgressError::NoAnswer(causes(error)),
+    }
+}
+
+/// The guard's refusal in the chain of an error.
+pub(super) fn refusal(error: &reqwest::Error) -> Option<&EgressError> {
     let mut cause: Option<&(dyn Error + 'static)> = Some(error);
     while let Some(current) = cause {
-        match current.downcast_ref::<Refused>() {
-            Some(Refused(EgressError::Address)) => return EgressError::Address,
-            Some(Refused(_)) => return EgressError::Name,
-            None => cause = current.source(),
+        if let Some(Refused(refused)) = current.downcast_ref::<Refused>() {
+            return Some(refused);
         }
+        cause = current.source();
     }
-    EgressError::NoAnswer(causes(error))
+    None
 }
 
 /// The causes without the first, which would repeat the URL.
@@ -256,4 +321,4 @@ fn causes(error: &reqwest::Error) -> String {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -5,3 +5,5 @@
 
 pub mod address;
 pub mod egress;
+pub mod sender;
+pub mod signature;

@@ -29,6 +29,14 @@ pub const UPLOADS_RUNNING: &str = "daylily_uploads_running";
 pub const PANICS: &str = "daylily_panics_total";
 /// Refusals that no audit entry could be kept for, because too many prefixes were counted.
 pub const REFUSALS_UNCOUNTED: &str = "daylily_refusals_uncounted_total";
+/// Notifications by `outcome` (`taken`, `withheld`, `no-answer`, `refused`, `unable`, `given-up`).
+pub const NOTIFICATIONS: &str = "daylily_notifications_total";
+/// Events that wait to be sent.
+pub const NOTIFICATIONS_WAITING: &str = "daylily_notifications_waiting";
+/// Age of the oldest event that waits, in seconds.
+pub const NOTIFICATIONS_OLDEST: &str = "daylily_notifications_oldest_age_seconds";
+/// Hosts of receivers that are left alone for now, because they failed again and again.
+pub const NOTIFICATIONS_HOSTS_LEFT_ALONE: &str = "daylily_notifications_hosts_left_alone";
 
 /// What a metric is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,6 +59,10 @@ const LIST: &[(&str, Shape, Unit, &str)] = &[
     (UPLOADS_RUNNING, Shape::Gauge, Unit::Count, "Uploads under way"),
     (PANICS, Shape::Counter, Unit::Count, "Panics caught in handlers"),
     (REFUSALS_UNCOUNTED, Shape::Counter, Unit::Count, "Refusals beyond what the audit log counts"),
+    (NOTIFICATIONS, Shape::Counter, Unit::Count, "Attempts to notify, by outcome"),
+    (NOTIFICATIONS_WAITING, Shape::Gauge, Unit::Count, "Events that wait to be sent"),
+    (NOTIFICATIONS_OLDEST, Shape::Gauge, Unit::Seconds, "Age of the oldest event that waits to be sent"),
+    (NOTIFICATIONS_HOSTS_LEFT_ALONE, Shape::Gauge, Unit::Count, "Hosts of receivers that are left alone for now"),
 ];
 
 /// Upper bounds of the buckets of every metric in seconds.

@@ -1,11 +1,13 @@
-//! What runs by itself: the safety check, retention, checkpoints of the audit log, and upkeep. Each is a loop over one use case
+//! What runs by itself: the safety check, notifications, retention, checkpoints of the audit log, and upkeep. Each is a loop over one use case
 //! of `delivery`; nothing is decided here but when to look again. A loop that fails waits and goes on; it never ends by itself.
 
 mod checkpoint;
+mod notify;
 mod runner;
 mod spool;
 
 pub use checkpoint::{CheckpointError, Checkpointer};
+pub use notify::{Observe, Observed, Sending};
 pub use spool::FileSpool;
 
 use std::fmt;
@@ -52,7 +54,7 @@ impl fmt::Debug for Workers {
 
 impl Workers {
     /// Starts every loop on the current runtime.
-    pub fn start(delivery: &Arc<Delivery>, checkpointer: Checkpointer, counted: Counted) -> Self {
+    pub fn start(delivery: &Arc<Delivery>, checkpointer: Checkpointer, counted: Counted, sending: Sending) -> Self {
         let (stop, stopped) = watch::channel(false);
         let checkpointer = Arc::new(Mutex::new(checkpointer));
         let mut loops = Vec::new();
@@ -67,6 +69,7 @@ impl Workers {
                 Ok(())
             }
         })));
+        loops.push(tokio::spawn(notify::send_all(sending, stopped.clone())));
         let retain = Arc::clone(delivery);
         loops.push(tokio::spawn(runner::every("retention", RETAIN_EVERY, stopped.clone(), move || {
             let delivery = Arc::clone(&retain);

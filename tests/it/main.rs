@@ -48,6 +48,12 @@ mod store_contract;
 #[cfg(test)]
 mod store_sqlite;
 #[cfg(test)]
+mod subscription_examples;
+#[cfg(test)]
+mod subscriptions;
+#[cfg(test)]
 mod support;
 #[cfg(test)]
 mod surface;
+#[cfg(test)]
+mod webhooks;

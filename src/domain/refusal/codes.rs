@@ -272,6 +272,9 @@ codes! {
     ClockUnconfirmed "clock-unconfirmed": 0 exit 1, BusinessRule, None, Operator,
         "The clock jumped by {span}; nothing is destroyed until it is confirmed.",
         "Check the time, then run `daylily clock confirm --reason …`.";
+    ResourceDeleted "resource-deleted": 410 exit 1, Deleted, None, Caller,
+        "The resource was deleted.",
+        "Remove the reference to it; its id is not used again.";
     CriteriaMalformed "criteria-malformed": 422 exit 1, Invalid, None, Caller,
         "{path} cannot be read as {what}.",
         "Write it like {example}.";

@@ -118,6 +118,12 @@ impl Documents for OneFile {
     ) -> Result<String, Refusal> {
         panic!("a defect");
     }
+    async fn delete_subscription(&self, _: &Caller, _: &ResourceId) -> Result<(), Refusal> {
+        Err(Code::ResourceNotFound.into())
+    }
+    async fn webhook_secret(&self, _: &Caller, _: &ResourceId, _: &[u8]) -> Result<String, Refusal> {
+        Err(Code::ResourceNotFound.into())
+    }
     async fn upload(&self, _: &Caller, head: NewUpload, body: &mut dyn RawBody) -> Result<Written, Refusal> {
         assert_eq!(head.media_type, "application/pdf");
         while body.next().await?.is_some() {}

@@ -8,7 +8,7 @@ use tokio::net::TcpListener;
 use super::*;
 
 fn loopback() -> EgressRules {
-    EgressRules { allow: vec!["127.0.0.0/8".parse().unwrap()], allow_http: true }
+    EgressRules { allow: vec!["127.0.0.0/8".parse().unwrap()], allow_http: true, own: None }
 }
 
 /// A host that answers every connection with the same bytes and counts connections.
@@ -45,7 +45,7 @@ async fn an_answer_comes_with_what_says_how_long_it_may_be_kept() {
 #[tokio::test]
 async fn a158_nothing_is_connected_to_that_is_not_allowed() {
     let (port, hits) = host(http("200 OK", b"{}")).await;
-    let guarded = Egress::new(EgressRules { allow: Vec::new(), allow_http: true }).unwrap();
+    let guarded = Egress::new(EgressRules { allow: Vec::new(), allow_http: true, own: None }).unwrap();
     for name in [
         "127.0.0.1",
         "localhost",
@@ -94,7 +94,8 @@ async fn a029_a_large_body_is_cut_with_and_without_a_length() {
 
 #[test]
 fn a159_a162_a163_the_parsed_url_is_what_is_checked() {
-    let rules = EgressRules::default();
+    let own = Some(("documents.hospital.example".to_owned(), 443));
+    let rules = EgressRules { own, ..EgressRules::default() };
     let refused = |text: &str| vet_url(text, &rules).unwrap_err();
     for inside in [
         "https://2852039166/",
@@ -127,6 +128,7 @@ fn a159_a162_a163_the_parsed_url_is_what_is_checked() {
         "https://partner%00.example/",
         "https:///",
         "partner.example",
+        "https://documents.hospital.example/hook",
     ] {
         assert!(matches!(refused(wrong), EgressError::Url(_)), "{wrong}");
     }
@@ -146,7 +148,7 @@ fn a160_one_address_that_is_refused_refuses_the_name() {
     assert!(matches!(vet_addresses(&[], &rules), Err(EgressError::Name)));
 }
 
-struct Scripted(AtomicUsize);
+pub(in crate::notify) struct Scripted(pub(in crate::notify) AtomicUsize);
 
 impl Lookup for Scripted {
     fn lookup(&self, _: String) -> futures_util::future::BoxFuture<'static, std::io::Result<Vec<IpAddr>>> {
@@ -163,12 +165,50 @@ async fn a160_a_name_is_looked_up_once_and_what_was_vetted_is_called() {
     let lookup = Arc::new(Scripted(AtomicUsize::new(0)));
     let rules = Arc::new(loopback());
     let resolver = Vetting { rules: rules.clone(), lookup: lookup.clone() };
-    let client =
-        reqwest::Client::builder().no_proxy().dns_resolver(resolver).pool_max_idle_per_host(0).build().unwrap();
+    let client = guarded(resolver).pool_max_idle_per_host(0).build().unwrap();
     let egress = Egress { client, rules };
     let url = format!("http://partner.example:{port}/");
     assert!(egress.get_json(&url).await.is_ok());
     assert_eq!((lookup.0.load(Ordering::SeqCst), hits.load(Ordering::SeqCst)), (1, 1));
     assert!(matches!(egress.get_json(&url).await, Err(EgressError::Address)));
     assert_eq!(hits.load(Ordering::SeqCst), 1);
+}
+
+#[test]
+fn a158_names_of_the_inside_are_refused_unless_the_operator_let_networks_through() {
+    let rules = EgressRules::default();
+    for inside in
+        ["localhost", "a.localhost", "receiver", "his.local", "his.lan.", "x.home.arpa", "db.internal", "a.onion"]
+    {
+        assert!(matches!(vet_url(&format!("https://{inside}/"), &rules), Err(EgressError::Address)), "{inside}");
+        assert!(vet_url(&format!("https://{inside}/"), &loopback()).is_ok(), "{inside}");
+    }
+    for outside in ["local.example", "internal.partner.example", "8.8.8.8", "[2606:4700::1]"] {
+        assert!(vet_url(&format!("https://{outside}/"), &rules).is_ok(), "{outside}");
+    }
+}
+
+#[tokio::test]
+async fn a158_a_name_of_the_inside_never_leads_outside() {
+    struct Fixed(&'static str);
+    impl Lookup for Fixed {
+        fn lookup(&self, _: String) -> futures_util::future::BoxFuture<'static, std::io::Result<Vec<IpAddr>>> {
+            let answer = self.0;
+            Box::pin(async move { Ok(vec![answer.parse().unwrap()]) })
+        }
+    }
+    let vetting = |answer| Vetting { rules: Arc::new(loopback()), lookup: Arc::new(Fixed(answer)) };
+    assert!(vetting("127.0.0.1").vetted("receiver").await.is_ok());
+    assert!(matches!(vetting("8.8.8.8").vetted("receiver").await, Err(EgressError::Address)));
+    assert!(vetting("8.8.8.8").vetted("receiver.example").await.is_ok());
+}
+
+#[tokio::test]
+async fn whether_an_address_may_be_called_is_known_before() {
+    let guarded = Egress::new(EgressRules { allow_http: true, ..EgressRules::default() }).unwrap();
+    assert!(matches!(guarded.may_call("http://127.0.0.1:9000/").await, Err(EgressError::Address)));
+    assert!(matches!(guarded.may_call("ftp://partner.example/").await, Err(EgressError::Url(_))));
+    let open = Egress::new(loopback()).unwrap();
+    assert!(open.may_call("http://127.0.0.1:9000/hook").await.is_ok());
+    assert!(open.may_call("http://localhost:9000/hook").await.is_ok());
 }

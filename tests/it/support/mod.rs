@@ -80,6 +80,11 @@ impl TestDaylily {
         Ok(())
     }
 
+    /// Changes the settings of the next start.
+    pub fn change(&mut self, change: impl FnOnce(&mut Settings)) {
+        change(&mut self.settings);
+    }
+
     /// Ends in order.
     pub async fn stop(&mut self) {
         let running = self.running.take().unwrap();
