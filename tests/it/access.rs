@@ -217,6 +217,16 @@ const ROUTES: &[Route] = &[
         "/fhir/DocumentReference/{doc}/$hold",
         [401, 403, 403],
     ),
+    route("/fhir/{type:Subscription}", "POST", "/fhir/Subscription", [401, 403, 422]),
+    route("/fhir/{{type:Subscription}}/{ID}", "GET", "/fhir/Subscription/none", [401, 403, 404]),
+    route("/fhir/{{type:Subscription}}/{ID}", "PUT", "/fhir/Subscription/none", [401, 403, 405]),
+    route("/fhir/{{type:Subscription}}/{ID}", "DELETE", "/fhir/Subscription/none", [401, 403, 404]),
+    route(
+        "/fhir/Subscription/{id}/$webhook-secret",
+        "POST",
+        "/fhir/Subscription/none/$webhook-secret",
+        [401, 403, 404],
+    ),
     route("{context}/{ID}", "PUT", "/fhir/Patient/pat-1", [401, 403, 201]),
     route("{context}/{ID}", "GET", "/fhir/Patient/pat-1", [401, 403, 200]),
     route("/livez", "GET", "/livez", [200; 3]),
@@ -283,6 +293,10 @@ async fn a063_every_route_under_every_kind_of_caller() {
                     if route.method == "PUT" {
                         body["id"] = json!("pat-1");
                     }
+                    request.header("Content-Type", "application/fhir+json").body(body.to_string())
+                }
+                "/fhir/Subscription" | "/fhir/Subscription/none" if matches!(route.method, "POST" | "PUT") => {
+                    let body = json!({ "resourceType": "Subscription", "id": "none" });
                     request.header("Content-Type", "application/fhir+json").body(body.to_string())
                 }
                 _ => request,

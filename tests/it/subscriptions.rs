@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use daylily::control::{ClientChange, Request};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -195,4 +196,18 @@ async fn topics_are_read_at_the_base_and_named_by_the_capability_statement() {
         let found = daylily.get(&format!("{}/fhir/Basic?url={url}", daylily.base())).await.ok(200);
         assert_eq!((&found["total"], &found["entry"][0]["resource"]), (&json!(1), &one));
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_disabled_clients_subscriptions_go_off_and_enabling_does_not_bring_them_back() {
+    let daylily = server().await;
+    let owner = daylily.client("ris", EVERYTHING, &["own"]).await;
+    let id = text(&owner.post("Subscription", &subscription("X-Key: 1")).await.ok(201), "/id");
+    for change in [ClientChange::Disable, ClientChange::Enable] {
+        daylily.command(Request::ClientChange { id: "ris".to_owned(), change }).await.unwrap();
+    }
+    // The tokens of before do not come back either.
+    let token = text(&owner.ask_token(&owner.assertion(), EVERYTHING).await.ok(200), "/access_token");
+    let url = format!("{}/fhir/{}", daylily.base(), path(&id));
+    assert_eq!(Answer::of(daylily.http.get(url).bearer_auth(token)).await.ok(200)["status"], "off");
 }
