@@ -273,10 +273,11 @@ impl Reader<'_> {
             let what = format!("`link.uses` is more than a link may have (`link.max-uses` = {})", link.max_uses);
             self.wrong(at, key, &what, &format!("at most {}, or a larger `link.max-uses`", link.max_uses));
         }
-        if let Some((at, key)) = place("link.grace", "link.max-transfer").filter(|_| link.grace > link.max_transfer) {
+        // Only where it is said: a policy of before this key was served must stay one.
+        if let Some(at) = places.get("link.grace").filter(|_| link.grace > link.max_transfer) {
             let limit = write_span(link.max_transfer);
             let what = format!("`link.grace` is longer than a transfer may run (`link.max-transfer` = {limit})");
-            self.wrong(at, key, &what, &format!("at most \"{limit}\", or a longer `link.max-transfer`"));
+            self.wrong(at, "link.grace", &what, &format!("at most \"{limit}\", or a longer `link.max-transfer`"));
         }
     }
 

@@ -228,6 +228,7 @@ fn any_decision(name: &'static str) -> impl Strategy<Value = Decision> {
     let span = || (1_u64..10_000_000).prop_map(Duration::from_secs);
     let spans = [(); 5].map(|()| span());
     let link = (1_u64..1_000_000, 0_u64..1_000_000, 0_u64..1_000_000, span());
+    let counts = (0_u32..9, 0_u32..9, any::<[bool; 3]>(), prop::sample::select(NotifyContent::ALL.to_vec()));
     let words = (prop::sample::select(RetainFrom::ALL.to_vec()), prop::sample::select(DeliveredWhen::ALL.to_vec()));
     let lists = (
         prop::collection::hash_set(
@@ -237,7 +238,7 @@ fn any_decision(name: &'static str) -> impl Strategy<Value = Decision> {
         ),
         prop::collection::hash_set("[A-Za-z0-9._-]{1,64}", 0..3),
     );
-    (any::<bool>(), 1_u64..1 << 40, spans, link, words, lists).prop_map(
+    (any::<bool>(), 1_u64..1 << 40, spans, link, words, lists, counts).prop_map(
         move |(
             antivirus,
             max_size,
@@ -245,8 +246,9 @@ fn any_decision(name: &'static str) -> impl Strategy<Value = Decision> {
             (lifetime, more, longer, max_transfer),
             (retain_from, delivered_when),
             lists,
+            (uses, more_uses, [bind_address, confirm, allow_override], notify),
         )| {
-            let [upload_within, scan_within, quarantine_keep, purge_after, _] = spans;
+            let [upload_within, scan_within, quarantine_keep, purge_after, grace] = spans;
             Decision {
                 rule: name.to_owned(),
                 require_antivirus: antivirus,
@@ -260,11 +262,17 @@ fn any_decision(name: &'static str) -> impl Strategy<Value = Decision> {
                 purge_after,
                 delivered_when,
                 recipients: lists.1.into_iter().collect(),
+                notify,
+                allow_override,
                 link: LinkTerms {
                     lifetime: Duration::from_secs(lifetime),
                     max_lifetime: Duration::from_secs(lifetime + more),
                     max_transfer,
-                    ..built_in().link
+                    uses,
+                    max_uses: if more_uses == 0 { 0 } else { uses + more_uses },
+                    bind_address,
+                    confirm,
+                    grace: grace.min(max_transfer),
                 },
                 ..built_in()
             }
@@ -278,7 +286,8 @@ fn written(decision: &Decision) -> String {
     format!(
         "store = {:?}\nscan = [\"rules\"]\nrequire-antivirus = {}\naccept = {:?}\nmax-size = \"{}\"\nupload-within = \"{}\"\n\
          scan-within = \"{}\"\nquarantine-keep = \"{}\"\nretain = \"{}\"\nretain-from = \"{}\"\npurge-after = \"{}\"\n\
-         delivered-when = \"{}\"\nrecipients = {:?}\nlink = {{ lifetime = \"{}\", max-lifetime = \"{}\", max-transfer = \"{}\" }}\n",
+         delivered-when = \"{}\"\nrecipients = {:?}\nlink = {{ lifetime = \"{}\", max-lifetime = \"{}\", max-transfer = \"{}\", \
+         uses = {}, max-uses = {}, bind-address = {}, confirm = {}, grace = \"{}\" }}\nnotify = \"{}\"\nallow-override = {}\n",
         decision.store,
         decision.require_antivirus,
         decision.accept,
@@ -294,6 +303,13 @@ fn written(decision: &Decision) -> String {
         span(link.lifetime),
         span(link.max_lifetime),
         span(link.max_transfer),
+        link.uses,
+        link.max_uses,
+        link.bind_address,
+        link.confirm,
+        span(link.grace),
+        decision.notify.name(),
+        decision.allow_override,
     )
 }
 
