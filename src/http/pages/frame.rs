@@ -1,6 +1,6 @@
 //! What every page has: head, one column, footer. No page's own words.
 
-use maud::{DOCTYPE, Markup, PreEscaped, html};
+use maud::{DOCTYPE, Markup, html};
 
 use crate::config::Pages;
 use crate::domain::clock::Timestamp;
@@ -39,8 +39,8 @@ impl Page<'_> {
                         meta http-equiv="refresh" content={ (seconds) "; url=" (to) };
                     }
                     title { (self.heading) @if let Some(organisation) = organisation { " – " (organisation) } }
-                    // Its own text, which holds no `<`: escaped it would be another style than the policy names.
-                    style { (PreEscaped(STYLE)) }
+                    // Escaping leaves it as it is: it holds no `<`, `>`, `&` or quote.
+                    style { (STYLE) }
                 }
                 body {
                     a class="skip" href="#main" { "Skip to the text" }
