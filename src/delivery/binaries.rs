@@ -138,7 +138,7 @@ impl Delivery {
         if let Err(error) = self.store.create_binary(new, sealed).await {
             return Err(self.undone(error, &[file]).await);
         }
-        let read = self.shown(caller, Kind::Binary, &id, &caller.principal.own_scope()).await?;
+        let read = self.shown(Kind::Binary, &id, 1, &caller.principal.own_scope()).await?;
         Ok(CreatedResource { read, created: true, warnings: Vec::new() })
     }
 

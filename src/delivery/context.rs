@@ -89,8 +89,8 @@ impl Delivery {
             Err(StoreError::AlreadyExists) => return Err(super::offers::not_found()),
             Err(error) => return Err(store_failure(error)),
         };
-        let Written { created, .. } = written;
-        let read = self.shown(caller, kind, &id, scope).await?;
+        let Written { created, version, .. } = written;
+        let read = self.shown(kind, &id, version, scope).await?;
         Ok(CreatedResource { read, created, warnings })
     }
 

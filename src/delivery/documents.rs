@@ -12,8 +12,9 @@ use crate::domain::lifecycle::State;
 use crate::domain::policy::Decision;
 use crate::domain::principal::{AccessScope, Interaction};
 use crate::domain::refusal::{Code, Issue, Refusal, Severity};
-use crate::domain::resource::{FileFacts, Kind, NewFile, Target};
+use crate::domain::resource::{FileFacts, Kind, NewFile, Stored, Target};
 use crate::fhir::document::{Content, FileNote, Source, Submitted};
+use crate::fhir::render::{Absent, Address};
 use crate::fhir::tables::ResourceType;
 use crate::fhir::validate::{self, Expectation};
 use crate::store::{Earlier, Idempotency, NewDocument, StoreError};
@@ -108,7 +109,7 @@ impl Delivery {
         if let Err(error) = self.store.create_document(document, sealed).await {
             return Err(self.undone(error, &stored).await);
         }
-        let read = self.shown(caller, Kind::DocumentReference, &id, &principal.own_scope()).await?;
+        let read = self.shown(Kind::DocumentReference, &id, 1, &principal.own_scope()).await?;
         Ok(CreatedResource { read, created: true, warnings })
     }
 
@@ -344,29 +345,28 @@ impl Delivery {
         let entry = entry.resource(earlier.kind.as_str(), &earlier.id, u64::from(earlier.version));
         let subject = stored.document.as_ref().and_then(|document| document.subject.as_ref());
         self.recorder.record(&about_subject(entry, subject)).await?;
-        let read = ReadResource { stored, addresses: Vec::new() };
+        let read = as_made(stored);
         Ok(CreatedResource { read, created: true, warnings: Vec::new() })
     }
 
-    /// A resource as its creator sees it right after the commit. The create's own entry covers it, but for links: a document
-    /// may have been released meanwhile, and no link leaves without an entry that names it.
+    /// The version that a write has made, as the writer sees it. It is what the write made and nothing later: a document that
+    /// was released meanwhile is still shown as created, without a link, so that the same request gets the same answer.
     pub(super) async fn shown(
         &self,
-        caller: &Caller,
         kind: Kind,
         id: &ResourceId,
+        version: u32,
         scope: &AccessScope,
     ) -> Result<ReadResource, Refusal> {
-        let stored = self.store.read(kind, id, scope).await.map_err(store_failure)?.ok_or_else(not_found)?;
-        let (epochs, keys) = (self.store.epochs(), self.link_keys());
-        let (addresses, offered) = self.offers(&caller.principal, &keys, &epochs).of(&stored);
-        if !offered.is_empty() {
-            let entry = caller.entry(Action::DocumentRead, Outcome::Ok).document(id, u64::from(stored.version));
-            let subject = stored.document.as_ref().and_then(|document| document.subject.as_ref());
-            self.recorder.record(&about_subject(entry, subject).offered(offered)).await?;
-        }
-        Ok(ReadResource { stored, addresses })
+        let found = self.store.read_version(kind, id, version, scope).await.map_err(store_failure)?;
+        found.map(as_made).ok_or_else(not_found)
     }
+}
+
+/// A version as its write has made it: nothing of it can be opened yet.
+fn as_made(stored: Stored) -> ReadResource {
+    let entries = stored.files.iter().map(|brief| usize::from(brief.content) + 1).max().unwrap_or(0);
+    ReadResource { stored, addresses: vec![Address::Absent(Absent::TempUnknown); entries] }
 }
 
 /// What an idempotency key says.
