@@ -75,6 +75,10 @@ impl Actor {
         self.send(Method::POST, path, Some((media_type, body))).await
     }
 
+    pub(super) async fn put(&self, path: &str, media_type: &str, body: Vec<u8>) -> Result<Answer, String> {
+        self.send(Method::PUT, path, Some((media_type, body))).await
+    }
+
     async fn send(&self, method: Method, path: &str, body: Option<(&str, Vec<u8>)>) -> Result<Answer, String> {
         let url = format!("{}/fhir/{path}", self.base);
         let mut request = self.http.request(method, url).bearer_auth(&self.bearer);

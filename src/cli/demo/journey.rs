@@ -5,16 +5,16 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::super::words::{number, span};
-use super::Scene;
 use super::actor::{Answer, follow, sha256};
 use super::pdf::{self, LETTER};
 use super::record::Record;
 use super::steps::{Broken, Held, Steps, expect};
+use super::{Scene, told};
 use crate::app::Nature;
 use crate::domain::id::FileId;
 
 /// FHIR JSON.
-const FHIR: &str = "application/fhir+json";
+pub(super) const FHIR: &str = "application/fhir+json";
 /// Discharge summary and progress note (LOINC).
 const DISCHARGE: &str = "18842-5";
 const PROGRESS: &str = "11506-3";
@@ -32,6 +32,8 @@ struct Handed {
 
 /// The journey.
 pub(super) async fn run(scene: &mut Scene, nature: &Nature, steps: &mut Steps<'_>) -> Result<(), Broken> {
+    let (listening, held) = told::subscribe(&scene.receiver, nature).await?;
+    steps.told(Ok(held))?;
     let letter = pdf::letter(&["Discharge letter", "Demo patient 1", "All values are made up."], LETTER);
     let sum = sha256(&letter);
     let handed = hand_over(scene, letter, ("application/pdf", DISCHARGE)).await?;
@@ -40,13 +42,18 @@ pub(super) async fn run(scene: &mut Scene, nature: &Nature, steps: &mut Steps<'_
     steps.told(decided(scene, &handed).await)?;
     steps.told(released(scene, &handed).await)?;
     steps.told(nothing_before(scene, &handed).await)?;
+    steps.told(told::told(&listening, &handed.id).await)?;
+    scene.listening = Some(listening);
     let (link, found) = found(scene).await?;
     steps.told(Ok(found))?;
     steps.told(followed(scene, &link, &sum).await)?;
+    steps.told(once(scene, &handed, &sum).await)?;
     steps.told(altered(scene, &link).await)?;
     steps.told(stranger(scene, &handed).await)?;
     steps.told(revoked(scene, &handed, &link).await)?;
-    steps.told(infected(scene).await)?;
+    let (infected, held) = infected(scene).await?;
+    scene.infected = infected;
+    steps.told(Ok(held))?;
     steps.told(over(scene).await)?;
     let record = Record::open(scene.running.settings(), nature).await?;
     steps.told(record.whole().await)?;
@@ -57,7 +64,7 @@ fn bytes(length: usize) -> u64 {
     u64::try_from(length).unwrap_or(u64::MAX)
 }
 
-fn silent(what: &str) -> impl Fn(String) -> Broken + '_ {
+pub(super) fn silent(what: &str) -> impl Fn(String) -> Broken + '_ {
     move |saw| Broken::new(what, saw)
 }
 
@@ -88,7 +95,7 @@ async fn hand_over(scene: &Scene, file: Vec<u8>, (media_type, kind): (&str, &str
     Ok(Handed { id: text(&created, "/id"), file, created })
 }
 
-fn text(value: &Value, pointer: &str) -> String {
+pub(super) fn text(value: &Value, pointer: &str) -> String {
     value.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned()
 }
 
@@ -180,6 +187,31 @@ async fn followed(scene: &Scene, link: &str, sum: &str) -> Result<Held, Broken> 
     Ok(Held::new("followed", line, "200, SHA-256"))
 }
 
+/// A link of one use: whole the first time, refused the second.
+async fn once(scene: &Scene, handed: &Handed, sum: &str) -> Result<Held, Broken> {
+    let uses = json!({ "name": "uses", "valuePositiveInt": 1 });
+    let body = json!({ "resourceType": "Parameters", "parameter": [uses] });
+    let path = format!("DocumentReference/{}/$issue-link", handed.id);
+    let issued = scene.receiver.post(&path, FHIR, body.to_string().into_bytes()).await.map_err(silent("200"))?;
+    expect("200", &issued.words())?;
+    let link = text(&issued.json(), "/parameter/0/valueUrl");
+    let first = follow(&scene.http, &link).await.map_err(silent("200"))?;
+    expect("200", &first.words())?;
+    expect(sum, &first.sha256())?;
+    // Until the server has seen that the whole file was taken, the last use is under way.
+    let mut second = String::new();
+    for _ in 0..LOOKS {
+        second = follow(&scene.http, &link).await.map_err(silent("410 link-used"))?.words();
+        if second != "409 link-busy" {
+            break;
+        }
+        tokio::time::sleep(LOOK_EVERY / 10).await;
+    }
+    expect("410 link-used", &second)?;
+    let line = "A one-time link: worked once, the second time refused";
+    Ok(Held::new("once", line, "$issue-link, 410 link-used"))
+}
+
 async fn refused(answer: Result<Answer, String>, expected: &str) -> Result<(), Broken> {
     expect(expected, &answer.map_err(silent(expected))?.words())
 }
@@ -209,12 +241,13 @@ async fn revoked(scene: &Scene, handed: &Handed, link: &str) -> Result<Held, Bro
     Ok(Held::new("revoked", "The links were withdrawn, then tried: refused", "$revoke, 410 link-revoked"))
 }
 
-async fn infected(scene: &Scene) -> Result<Held, Broken> {
+async fn infected(scene: &Scene) -> Result<(String, Held), Broken> {
     let virus = crate::scan::rules::harmless_test_file();
     let handed = hand_over(scene, virus, ("text/plain", DISCHARGE)).await?;
     state(scene, &handed.id, "quarantined").await?;
     refused(scene.receiver.get(&format!("Binary/{}", handed.file)).await, "403 content-quarantined").await?;
-    Ok(Held::new("infected", "A file with a harmless test virus: held back, nobody gets it", "quarantined"))
+    let line = "A file with a harmless test virus: held back, nobody gets it";
+    Ok((handed.id, Held::new("infected", line, "quarantined")))
 }
 
 /// A letter whose rule gives it a second: it expires and is purged by the server's own clockwork.

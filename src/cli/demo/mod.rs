@@ -5,11 +5,13 @@ mod journey;
 mod pdf;
 mod record;
 mod steps;
+mod told;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use ipnet::IpNet;
 use reqwest::Client;
 
 use self::actor::Actor;
@@ -25,6 +27,7 @@ use crate::config::{FlagValue, Settings, Sources, policy_text, surroundings};
 use crate::control::{KeysGiven, NewClient, Operations, Request};
 use crate::domain::id::{ClientId, FreshId};
 use crate::domain::refusal::{Code, Issue};
+use crate::http::receiver::Receiver;
 
 /// How long one answer may take.
 const PATIENCE: Duration = Duration::from_secs(40);
@@ -54,6 +57,10 @@ struct Scene {
     source: Actor,
     receiver: Actor,
     stranger: Actor,
+    /// Where the receiver is told, once it has asked to be.
+    listening: Option<Receiver>,
+    /// The document that is held back.
+    infected: String,
 }
 
 /// Runs it.
@@ -82,6 +89,9 @@ pub(super) async fn run(demo: Demo, terminal: &Terminal, nature: Nature) -> Resu
     if !demo.exit {
         invite(&scene, &folder, terminal);
         wait_for_signal().await;
+    }
+    if let Some(listening) = scene.listening.take() {
+        listening.stop().await;
     }
     scene.running.stop().await;
     Ok(0)
@@ -117,7 +127,7 @@ async fn set_up(demo: &Demo, folder: &Path, nature: &Nature, steps: &mut Steps<'
     let mut actors = Vec::new();
     for (id, scope) in [
         ("source", "system/DocumentReference.cruds system/Binary.cr"),
-        ("receiver", "system/DocumentReference.rs system/Binary.r"),
+        ("receiver", "system/DocumentReference.rs system/Binary.r system/Subscription.cruds"),
         ("stranger", "system/DocumentReference.rs system/Binary.r"),
     ] {
         actors.push(register(operations.as_ref(), (id, scope), folder, (&base, &http), nature).await?);
@@ -135,7 +145,7 @@ async fn set_up(demo: &Demo, folder: &Path, nature: &Nature, steps: &mut Steps<'
     let (Some(source), Some(receiver), Some(stranger)) = (actors.next(), actors.next(), actors.next()) else {
         return Err(Failure::other(Code::ServerFault, "run the demo again"));
     };
-    Ok(Scene { running, http, source, receiver, stranger })
+    Ok(Scene { running, http, source, receiver, stranger, listening: None, infected: String::new() })
 }
 
 fn told(steps: &mut Steps<'_>, held: Held) {
@@ -172,6 +182,9 @@ fn settings(demo: &Demo, data: &Path, policy: &Path, listen: Option<SocketAddr>)
     let sources = Sources { flags: flags.into_iter().collect(), data_dir: data.to_owned(), ..Sources::default() };
     let mut settings = Settings::load(&sources).map_err(Failure::new)?;
     settings.policy.file = Some(policy.to_owned());
+    // The demo's receiver is on this machine and without TLS; nothing else is let through.
+    settings.egress.allow = vec![IpNet::from(IpAddr::V4(Ipv4Addr::LOCALHOST))];
+    settings.egress.allow_http = true;
     Ok(settings)
 }
 
@@ -214,6 +227,10 @@ fn invite(scene: &Scene, folder: &Folder, terminal: &Terminal) {
         ),
         format!("curl -s \"{base}/fhir/DocumentReference?patient=demo-1\" -H \"Authorization: Bearer $TOKEN\""),
         format!("curl -i {base}/d/not-a-link       # what a refusal looks like"),
+        format!(
+            "{program} explain DocumentReference/{} --data-dir data       # why the infected file cannot be opened",
+            scene.infected
+        ),
         format!("{program} audit verify --data-dir data"),
     ] {
         terminal.say(&format!("  {line}"));
