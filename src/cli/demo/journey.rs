@@ -21,6 +21,8 @@ const PROGRESS: &str = "11506-3";
 /// How often something that takes its time is looked at, and how many times at most.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 const LOOKS: u32 = 400;
+/// Looks that do not wait for a change.
+const QUICK_LOOKS: u32 = 20;
 
 /// A document that was handed over.
 struct Handed {
@@ -115,8 +117,11 @@ async fn decided(scene: &Scene, handed: &Handed) -> Result<Held, Broken> {
 async fn state(scene: &Scene, id: &str, wanted: &str) -> Result<Vec<String>, Broken> {
     let mut seen = Vec::new();
     for look in 0..LOOKS {
-        // Looked at first, then waited for: a change that came before the first look is not waited for again.
-        let wait = if look == 0 { "" } else { "?wait=2s" };
+        // Looked at some times, then waited for: a change between two looks would not be waited for again.
+        let wait = if look < QUICK_LOOKS { "" } else { "?wait=2s" };
+        if look > 0 && look < QUICK_LOOKS {
+            tokio::time::sleep(LOOK_EVERY / 10).await;
+        }
         let answer = scene.source.get(&format!("DocumentReference/{id}/$lifecycle{wait}")).await;
         let answer = answer.map_err(silent(wanted))?;
         expect("200", &answer.words())?;
