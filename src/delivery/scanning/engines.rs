@@ -125,8 +125,8 @@ impl Watched {
             }
             None => {
                 seen.due = now.saturating_add(PROBE_EVERY);
-                seen.failures = 0;
-                if !was_ready {
+                let had_failed = std::mem::take(&mut seen.failures) > 0;
+                if !was_ready && had_failed {
                     tracing::info!(engine, "the engine is ready");
                 }
             }
