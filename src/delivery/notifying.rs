@@ -73,11 +73,6 @@ impl Failed {
             Answer::Silent | Answer::Taken | Answer::Gone => Self::Silent,
         }
     }
-
-    /// What it counts for the breaker of its host.
-    pub fn weight(self) -> u32 {
-        if self == Self::Refused { 2 } else { 1 }
-    }
 }
 
 /// Whose right and time a Subscription stands on.

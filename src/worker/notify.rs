@@ -14,7 +14,7 @@ use crate::delivery::notifying::{Notifier, Ran};
 use crate::domain::clock::Clock;
 use crate::store::Turn;
 
-use self::hosts::{Hosts, host_of};
+use self::hosts::{Ended, Hosts, host_of};
 
 /// Turns that run at once.
 const RUNNING_MOST: usize = 256;
@@ -62,7 +62,7 @@ struct Loop {
     sending: Sending,
     stopped: watch::Receiver<bool>,
     hosts: Hosts,
-    tasks: JoinSet<(String, Option<Ran>)>,
+    tasks: JoinSet<Ended>,
     measured: Option<Duration>,
 }
 
@@ -149,9 +149,9 @@ impl Loop {
         }
     }
 
-    fn note(&mut self, ended: Result<(String, Option<Ran>), tokio::task::JoinError>) {
+    fn note(&mut self, ended: Result<Ended, tokio::task::JoinError>) {
         match ended {
-            Ok((host, ran)) => self.hosts.ended(&host, ran, self.sending.clock.monotonic()),
+            Ok(ended) => self.hosts.ended(&ended, self.sending.clock.monotonic()),
             Err(_) => tracing::error!("a notification broke off"),
         }
     }
@@ -169,16 +169,16 @@ impl Loop {
     }
 }
 
-async fn run_turn(sending: Sending, turn: Turn, stopped: watch::Receiver<bool>) -> (String, Option<Ran>) {
-    let host = host_of(&turn);
-    match sending.notifier.run(&turn, &|| *stopped.borrow()).await {
+async fn run_turn(sending: Sending, turn: Turn, stopped: watch::Receiver<bool>) -> Ended {
+    let ran = match sending.notifier.run(&turn, &|| *stopped.borrow()).await {
         Ok(ran) => {
             (sending.observe)(Observed::Ran(ran));
-            (host, Some(ran))
+            Some(ran)
         }
         Err(refusal) => {
             tracing::warn!(code = refusal.code().name(), "a notification could not be sent or remembered");
-            (host, None)
+            None
         }
-    }
+    };
+    Ended { host: host_of(&turn), subscription: turn.subscription.number, ran }
 }

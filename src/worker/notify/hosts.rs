@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use url::Url;
 
-use crate::delivery::notifying::{Breaker, Permit, Ran};
+use crate::delivery::notifying::{Breaker, Failed, Permit, Ran};
+use crate::domain::subscription::SubscriptionNumber;
 use crate::store::{Turn, Work};
 
 /// Turns of one host that run at once.
@@ -26,6 +27,17 @@ struct Host {
     breaker: Breaker,
     /// When the bucket of handshakes will be full again.
     handshakes_full_at: Duration,
+}
+
+/// A turn that has ended.
+#[derive(Debug, Clone)]
+pub(super) struct Ended {
+    /// Its host ([`host_of`]).
+    pub host: String,
+    /// Its Subscription.
+    pub subscription: SubscriptionNumber,
+    /// What it came to; `None`: it could not be sent or remembered.
+    pub ran: Option<Ran>,
 }
 
 /// All hosts that something runs or waits for.
@@ -122,18 +134,18 @@ impl Hosts {
         (begun, again)
     }
 
-    /// A turn has ended; `None`: without a word from its receiver.
-    pub(super) fn ended(&mut self, name: &str, ran: Option<Ran>, now: Duration) {
+    /// A turn has ended; without what it came to, nothing is known of its receiver.
+    pub(super) fn ended(&mut self, Ended { host: name, subscription, ran }: &Ended, now: Duration) {
         let Some(host) = self.hosts.get_mut(name) else { return };
         host.running = host.running.saturating_sub(1);
         match ran {
-            Some(Ran { failed: Some(failed), taken, .. }) => {
-                if taken > 0 {
-                    host.breaker.succeeded();
+            Some(Ran { failed: Some(Failed::Silent), taken, .. }) => {
+                if *taken > 0 {
+                    host.breaker.answered();
                 }
-                host.breaker.failed(failed.weight(), now);
+                host.breaker.silent(*subscription, now);
             }
-            Some(Ran { taken: 1.., .. }) => host.breaker.succeeded(),
+            Some(Ran { failed: Some(_), .. } | Ran { taken: 1.., .. }) => host.breaker.answered(),
             _ => host.breaker.dropped(),
         }
         let idle = |host: &Host| {

@@ -55,7 +55,12 @@ fn begun(hosts: &mut Hosts, now: u64) -> (Vec<i64>, Option<Duration>) {
     (numbers, again)
 }
 
+fn ended(hosts: &mut Hosts, host: &str, number: i64, ran: Option<Ran>, now: u64) {
+    hosts.ended(&Ended { host: host.to_owned(), subscription: SubscriptionNumber(number), ran }, at(now));
+}
+
 const SILENT: Option<Ran> = Some(Ran { taken: 0, withheld: 0, failed: Some(Failed::Silent), given_up: false });
+const REFUSED: Option<Ran> = Some(Ran { taken: 0, withheld: 0, failed: Some(Failed::Refused), given_up: false });
 const TAKEN: Option<Ran> = Some(Ran { taken: 1, withheld: 0, failed: None, given_up: false });
 
 #[test]
@@ -66,7 +71,7 @@ fn a169_a_host_has_four_places_and_no_other_host_waits_for_it() {
     hosts.add(events(12, "https://slow.example:8443/hook"));
     assert_eq!(begun(&mut hosts, 0).0, [1, 2, 3, 4, 11, 12]);
     assert_eq!(begun(&mut hosts, 0).0, [0; 0]);
-    hosts.ended("slow.example:443", TAKEN, at(0));
+    ended(&mut hosts, "slow.example:443", 1, TAKEN, 0);
     assert_eq!(begun(&mut hosts, 0).0, [5]);
 }
 
@@ -76,15 +81,34 @@ fn a169_while_a_host_is_left_alone_nothing_of_it_begins_and_then_one_turn() {
     for number in 1..=5 {
         hosts.add(events(number, "https://dead.example/"));
         assert_eq!(begun(&mut hosts, 0).0, [number]);
-        hosts.ended("dead.example:443", SILENT, at(0));
+        ended(&mut hosts, "dead.example:443", number, SILENT, 0);
     }
     assert_eq!(hosts.open_breakers(), 1);
     (6..=9).for_each(|number| hosts.add(events(number, "https://dead.example/")));
     hosts.add(events(10, "https://well.example/"));
     assert_eq!(begun(&mut hosts, 0), (vec![10], Some(at(30))));
     assert_eq!(begun(&mut hosts, 30), (vec![6], None));
-    hosts.ended("dead.example:443", TAKEN, at(31));
+    ended(&mut hosts, "dead.example:443", 6, TAKEN, 31);
     assert_eq!(begun(&mut hosts, 31).0, [7, 8, 9]);
+}
+
+#[test]
+fn a169_one_that_refuses_or_hangs_does_not_hold_back_others_of_its_host() {
+    let mut hosts = Hosts::default();
+    for now in 0..20 {
+        for (number, ran) in [(1, SILENT), (2, REFUSED)] {
+            hosts.add(events(number, "https://shared.example/"));
+            assert_eq!(begun(&mut hosts, now).0, [number]);
+            ended(&mut hosts, "shared.example:443", number, ran, now);
+        }
+    }
+    // So do many that are refused: they are answered.
+    for number in 3..=40 {
+        hosts.add(events(number, "https://shared.example/"));
+        assert_eq!(begun(&mut hosts, 20).0, [number]);
+        ended(&mut hosts, "shared.example:443", number, REFUSED, 20);
+    }
+    assert_eq!(hosts.open_breakers(), 0);
 }
 
 #[test]
@@ -93,11 +117,11 @@ fn a_turn_that_is_claimed_again_replaces_the_older_claim_and_a_late_one_is_forgo
     (1..=5).for_each(|number| hosts.add(events(number, "https://slow.example/")));
     assert_eq!(begun(&mut hosts, 0).0, [1, 2, 3, 4]);
     hosts.add(Turn { fence: 2, ..events(5, "https://slow.example/") });
-    hosts.ended("slow.example:443", TAKEN, at(0));
+    ended(&mut hosts, "slow.example:443", 1, TAKEN, 0);
     let (turns, _) = hosts.begin(256, at(0), &|_| true);
     assert_eq!(turns.iter().map(|turn| turn.fence).collect::<Vec<_>>(), [2]);
     hosts.add(events(6, "https://slow.example/"));
-    hosts.ended("slow.example:443", TAKEN, at(0));
+    ended(&mut hosts, "slow.example:443", 1, TAKEN, 0);
     assert!(hosts.begin(256, at(0), &|_| false).0.is_empty());
     assert_eq!(hosts.waiting, 0);
 }
@@ -109,7 +133,7 @@ fn a170_handshakes_with_one_host_are_paced_and_events_overtake_them() {
     (1..=23).for_each(|number| hosts.add(turn(number, "https://one.example/", Work::Handshake { attempts: 0 })));
     for _ in 0..40 {
         let (numbers, again) = begun(&mut hosts, now);
-        numbers.iter().for_each(|_| hosts.ended("one.example:443", TAKEN, at(now)));
+        numbers.iter().for_each(|number| ended(&mut hosts, "one.example:443", *number, TAKEN, now));
         done.extend(numbers.iter().map(|_| now));
         if let (true, Some(again)) = (numbers.is_empty(), again) {
             assert!(again > at(now));
@@ -134,6 +158,6 @@ fn what_waits_is_bounded_and_forgotten_hosts_leave_nothing() {
     let mut hosts = Hosts::default();
     hosts.add(events(1, "https://one.example/"));
     begun(&mut hosts, 0);
-    hosts.ended("one.example:443", TAKEN, at(0));
+    ended(&mut hosts, "one.example:443", 1, TAKEN, 0);
     assert!(hosts.hosts.is_empty());
 }
