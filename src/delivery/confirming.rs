@@ -6,6 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::Delivery;
+use super::counting::used;
 use super::download::Download;
 use super::failure::store_failure;
 use crate::domain::audit::Entry;
@@ -28,9 +29,10 @@ pub struct Confirm {
     pub size: u64,
     /// Last moment of the link, or of the access to its content where that is earlier.
     pub until: Timestamp,
-    /// Uses that are left, those under way among them; `None`: not limited. `Some(0)`: used up, the page is that of
-    /// `link-used`.
+    /// Uses that are left, those under way among them; `None`: not limited.
     pub uses_left: Option<u32>,
+    /// `link-used`, with when, where none is left: what a browser is told instead of the page.
+    pub spent: Option<Refusal>,
     /// The link's id.
     pub link: LinkId,
     /// Value of a new cookie (22 characters of base64url), to be set `HttpOnly`, `SameSite=Strict`, for the link's path, and
@@ -71,9 +73,13 @@ impl Delivery {
         link: &VerifiedLink,
         row: &LinkRow,
     ) -> Result<Confirm, Refusal> {
-        let uses_left = match row.uses {
-            0 => None,
-            most => Some(most.saturating_sub(self.store.link_uses(&row.counted).await.map_err(store_failure)?.used)),
+        let (uses_left, spent) = match row.uses {
+            0 => (None, None),
+            most => {
+                let uses = self.store.link_uses(&row.counted).await.map_err(store_failure)?;
+                let left = most.saturating_sub(uses.used);
+                (Some(left), (left == 0).then(|| used(most, uses.last)))
+            }
         };
         let due = facts.document.as_ref().and_then(|document| document.due);
         let mut secret = [0; 16];
@@ -83,6 +89,7 @@ impl Delivery {
             size: facts.size,
             until: due.map_or(link.claims().expires, |due| due.min(link.claims().expires)),
             uses_left,
+            spent,
             link: row.id.clone(),
             cookie: URL_SAFE_NO_PAD.encode(secret),
         })

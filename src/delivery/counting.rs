@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::Delivery;
 use super::failure::store_failure;
 use crate::domain::claim::{Answer, Asked, Book, ClaimNumber, Ended, PartNumber};
+use crate::domain::clock::Timestamp;
 use crate::domain::refusal::{Code, Issue, Refusal};
 use crate::domain::resource::FileFacts;
 use crate::store::{Claimed, Counted, LinkRow, StoreError};
@@ -156,7 +157,7 @@ impl Delivery {
                 match claimed {
                     Claimed::Yes(number) => book.open(number, asked, from, now),
                     Claimed::Busy => return Err(busy(book.busy_for(now))),
-                    Claimed::Used => return Err(used(row)),
+                    Claimed::Used(last) => return Err(used(row.uses, last)),
                 }
             }
         };
@@ -180,7 +181,7 @@ impl Delivery {
         let ended = book.as_ref().map_or(0, |book| lock(book).sweep(now).len());
         let open = uses.open.saturating_sub(u32::try_from(ended).unwrap_or(u32::MAX));
         match (uses.used >= row.uses, uses.used.saturating_add(open) >= row.uses) {
-            (true, _) => Err(used(row)),
+            (true, _) => Err(used(row.uses, uses.last)),
             (_, true) => Err(busy(book.map_or(1, |book| lock(&book).busy_for(now)))),
             _ => Ok(()),
         }
@@ -223,6 +224,11 @@ fn busy(seconds: u32) -> Refusal {
     Refusal::of(Code::LinkBusy).retry_after(seconds)
 }
 
-fn used(row: &LinkRow) -> Refusal {
-    Issue::new(Code::LinkUsed).fill("uses", row.uses).into()
+/// A link of `most` uses of which none is left, the newest of them begun at a moment.
+pub(super) fn used(most: u32, last: Option<Timestamp>) -> Refusal {
+    let refusal = Refusal::new(Issue::new(Code::LinkUsed).fill("uses", most));
+    match last {
+        Some(moment) => refusal.with_moment(moment),
+        None => refusal,
+    }
 }

@@ -19,7 +19,7 @@ use crate::blob::{ContentRef, OpenContent, Placement, READ_MOST};
 use crate::domain::audit::{Action, Entry, Outcome};
 use crate::domain::clock::Timestamp;
 use crate::domain::content::WrappedKey;
-use crate::domain::coverage::Coverage;
+use crate::domain::coverage::Pieced;
 use crate::domain::epoch::Subject;
 use crate::domain::id::{ClientId, FileId, LinkId, RequestId};
 use crate::domain::link::{LinkError, Purpose, VerifiedLink};
@@ -78,6 +78,8 @@ pub struct Opened {
     pub(super) access: Access,
     /// The row of the link that opened it.
     pub(super) row: Option<Arc<LinkRow>>,
+    /// The link's last second.
+    pub(super) until: Option<Timestamp>,
 }
 
 /// By what right a file is sent, and what its entries say.
@@ -108,7 +110,7 @@ pub enum Arrival {
 pub(super) struct Transfers {
     next: AtomicU64,
     running: Mutex<HashMap<u64, Running>>,
-    resumed: Cache<(ClientNumber, FileId), Arc<Mutex<Coverage>>>,
+    resumed: Cache<(ClientNumber, FileId), Arc<Mutex<Pieced>>>,
 }
 
 /// A running download.
@@ -154,23 +156,38 @@ impl Delivery {
     /// # Errors
     /// The codes of the contract's table. For all but `link-invalid` an entry is written.
     pub async fn open_link(&self, download: Download) -> Result<Followed, Refusal> {
-        let found = self.find_link(&download).await?;
+        let found = self.open_found(&download).await;
+        found.map_err(|refusal| self.works_until(refusal, &download.token))
+    }
+
+    async fn open_found(&self, download: &Download) -> Result<Followed, Refusal> {
+        let found = self.find_link(download).await?;
         let Found { facts, access, still, link, row } = found;
         let asks = row.as_deref().is_some_and(|row| row.confirm);
         match (link.claims().purpose, row) {
             (Purpose::Download, Some(row)) if asks => {
-                self.deny(&access, &facts, &Refusal::of(Code::LinkConfirmRequired)).await?;
-                self.confirm_page(&facts, &link, &row).await.map(Followed::Confirm)
+                let page = self.confirm_page(&facts, &link, &row).await?;
+                let refusal = page.spent.clone().unwrap_or_else(|| Refusal::of(Code::LinkConfirmRequired));
+                self.deny(&access, &facts, &refusal).await?;
+                Ok(Followed::Confirm(page))
             }
-            (Purpose::Confirmed, _) if !is_confirmed(&link, &download) => {
+            (Purpose::Confirmed, _) if !is_confirmed(&link, download) => {
                 let refusal = Refusal::of(Code::LinkConfirmRequired);
                 self.deny(&access, &facts, &refusal).await?;
                 Err(refusal)
             }
             (_, row) => {
                 let opened = self.open_content(facts, access, still).await?;
-                Ok(Followed::File(Opened { row, ..opened }))
+                Ok(Followed::File(Opened { row, until: Some(link.claims().expires), ..opened }))
             }
+        }
+    }
+
+    /// A refusal for which this server is the reason, with until when the link works.
+    fn works_until(&self, refusal: Refusal, token: &str) -> Refusal {
+        match self.link_keys().verify_any(token, self.clock.now()) {
+            Ok(link) => unwell_until(refusal, Some(link.claims().expires)),
+            Err(_) => refusal,
         }
     }
 
@@ -213,7 +230,7 @@ impl Delivery {
             None => None,
         };
         // Numbers come again once a row is forgotten; a row belongs to the link whose file and reader it has.
-        let row = row.filter(|row| (row.counted.file, row.counted.reader) == (facts.file, link.claims().reader));
+        let row = row.filter(|row| row.is_of(link.claims()));
         let access = self.link_access(&link, row.as_ref(), download);
         if let Some(refusal) = self.link_closed((&link, expired), row.as_ref(), &facts, download.address) {
             self.deny(&access, &facts, &refusal).await?;
@@ -313,7 +330,7 @@ impl Delivery {
         let content = self.content_of(&facts).await?;
         // Opens the first chunk now: the commonest damage becomes a clean answer instead of a broken transfer.
         content.read(0, 1).map_err(blob_failure)?;
-        Ok(Opened { facts, content, still, access, row: None })
+        Ok(Opened { facts, content, still, access, row: None, until: None })
     }
 
     /// The open content of a file.
@@ -344,18 +361,26 @@ impl Delivery {
         }
     }
 
-    /// Whether, with what came before, the reader now has the whole file.
-    pub(super) fn note_received(&self, access: &Access, facts: &FileFacts, piece: Range<u64>) -> bool {
+    /// Notes how a download ended; whether, with what came before, the reader now has the whole file.
+    pub(super) fn note_received(&self, access: &Access, facts: &FileFacts, piece: Range<u64>, taken: bool) -> bool {
         let key = (access.reader, facts.file);
         let known = self.transfers.resumed.get_with(key, Arc::default);
         let mut coverage = known.lock().unwrap_or_else(PoisonError::into_inner);
-        coverage.add(piece);
+        coverage.ended(access.address.to_canonical(), piece, taken);
         let whole = coverage.is_whole(facts.size);
         drop(coverage);
         if whole {
             self.transfers.resumed.invalidate(&key);
         }
         whole
+    }
+}
+
+/// Says until when a link still works, where the refusal lies with this server.
+pub(super) fn unwell_until(refusal: Refusal, until: Option<Timestamp>) -> Refusal {
+    match until {
+        Some(until) if refusal.code().entry().status >= 500 && refusal.moment().is_none() => refusal.with_moment(until),
+        _ => refusal,
     }
 }
 

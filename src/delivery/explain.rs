@@ -11,9 +11,10 @@ use super::offers::closed;
 use crate::domain::audit::cell::Cells;
 use crate::domain::audit::detail::{Detail, Object};
 use crate::domain::audit::{Action, Entry, Group, Leaf, Outcome};
+use crate::domain::claim::RETRY;
 use crate::domain::clock::Timestamp;
 use crate::domain::id::{FileId, LinkId, ResourceId};
-use crate::domain::link::{LinkError, Purpose, VerifiedLink};
+use crate::domain::link::{LinkError, VerifiedLink};
 use crate::domain::principal::Operator;
 use crate::domain::refusal::{Code, Issue, Refusal};
 use crate::domain::resource::{DocumentFacts, Kind, Step};
@@ -104,9 +105,10 @@ impl Delivery {
     }
 
     fn own_link(&self, token: &str) -> Option<(VerifiedLink, bool)> {
-        let token = token.trim();
+        // As a browser shows it: what follows the path means nothing to a link.
+        let token = token.trim().split(['?', '#']).next().unwrap_or_default();
         let token = token.rsplit('/').next().unwrap_or(token);
-        match self.link_keys().verify(token, Purpose::Download, self.clock.now()) {
+        match self.link_keys().verify_any(token, self.clock.now()) {
             Ok(link) => Some((link, false)),
             Err(LinkError::Expired(link)) => Some((link, true)),
             Err(LinkError::Invalid) => None,
@@ -172,13 +174,14 @@ impl Delivery {
             }
             None => Some(Issue::new(Code::ContentPurged).fill("when", self.clock.now())),
         };
-        let spent = row.as_ref().is_some_and(|row| row.uses > 0 && uses.used >= row.uses);
-        let issue = issue.or_else(|| spent.then(|| Issue::new(Code::LinkUsed).fill("uses", uses.used)));
+        let issue = issue.or_else(|| row.as_ref().and_then(|row| no_use_left(row, uses)));
+        // A confirmed link is recorded as the one that was confirmed.
+        let id = row.as_ref().map_or(link.id(), |row| &row.id);
         let mut trail = Trail::default();
         let oldest = claims.expires.minus(LONGEST_LIFE);
-        let whole = self.look_at_log(&mut |seen| trail.take(seen, link.id(), oldest)).await?;
+        let whole = self.look_at_log(&mut |seen| trail.take(seen, id, oldest)).await?;
         let reader = self.store.client_by_number(claims.reader).map(|client| format!("client/{}", client.id));
-        let mut facts = vec![Fact { name: "link", by: reader, text: link.id().to_string(), ..Fact::default() }];
+        let mut facts = vec![Fact { name: "link", by: reader, text: id.to_string(), ..Fact::default() }];
         facts.extend(row.as_ref().into_iter().flat_map(|row| terms_of(row, uses)));
         facts.extend(trail.made.take());
         let until = Fact { name: "worked until", at: Some(claims.expires), ..Fact::default() };
@@ -193,9 +196,8 @@ impl Delivery {
     /// What a link with a row says, and where its uses stand.
     async fn row_and_uses(&self, link: &VerifiedLink) -> Result<(Option<LinkRow>, Uses), Refusal> {
         let Some(number) = link.claims().row else { return Ok((None, Uses::default())) };
-        let Some(row) = self.store.link(number).await.map_err(store_failure)? else {
-            return Ok((None, Uses::default()));
-        };
+        let row = self.store.link(number).await.map_err(store_failure)?;
+        let Some(row) = row.filter(|row| row.is_of(link.claims())) else { return Ok((None, Uses::default())) };
         let uses = self.store.link_uses(&row.counted).await.map_err(store_failure)?;
         Ok((Some(row), uses))
     }
@@ -409,13 +411,23 @@ fn not_ours() -> Refusal {
     issue.cure_text("paste the whole link, as it was handed out, on the server that made it").into()
 }
 
+/// Why a counted link does not open now: used up, or its last use is under way.
+fn no_use_left(row: &LinkRow, uses: Uses) -> Option<Issue> {
+    match (row.uses, uses.used, uses.used.saturating_add(uses.open)) {
+        (0, ..) => None,
+        (most, used, _) if used >= most => Some(Issue::new(Code::LinkUsed).fill("uses", most)),
+        (most, _, begun) if begun >= most => Some(Issue::new(Code::LinkBusy).fill("n", RETRY.1)),
+        _ => None,
+    }
+}
+
 /// The terms of a link with a row: its uses, where it works, whether a person must press a button.
 fn terms_of(row: &LinkRow, uses: Uses) -> Vec<Fact> {
     let mut facts = Vec::new();
     if row.uses > 0 {
         let under_way = if uses.open > 0 { format!(", {} under way", uses.open) } else { String::new() };
         let text = format!("{} of {}{under_way}; counted per file and recipient", uses.used, row.uses);
-        facts.push(Fact { name: "used", text, ..Fact::default() });
+        facts.push(Fact { name: "uses", at: uses.last, text, ..Fact::default() });
     }
     if let Some(network) = row.network {
         facts.push(Fact { name: "network", text: network.to_string(), ..Fact::default() });

@@ -10,7 +10,7 @@ use bytes::Bytes;
 
 use super::Delivery;
 use super::counting::{Marking, Use};
-use super::download::{Access, Arrival, Opened, Running, entry_of, subject_of};
+use super::download::{Access, Arrival, Opened, Running, entry_of, subject_of, unwell_until};
 use super::failure::{blob_failure, store_failure};
 use super::still_open::StillOpen;
 use crate::blob::{OpenContent, READ_MOST};
@@ -30,7 +30,12 @@ impl Delivery {
     /// # Errors
     /// `link-busy`, `link-used`; `audit-unavailable`: then no byte may leave.
     pub async fn begin(self: &Arc<Self>, opened: Opened, asked: Asked) -> Result<Transfer, Refusal> {
-        let Opened { facts, content, still, access, row } = opened;
+        let until = opened.until;
+        self.begun(opened, asked).await.map_err(|refusal| unwell_until(refusal, until))
+    }
+
+    async fn begun(self: &Arc<Self>, opened: Opened, asked: Asked) -> Result<Transfer, Refusal> {
+        let Opened { facts, content, still, access, row, .. } = opened;
         let counted = match &row {
             None => Ok(None),
             Some(row) if access.head => self.look_at_use(row, access.address).await.map(|()| None),
@@ -87,7 +92,7 @@ impl Delivery {
             Some(counted) => counted.end(complete).await.map_err(store_failure),
             None => Ok(false),
         };
-        let whole = complete && self.note_received(&access, &facts, range.start..range.start + sent);
+        let whole = self.note_received(&access, &facts, range.start..range.start + sent, complete);
         let whole = whole || used.as_ref().is_ok_and(|whole| *whole);
         match (&facts.document, whole) {
             (Some(document), true) if document.owner != access.reader => {

@@ -1,10 +1,14 @@
 //! Which bytes of a file have been received, over several range requests: so that a download that broke off and was resumed
 //! counts as one whole delivery.
 
+use std::net::IpAddr;
 use std::ops::Range;
 
 /// Most separate pieces that are remembered; a reader that asks for more gaps than this is not put together.
 const MOST_PIECES: usize = 64;
+
+/// Most broken downloads that are remembered of one reader and file; older ones give way.
+const MOST_LOOSE: usize = 16;
 
 /// A set of byte ranges, merged.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -42,9 +46,72 @@ impl Coverage {
     }
 }
 
+/// What a reader has of a file, over downloads of which some broke off. A connection that broke says nothing of what arrived; the
+/// reader itself does, when it goes on from a place within what was handed over there: it has what comes before that place.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Pieced {
+    received: Coverage,
+    loose: Vec<(IpAddr, Range<u64>)>,
+}
+
+impl Pieced {
+    /// A download from an address ended; it had handed over `piece`, and `taken` says whether the peer acknowledged all of it.
+    pub fn ended(&mut self, from: IpAddr, piece: Range<u64>, taken: bool) {
+        for (_, broken) in self.loose.iter().filter(|(address, _)| *address == from) {
+            if broken.start < piece.start && piece.start <= broken.end {
+                self.received.add(broken.start..piece.start);
+            }
+        }
+        if taken {
+            self.received.add(piece);
+        } else if !piece.is_empty() {
+            if self.loose.len() >= MOST_LOOSE {
+                self.loose.remove(0);
+            }
+            self.loose.push((from, piece));
+        }
+    }
+
+    /// Whether it has all of a file of `size` bytes.
+    pub fn is_whole(&self, size: u64) -> bool {
+        self.received.is_whole(size)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_broken_download_counts_as_far_as_its_reader_goes_on_from_there() {
+        let (here, there) = (IpAddr::from([127, 0, 0, 1]), IpAddr::from([192, 0, 2, 9]));
+        for (parts, whole) in [
+            // Broke off at 60, went on at 50; in two steps; exactly at its end.
+            (vec![(here, 0..60, false), (here, 50..100, true)], true),
+            (vec![(here, 0..60, false), (here, 50..80, false), (here, 70..100, true)], true),
+            (vec![(here, 0..60, false), (here, 60..100, true)], true),
+            // Nobody said that the first part arrived: another address, another place, or nothing at all.
+            (vec![(here, 0..60, false), (there, 50..100, true)], false),
+            (vec![(here, 0..60, false), (here, 61..100, true)], false),
+            (vec![(here, 0..100, false)], false),
+            (vec![(here, 0..100, false), (here, 0..50, true)], false),
+            (vec![(here, 0..60, false), (here, 50..100, false)], false),
+        ] {
+            let mut pieced = Pieced::default();
+            parts.iter().for_each(|(from, piece, taken)| pieced.ended(*from, piece.clone(), *taken));
+            assert_eq!(pieced.is_whole(100), whole, "{parts:?}");
+        }
+    }
+
+    #[test]
+    fn of_many_broken_downloads_the_newest_are_remembered() {
+        let here = IpAddr::from([127, 0, 0, 1]);
+        let mut pieced = Pieced::default();
+        (0..100).for_each(|_| pieced.ended(here, 0..60, false));
+        assert_eq!(pieced.loose.len(), MOST_LOOSE);
+        pieced.ended(here, 60..100, true);
+        assert!(pieced.is_whole(100));
+    }
     use proptest::prelude::*;
 
     proptest! {

@@ -15,7 +15,7 @@ use super::fhir_routes::header_text;
 use super::ports::{Confirm, Download, Followed};
 use super::{files, pages, routes};
 use crate::domain::link;
-use crate::domain::refusal::{Code, Issue, Refusal};
+use crate::domain::refusal::Code;
 
 /// The cookie's name over https: the prefix keeps other hosts of the domain from planting one (RFC 6265bis §4.1.3.2).
 const NAME_HTTPS: &str = "__Host-daylily-confirm";
@@ -40,8 +40,8 @@ pub(super) fn cookie(request: &HttpRequest) -> Option<String> {
 
 /// The page, for a browser's GET; for anyone's HEAD its head alone, without a length.
 pub(super) fn page(shared: &Shared, request: &HttpRequest, facts: &Confirm) -> Result<HttpResponse, Told> {
-    if facts.uses_left == Some(0) {
-        return Err(Refusal::new(Issue::new(Code::LinkUsed).fill("uses", "all of them")).into());
+    if let Some(spent) = &facts.spent {
+        return Err(spent.clone().into());
     }
     // A page opened again keeps its cookie, so that another one of it that is still open goes on working.
     let secret = cookie(request).unwrap_or_else(|| facts.cookie.clone());

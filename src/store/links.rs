@@ -11,7 +11,7 @@ use super::{SealedEntry, StoreError};
 use crate::domain::claim::ClaimNumber;
 use crate::domain::clock::Timestamp;
 use crate::domain::id::{FileId, LinkId};
-use crate::domain::link::LinkNumber;
+use crate::domain::link::{Claims, LinkNumber};
 use crate::domain::principal::ClientNumber;
 
 /// What uses are counted by: file and recipient (the client that the link was given to, and whom it named).
@@ -46,6 +46,13 @@ pub struct LinkRow {
     pub expires: Timestamp,
 }
 
+impl LinkRow {
+    /// Whether it is the row of the link that says `claims`: of its file and its reader.
+    pub fn is_of(&self, claims: &Claims) -> bool {
+        (self.counted.file, self.counted.reader) == (claims.file, claims.reader)
+    }
+}
+
 impl std::fmt::Debug for LinkRow {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("LinkRow").field("id", &self.id).field("uses", &self.uses).finish_non_exhaustive()
@@ -59,6 +66,8 @@ pub struct Uses {
     pub used: u32,
     /// Claims that are open.
     pub open: u32,
+    /// When the newest whole delivery began; `None` before the first.
+    pub last: Option<Timestamp>,
 }
 
 /// Answer of [`LinkUses::claim_use`].
@@ -68,8 +77,8 @@ pub enum Claimed {
     Yes(ClaimNumber),
     /// The last use is under way.
     Busy,
-    /// There is none left.
-    Used,
+    /// There is none left. When the newest use began, where that is known.
+    Used(Option<Timestamp>),
 }
 
 /// Links with rows, and uses.

@@ -56,4 +56,6 @@ mod support;
 #[cfg(test)]
 mod surface;
 #[cfg(test)]
+mod uses;
+#[cfg(test)]
 mod webhooks;

@@ -358,3 +358,47 @@ async fn during_an_overlap_the_old_and_the_new_secret_verify_and_then_the_new_al
     let alone = next(&receiver).await;
     assert!(matches!(alone.verified, Some(Err(_))) && by_new(&alone, daylily.clock.now()).is_ok());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_access_reference_opens_what_it_told_of_to_its_client_until_either_ends() {
+    let (daylily, source, receiver, subscription) = subscribed().await;
+    let (first, other) = (deliver(&source, 1).await, deliver(&source, 2).await);
+    let mut references = std::collections::HashMap::new();
+    for _ in 0..2 {
+        let event = next(&receiver).await;
+        let focus = told(&event, "focus").unwrap();
+        references.insert(focus.rsplit('/').next().unwrap().to_owned(), told(&event, "access-reference").unwrap());
+    }
+    let reference = references.remove(&first).unwrap();
+    let foreign = daylily.client("foreign", FULL, &["all"]).await;
+    let issue = async |client: &Actor, id: &str, reference: &str| {
+        let body = parameters(&[("access-reference", "valueString", json!(reference))]);
+        client.post(&format!("DocumentReference/{id}/$issue-link"), &body).await
+    };
+    let size = daylily.log_size().await;
+    let issued = issue(&source, &first, &reference).await.ok(200);
+    let link = text(parameter(&issued, "url"), "/valueUrl");
+    assert_eq!(daylily.get(&link).await.bytes, pdf(1, 400));
+    let log = daylily.log_since(size).await;
+    let entry = log.iter().find(|entry| entry.action == "link.issue").unwrap();
+    assert_eq!(entry.get("access-reference").unwrap(), &json!(reference), "{entry:?}");
+    let unknown = format!("{}/99", subscription.id);
+    for (what, client, id, reference) in [
+        ("another client's", &foreign, &first, &reference),
+        ("of another document", &source, &other, &reference),
+        ("a number that never was", &source, &first, &unknown),
+    ] {
+        assert_eq!(issue(client, id, reference).await.said(), (404, "resource-not-found"), "{what}");
+    }
+    // With its file; the right to the other event stays.
+    let second = references.remove(&other).unwrap();
+    let body = parameters(&[("state", "valueBoolean", json!(true))]);
+    source.post(&format!("DocumentReference/{other}/$revoke"), &body).await.ok(200);
+    assert_eq!(issue(&source, &other, &second).await.said(), (410, "content-revoked"));
+    assert_eq!(issue(&source, &first, &reference).await.status, 200);
+    // With its Subscription.
+    let path = format!("Subscription/{}", subscription.id);
+    let gone = Answer::of(source.request(reqwest::Method::DELETE, &path).await).await;
+    assert_eq!(gone.status, 204);
+    assert_eq!(issue(&source, &first, &reference).await.said(), (404, "resource-not-found"));
+}

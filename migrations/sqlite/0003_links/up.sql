@@ -14,12 +14,13 @@ CREATE TABLE link (
 ) STRICT;
 CREATE INDEX link_file ON link (file);
 CREATE INDEX link_expires ON link (expires);
--- Uses count per file and recipient across links.
+-- Uses count per file and recipient across links. `last`: when the newest of them began.
 CREATE TABLE link_use (
   file BLOB NOT NULL,
   reader INTEGER NOT NULL,
   recipient BLOB NOT NULL,
   used INTEGER NOT NULL,
+  last INTEGER NOT NULL,
   PRIMARY KEY (file, reader, recipient)
 ) STRICT, WITHOUT ROWID;
 -- Uses under way. `closing`: the last byte may have left.

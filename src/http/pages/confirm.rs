@@ -105,6 +105,7 @@ mod tests {
             size: 284_900,
             until,
             uses_left,
+            spent: None,
             link: crate::domain::link::id_of("x"),
             cookie: String::new(),
         }

@@ -110,12 +110,13 @@ fn link(conn: &mut SqliteConnection, number: LinkNumber) -> Result<Option<LinkRo
 }
 
 fn uses(conn: &mut SqliteConnection, counted: &Counted) -> Result<Uses, StoreError> {
-    let query = "SELECT used FROM link_use WHERE file = ? AND reader = ? AND recipient = ?";
-    let used: i64 = sql(query, key(counted)).one(conn)?.unwrap_or(0);
+    let query = "SELECT used, last FROM link_use WHERE file = ? AND reader = ? AND recipient = ?";
+    let row = sql(query, key(counted)).row::<(i64, i64)>(conn)?;
+    let (used, last) = row.map_or((0, None), |(used, last)| (used, Some(time(last))));
     let query = "SELECT count(*) FROM link_claim WHERE file = ? AND reader = ? AND recipient = ?";
     let open: i64 = sql(query, key(counted)).one(conn)?.unwrap_or(0);
     let place = at("link_use", &used);
-    Ok(Uses { used: place.number("used", used)?, open: place.number("number", open)? })
+    Ok(Uses { used: place.number("used", used)?, open: place.number("number", open)?, last })
 }
 
 fn claim(
@@ -128,7 +129,7 @@ fn claim(
     give_back(tx.conn, over)?;
     let now_used = uses(tx.conn, counted)?;
     if now_used.used >= most {
-        return Ok(Claimed::Used);
+        return Ok(Claimed::Used(now_used.last));
     }
     if now_used.used.saturating_add(now_used.open) >= most {
         return Ok(Claimed::Busy);
@@ -144,9 +145,9 @@ fn mark(conn: &mut SqliteConnection, claim: ClaimNumber, closing: bool) -> Resul
     Ok(sql(update, [closing.into(), claim.0.into()]).run(conn)? > 0)
 }
 
-const USE: &str = "INSERT INTO link_use (file, reader, recipient, used) \
-    SELECT file, reader, recipient, 1 FROM link_claim WHERE number = ? \
-    ON CONFLICT (file, reader, recipient) DO UPDATE SET used = used + 1";
+const USE: &str = "INSERT INTO link_use (file, reader, recipient, used, last) \
+    SELECT file, reader, recipient, 1, opened FROM link_claim WHERE number = ? \
+    ON CONFLICT (file, reader, recipient) DO UPDATE SET used = used + 1, last = max(last, excluded.last)";
 
 fn close(conn: &mut SqliteConnection, claim: ClaimNumber) -> Result<bool, StoreError> {
     let counted = sql(USE, [claim.0.into()]).run(conn)? > 0;

@@ -4,6 +4,7 @@
 mod access;
 mod documents;
 mod lifecycle;
+mod links;
 mod log_and_server;
 mod oversight;
 mod searching;
@@ -12,6 +13,7 @@ mod subscriptions;
 pub use access::*;
 pub use documents::*;
 pub use lifecycle::*;
+pub use links::*;
 pub use log_and_server::*;
 pub use oversight::*;
 pub use searching::*;
@@ -66,6 +68,10 @@ macro_rules! contract {
             an_answer_to_an_older_handshake_is_ignored
             a_purge_withholds_what_waits
             a_filter_tells_what_the_search_finds
+            a_link_reads_back_and_its_number_is_taken_once
+            of_many_claims_at_once_no_more_are_made_than_uses_are_left
+            a_use_counts_once_and_one_that_is_given_back_does_not
+            links_and_uses_go_with_their_file
         }
     };
     ($open:path; $($name:ident)*) => {
