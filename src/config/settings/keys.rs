@@ -56,7 +56,7 @@ keys! {
     "scan.timeout": "a span from 1s to 1h", "\"60s\"", "1m";
         "How long one engine may look into one file."
     "egress.allow": "a list of CIDRs", "[\"10.20.0.0/16\"]", "none";
-        "Networks that outgoing requests may reach though they are not public; for fetching clients' key sets."
+        "Networks that outgoing requests may reach though they are not public: webhooks, and fetching clients' key sets."
     "egress.allow-http": "true or false", "false", "false";
         "Outgoing requests may go without TLS."
     "fhir.references": "\"lenient\" or \"strict\"", "\"strict\"", "lenient";
