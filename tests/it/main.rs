@@ -57,3 +57,5 @@ mod support;
 mod surface;
 #[cfg(test)]
 mod webhooks;
+#[cfg(test)]
+mod webhooks_long;
