@@ -85,7 +85,6 @@ impl Delivery {
         // After the change, so that no link made meanwhile outlives it; and whatever became of the change.
         if disabled && !matches!(changed, Err(StoreError::Changed)) {
             self.cut(Scope::Client(number), "client disabled", &revocation).await?;
-            self.store.subscriptions_off(number, self.clock.now()).await.map_err(store_failure)?;
         }
         match changed {
             Ok(()) => Ok(()),

@@ -79,8 +79,8 @@ impl Failed {
 enum Basis {
     /// Both hold.
     Holds(AccessScope),
-    /// Its `end` has come.
-    Ended,
+    /// Its time is over: its `end`, or too long in `error`, with what it is in `error` for.
+    Ended(Option<Code>),
     /// Its owner is gone or may not read documents any more.
     Withdrawn,
 }
@@ -152,8 +152,8 @@ impl Notifier {
     }
 
     fn basis(&self, subscription: &StoredSubscription, now: Timestamp) -> Basis {
-        if subscription.terms.end.is_some_and(|end| end <= now) {
-            return Basis::Ended;
+        if subscription.is_over(now) {
+            return Basis::Ended(subscription.error);
         }
         let client = self.delivery.store.client_by_number(subscription.owner).filter(|client| !client.disabled);
         let principal = client.and_then(|client| self.standing.principal(&client));
@@ -169,12 +169,11 @@ impl Notifier {
         let subscription = &pending.turn.subscription;
         let code = match self.basis(subscription, self.delivery.clock.now()) {
             Basis::Holds(scope) => return Some(scope),
-            Basis::Ended => None,
+            Basis::Ended(code) => code,
             Basis::Withdrawn => Some(Code::ScopeInsufficient),
         };
         pending.ended = true;
-        pending.entries.push(entries::off(subscription, code));
-        pending.results.push(Sent::Off { code });
+        pending.push(Sent::Off { code });
         None
     }
 
@@ -184,8 +183,7 @@ impl Notifier {
             return Ok(());
         }
         let Some(body) = self.delivery.handshake_body(subscription) else {
-            pending.results.push(Sent::Activated);
-            pending.entries.push(entries::activated(subscription));
+            pending.push(Sent::Activated);
             return Ok(());
         };
         let part = Part::Handshake(subscription.activation);
@@ -203,7 +201,7 @@ impl Notifier {
         pending
             .entries
             .push(entries::sent(subscription, self.receiver(subscription), answer).with("message", "handshake"));
-        pending.results.push(result);
+        pending.push(result);
         Ok(())
     }
 
@@ -229,7 +227,7 @@ impl Notifier {
         let result = self.judge(subscription, waiting, answer, body);
         pending.count(answer, matches!(result, Sent::GivenUp { .. }));
         pending.entries.push(entry(entries::sent(subscription, self.receiver(subscription), answer)));
-        pending.results.push(result);
+        pending.push(result);
         if answer == Answer::Taken { self.remember_now_and_then(pending).await } else { Ok(false) }
     }
 
@@ -324,6 +322,12 @@ impl Notifier {
 }
 
 impl Pending<'_> {
+    /// Takes a result, with the entry of the change of status that it makes.
+    fn push(&mut self, result: Sent) {
+        self.entries.extend(entries::change(&self.turn.subscription, &result));
+        self.results.push(result);
+    }
+
     fn count(&mut self, answer: Answer, given_up: bool) {
         self.ran.given_up |= given_up;
         match answer {

@@ -2,6 +2,8 @@
 //! rows are the store's, sending is `delivery::notifying`. Source: contract, Notifications; FHIR R4 Subscription; Subscriptions R5
 //! Backport guide for R4.
 
+use std::time::Duration;
+
 use super::clock::Timestamp;
 use super::id::ResourceId;
 use super::lifecycle::State;
@@ -152,6 +154,9 @@ impl SubscriptionStatus {
         self != Self::Off
     }
 }
+
+/// How long a Subscription stays in `error` before it goes `off`: as long as its events are kept.
+pub const ERROR_GRACE: Duration = Duration::from_secs(7 * 86_400);
 
 /// The store's number for a Subscription. Never shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -14,7 +14,7 @@ use crate::domain::principal::ClientNumber;
 use crate::domain::query::Filter;
 use crate::domain::refusal::Code;
 use crate::domain::resource::Body;
-use crate::domain::subscription::{Event, Form, SubscriptionNumber, SubscriptionStatus};
+use crate::domain::subscription::{ERROR_GRACE, Event, Form, SubscriptionNumber, SubscriptionStatus};
 
 /// What its owner wrote, understood.
 #[derive(Debug, Clone, PartialEq)]
@@ -94,6 +94,14 @@ pub struct StoredSubscription {
     pub secrets: Vec<SigningSecret>,
 }
 
+impl StoredSubscription {
+    /// Whether it is to go `off` by itself: its `end` has come, or it has been in `error` for [`ERROR_GRACE`].
+    pub fn is_over(&self, now: Timestamp) -> bool {
+        let given_up = self.status == SubscriptionStatus::Error && self.updated.plus(ERROR_GRACE) <= now;
+        given_up || self.terms.end.is_some_and(|end| end <= now)
+    }
+}
+
 /// A change by the owner.
 #[derive(Debug, Clone)]
 pub struct SubscriptionChange {
@@ -117,7 +125,8 @@ pub enum Work {
         /// Attempts before this one.
         attempts: u32,
     },
-    /// Events in order, the first of them due. None at all: `terms.end` has passed, to be answered with [`Sent::Off`] and its entry
+    /// Events in order, the first of them due. None at all: it is over ([`StoredSubscription::is_over`]), to be answered with
+    /// [`Sent::Off`] and its entry
     /// (a turn that is let go without goes `off` too).
     Events(Vec<Waiting>),
 }
@@ -247,9 +256,6 @@ pub trait Subscriptions: Send + Sync + std::fmt::Debug {
         secrets: Vec<SigningSecret>,
         entry: SealedEntry,
     ) -> Result<bool, StoreError>;
-
-    /// Turns every Subscription of a client off (it was disabled); answers how many.
-    async fn subscriptions_off(&self, owner: ClientNumber, at: Timestamp) -> Result<u64, StoreError>;
 
     /// Claims Subscriptions with something due, the longest due first, each until `now + lease`, each with at most `events`
     /// events. Costs no commit where nothing is due.

@@ -59,3 +59,5 @@ mod surface;
 mod uses;
 #[cfg(test)]
 mod webhooks;
+#[cfg(test)]
+mod webhooks_long;

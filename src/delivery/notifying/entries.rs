@@ -9,7 +9,7 @@ use crate::domain::audit::{Action, Entry, Outcome};
 use crate::domain::refusal::Code;
 use crate::domain::resource::{Kind, Stored};
 use crate::domain::subscription::{Event, SubscriptionStatus};
-use crate::store::{Client, StoredSubscription};
+use crate::store::{Client, Sent, StoredSubscription};
 
 fn to(subscription: &StoredSubscription, receiver: Option<Arc<Client>>, outcome: Outcome) -> Entry {
     let entry = Entry::new(Action::NotificationSend, outcome).server().with("subscription", subscription.id.as_str());
@@ -50,7 +50,7 @@ fn changed(subscription: &StoredSubscription, status: SubscriptionStatus) -> Ent
 }
 
 /// It went off by itself.
-pub(super) fn off(subscription: &StoredSubscription, code: Option<Code>) -> Entry {
+fn off(subscription: &StoredSubscription, code: Option<Code>) -> Entry {
     let entry = changed(subscription, SubscriptionStatus::Off);
     match code {
         Some(code) => entry.code(code),
@@ -58,7 +58,23 @@ pub(super) fn off(subscription: &StoredSubscription, code: Option<Code>) -> Entr
     }
 }
 
-/// It became active without a message.
-pub(super) fn activated(subscription: &StoredSubscription) -> Entry {
+/// Its handshake was answered, or it has none.
+fn activated(subscription: &StoredSubscription) -> Entry {
     changed(subscription, SubscriptionStatus::Active)
+}
+
+/// A message was given up.
+fn failed(subscription: &StoredSubscription, code: Code) -> Entry {
+    changed(subscription, SubscriptionStatus::Error).code(code)
+}
+
+/// The change of status that a result makes, if any.
+pub(super) fn change(subscription: &StoredSubscription, result: &Sent) -> Option<Entry> {
+    match result {
+        Sent::Activated => Some(activated(subscription)),
+        Sent::HandshakeGivenUp => Some(failed(subscription, Code::HandshakeFailed)),
+        Sent::GivenUp { code, .. } => Some(failed(subscription, *code)),
+        Sent::Off { code } => Some(off(subscription, *code)),
+        _ => None,
+    }
 }

@@ -13,20 +13,21 @@ use super::subscriptions_rows::{load, new_version, set_status};
 use super::tx::Tx;
 use crate::domain::clock::Timestamp;
 use crate::domain::refusal::Code;
-use crate::domain::subscription::SubscriptionStatus;
+use crate::domain::subscription::{ERROR_GRACE, SubscriptionStatus};
 use crate::store::{SealedEntry, Sent, StoreError, StoredSubscription, Turn, Waiting, Work};
 
 /// When to look at the Subscription in `subscription` again, as an expression: at the end of its claim; else at its end, its
-/// handshake, or when the first event that waits is due.
+/// handshake, when the first event that waits is due, or when its time in `error` is over (`?`: [`ERROR_GRACE`]).
 const SCHEDULE: &str = "CASE WHEN status = 'off' THEN NULL WHEN leased_until > 0 THEN leased_until ELSE \
     nullif(min(coalesce(ends, 9223372036854775807), CASE status WHEN 'requested' THEN handshake_at \
     WHEN 'active' THEN coalesce((SELECT o.next_at FROM outbox o INDEXED BY outbox_waiting \
     WHERE o.subscription = subscription.rid AND o.state = 0 ORDER BY o.number LIMIT 1), 9223372036854775807) \
+    WHEN 'error' THEN (SELECT r.updated + ? FROM res r WHERE r.rid = subscription.rid) \
     ELSE 9223372036854775807 END), 9223372036854775807) END";
 
 /// [`SCHEDULE`] as a part of a statement.
 pub(super) fn schedule() -> Sql {
-    sql(SCHEDULE, [])
+    sql(SCHEDULE, [u64::try_from(ERROR_GRACE.as_millis()).unwrap_or(u64::MAX).into()])
 }
 
 /// Renews when a Subscription is due; after every change of what that depends on.
@@ -128,7 +129,7 @@ fn claim_one(tx: &mut Tx<'_>, rid: i64, share: Share) -> Result<Option<Turn>, St
 /// What is due; `None`: nothing.
 fn work(tx: &mut Tx<'_>, subscription: &StoredSubscription, share: Share) -> Result<Option<Work>, StoreError> {
     let rid = subscription.number.0;
-    let is_over = is_over(subscription, share.now);
+    let is_over = subscription.is_over(share.now);
     Ok(match subscription.status {
         SubscriptionStatus::Off => None,
         _ if is_over => Some(Work::Events(Vec::new())),
@@ -138,10 +139,6 @@ fn work(tx: &mut Tx<'_>, subscription: &StoredSubscription, share: Share) -> Res
         }
         SubscriptionStatus::Requested => handshake(tx, rid, share.now)?,
     })
-}
-
-fn is_over(subscription: &StoredSubscription, now: Timestamp) -> bool {
-    subscription.terms.end.is_some_and(|end| end <= now)
 }
 
 fn handshake(tx: &mut Tx<'_>, rid: i64, now: Timestamp) -> Result<Option<Work>, StoreError> {
@@ -189,8 +186,9 @@ pub(super) fn settle(
     for result in results {
         settling.apply(result)?;
     }
-    if !keep && settling.status != SubscriptionStatus::Off && is_over(&turn.subscription, moment) {
-        settling.status_to(SubscriptionStatus::Off, None)?;
+    let it_was_the_end = matches!(&turn.work, Work::Events(events) if events.is_empty());
+    if it_was_the_end && settling.status != SubscriptionStatus::Off {
+        settling.status_to(SubscriptionStatus::Off, turn.subscription.error)?;
     }
     let goes_on = keep && settling.status != SubscriptionStatus::Off;
     let release = "UPDATE subscription SET leased_until = CASE WHEN ? THEN max(leased_until, ? + lease) ELSE 0 END \

@@ -9,6 +9,7 @@ use super::memory::Clients;
 use super::outbox;
 use super::rows::{at, attachment_url_code, time};
 use super::statement::{Value, list, sql};
+use super::subscriptions_rows;
 use super::tx::Tx;
 use crate::domain::clock::Timestamp;
 use crate::domain::epoch::{Epochs, Revocation, Scope};
@@ -165,7 +166,12 @@ pub(super) fn update_client(tx: &mut Tx<'_>, client: Client, entry: SealedEntry)
     let number = intern::party(tx.conn, &client.id)?;
     let (generation, created) = registered(tx, number)?.ok_or(StoreError::Changed)?;
     let generation: u32 = at("client", &number).number("generation", generation)?;
+    let disabled = client.disabled;
     write_client(tx, number, generation.saturating_add(1), Client { created: time(created), ..client })?;
+    if disabled {
+        let now = tx.clock.now();
+        subscriptions_rows::all_off(tx, number, now)?;
+    }
     tx.append(entry).map(drop)
 }
 

@@ -79,10 +79,6 @@ impl Subscriptions for SqliteStore {
         self.writer.run(move |tx| rows::replace_secrets(tx, &id, owner, &secrets, entry)).await
     }
 
-    async fn subscriptions_off(&self, owner: ClientNumber, at: Timestamp) -> Result<u64, StoreError> {
-        self.writer.run(move |tx| rows::all_off(tx, owner, at)).await
-    }
-
     async fn claim_turns(
         &self,
         now: Timestamp,

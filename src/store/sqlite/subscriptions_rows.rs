@@ -304,15 +304,15 @@ fn turn_off(tx: &mut Tx<'_>, rid: i64, error: Option<Code>) -> Result<(), StoreE
 }
 
 /// Turns every Subscription of a client off.
-pub(super) fn all_off(tx: &mut Tx<'_>, owner: ClientNumber, moment: Timestamp) -> Result<u64, StoreError> {
+pub(super) fn all_off(tx: &mut Tx<'_>, owner: i64, moment: Timestamp) -> Result<(), StoreError> {
     let query = "SELECT rid FROM subscription WHERE owner = ? AND status <> 'off'";
-    let rows: Vec<(i64,)> = sql(query, [owner.0.into()]).rows(tx.conn)?;
+    let rows: Vec<(i64,)> = sql(query, [owner.into()]).rows(tx.conn)?;
     for (rid,) in &rows {
         turn_off(tx, *rid, None)?;
         reschedule(tx, *rid)?;
         new_version(tx, *rid, moment)?;
     }
-    Ok(u64::try_from(rows.len()).unwrap_or(u64::MAX))
+    Ok(())
 }
 
 /// Deletes the owner's Subscription; its row of `res` stays, without text, and keeps the id.
