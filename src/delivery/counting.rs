@@ -89,13 +89,18 @@ impl Use {
         lock(&self.book).handed(self.part, length, self.delivery.clock.monotonic());
     }
 
-    /// Ends it; whether the file was thereby received whole.
-    pub(super) async fn end(mut self, taken: bool) -> Result<bool, StoreError> {
+    /// Ends it at once, so that whoever asks next finds it ended; what that means is written by what is answered: whether the
+    /// file was thereby received whole.
+    pub(super) fn end(mut self, taken: bool) -> Settling {
         self.open = false;
         let ended = lock(&self.book).ended(self.part, taken, self.delivery.clock.monotonic());
-        self.delivery.settle_use(&self.book, ended).await
+        let (delivery, book) = (Arc::clone(&self.delivery), Arc::clone(&self.book));
+        Box::pin(async move { delivery.settle_use(&book, ended).await })
     }
 }
+
+/// The end of a part on its way into the store.
+pub(super) type Settling = std::pin::Pin<Box<dyn Future<Output = Result<bool, StoreError>> + Send>>;
 
 /// A mark on its way into the store.
 pub(super) type Marking = std::pin::Pin<Box<dyn Future<Output = Result<(), Code>> + Send>>;

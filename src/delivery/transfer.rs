@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::Delivery;
-use super::counting::{Marking, Use};
+use super::counting::{Marking, Settling, Use};
 use super::download::{Access, Arrival, Opened, Running, entry_of, subject_of, unwell_until};
 use super::failure::{blob_failure, store_failure};
 use super::still_open::StillOpen;
@@ -80,8 +80,7 @@ impl Delivery {
 
     /// Ends a transfer: the entry, and what a whole delivery means for the document.
     async fn conclude(&self, ended: Ended) -> Result<(), Refusal> {
-        let Ended { facts, access, seq, range, sent, cut, arrival, counted } = ended;
-        let complete = sent == range.end - range.start && arrival == Arrival::Taken;
+        let Ended { facts, access, seq, range, sent, cut, complete, counted } = ended;
         let outcome = if complete { Outcome::Ok } else { Outcome::Error };
         let mut entry = entry_of(&access, &facts, outcome).begun(seq).bytes(sent);
         if let Some(code) = cut {
@@ -89,7 +88,7 @@ impl Delivery {
         }
         // Before anything else: what was received whole is used, whatever becomes of its entry.
         let used = match counted {
-            Some(counted) => counted.end(complete).await.map_err(store_failure),
+            Some(counted) => counted.await.map_err(store_failure),
             None => Ok(false),
         };
         let whole = self.note_received(&access, &facts, range.start..range.start + sent, complete);
@@ -136,8 +135,9 @@ struct Ended {
     range: Range<u64>,
     sent: u64,
     cut: Option<Code>,
-    arrival: Arrival,
-    counted: Option<Use>,
+    /// All of it was handed over, and the peer has taken it.
+    complete: bool,
+    counted: Option<Settling>,
 }
 
 impl fmt::Debug for Transfer {
@@ -246,15 +246,17 @@ impl Drop for Transfer {
         if !self.record {
             return;
         }
+        let sent = self.at - self.range.start;
+        let complete = sent == self.length() && self.arrival == Arrival::Taken;
         let ended = Ended {
             facts: Arc::clone(&self.facts),
             access: self.access.clone(),
             seq: self.seq,
             range: self.range.clone(),
-            sent: self.at - self.range.start,
+            sent,
             cut: self.cut,
-            arrival: self.arrival,
-            counted: self.counted.take(),
+            complete,
+            counted: self.counted.take().map(|counted| counted.end(complete)),
         };
         let delivery = Arc::clone(&self.delivery);
         // The answer is gone already: how it ended is written by a task of its own. A stop waits for the store's queue.
