@@ -52,7 +52,8 @@ impl TestDaylily {
 
     /// A document that is held back.
     async fn infected(&self, source: &Actor) -> String {
-        let created = source.post("DocumentReference", &document("p1", &[inline("text/plain", &eicar())])).await;
+        let created =
+            source.post("DocumentReference", &document("patient-seventeen", &[inline("text/plain", &eicar())])).await;
         let id = text(&created.ok(201), "/id");
         self.wait(source, &id, "quarantined").await;
         id
@@ -151,7 +152,7 @@ async fn without_allow_override_nobody_releases() {
         panic!("no list")
     };
     assert_eq!((quarantined, more), (vec![view.clone()], false));
-    assert!(!serde_json::to_string(&view).unwrap().contains("p1"), "no patient");
+    assert!(!serde_json::to_string(&view).unwrap().contains("seventeen"), "no patient");
     let ready = daylily.ready_link(&source, &pdf(1, 500)).await.0;
     assert_eq!(code(daylily.by("anna", release(&ready)).await), Code::StateRefused);
     assert_eq!(code(daylily.command(purge(&ready, false)).await), Code::StateRefused);
