@@ -58,8 +58,11 @@ fn tell(view: &ExplanationView, link: bool, terminal: &Terminal) {
 fn first_line(view: &ExplanationView, link: bool) -> String {
     let thing = if link { "This link" } else { "This file" };
     let why = || {
-        let message = view.message.as_deref().map(said).unwrap_or_default();
-        format!("{} ({})", message.trim_end_matches('.'), view.code.as_deref().unwrap_or_default())
+        let code = view.code.as_deref().unwrap_or_default();
+        match view.message.as_deref().filter(|message| !message.is_empty()) {
+            Some(message) => format!("{} ({code})", said(message).trim_end_matches('.')),
+            None => code.to_owned(),
+        }
     };
     match (view.can_open, &view.code) {
         (Some(true), _) => format!("{thing} can be opened now"),
@@ -89,7 +92,11 @@ fn to_json(view: &ExplanationView) -> Value {
         one
     };
     let facts: Vec<Value> = view.facts.iter().map(fact).collect();
-    json!({ "can-open": view.can_open, "code": view.code, "facts": facts, "whole": view.whole })
+    let message = view.message.as_deref().filter(|message| !message.is_empty());
+    json!({
+        "can-open": view.can_open, "code": view.code, "message": message, "cure": view.cure, "facts": facts,
+        "whole": view.whole,
+    })
 }
 
 #[cfg(test)]

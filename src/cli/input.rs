@@ -27,6 +27,37 @@ pub(super) fn stdin_line() -> Option<Zeroizing<String>> {
     (read > 0 && text.len() <= MOST_LINE).then(|| Zeroizing::new(text.to_owned()))
 }
 
+/// What Ctrl-C types where it sends no signal.
+pub(super) const INTERRUPT: u8 = 3;
+
+/// How typing unseen ended.
+pub(super) enum Typed {
+    /// A line, without its end.
+    Line(Zeroizing<String>),
+    /// Ctrl-C.
+    Interrupted,
+    /// Nothing that can be a line: its end at once, no UTF-8, too long.
+    Nothing,
+}
+
+/// A line that is typed at a terminal which gives [`INTERRUPT`] as a character. Wiped when it is let go.
+pub(super) fn typed_line() -> Typed {
+    let mut bytes = Zeroizing::new(Vec::with_capacity(MOST_LINE + 2));
+    let mut byte = Zeroizing::new([0]);
+    let mut stdin = io::stdin().lock();
+    while bytes.len() <= MOST_LINE && matches!(stdin.read(&mut *byte), Ok(1)) {
+        match *byte {
+            [INTERRUPT] => return Typed::Interrupted,
+            [b'\n'] => break,
+            [other] => bytes.push(other),
+        }
+    }
+    match std::str::from_utf8(&bytes) {
+        Ok(line) if !line.is_empty() && line.len() <= MOST_LINE => Typed::Line(Zeroizing::new(line.to_owned())),
+        _ => Typed::Nothing,
+    }
+}
+
 /// One value from standard input: its next line.
 pub(super) fn stdin_value(flag: &str) -> Result<String, Failure> {
     let line = stdin_line().map(|line| line.trim().to_owned()).filter(|line| !line.is_empty());

@@ -16,6 +16,7 @@ mod mistakes;
 mod operator;
 mod oversight_arguments;
 mod policy;
+mod policy_terms;
 mod quarantine;
 mod serve;
 mod terminal;

@@ -29,8 +29,17 @@ async fn add(add: OperatorAdd, terminal: &Terminal, nature: &Nature) -> Result<u
     let request = Request::OperatorAdd { id: add.id, role: add.role, password: terminal.new_password()? };
     let done = perform(&add.place, terminal, nature, request).await?;
     say(&done, &format!("added: {} ({})", done.id, done.role), terminal);
-    terminal.cure("next", &format!("daylily quarantine list --as {}", done.id));
+    terminal.cure("next", &format!("{} --as {}", first_look(&done.role), done.id));
     Ok(0)
+}
+
+/// What a person of this role looks at first.
+fn first_look(role: &str) -> &'static str {
+    match role {
+        "privacy" => "daylily hold list",
+        "auditor" => "daylily audit export",
+        _ => "daylily quarantine list",
+    }
 }
 
 async fn list(place: &Place, terminal: &Terminal, nature: &Nature) -> Result<u8, Failure> {

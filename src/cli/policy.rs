@@ -8,13 +8,13 @@ use super::arguments::{Policy, PolicyApply, PolicyExplain};
 use super::message::{Failure, of_mistakes};
 use super::terminal::Terminal;
 use super::words::{Zone, counted};
-use super::{backend, input};
+use super::{backend, input, policy_terms};
 use crate::app::Nature;
 use crate::config::{Mistake, policy_text};
 use crate::control::{PolicyView, Request, Response};
-use crate::domain::clock::{Timestamp, write_span};
+use crate::domain::clock::Timestamp;
 use crate::domain::id::ClientId;
-use crate::domain::policy::{Decision, Explanation, Outcome, RuleReport};
+use crate::domain::policy::{ConditionKey, Explanation, Outcome, RuleReport};
 use crate::domain::refusal::{Code, Refusal};
 
 /// Runs one of them.
@@ -74,19 +74,15 @@ async fn explain(explain: PolicyExplain, terminal: &Terminal, nature: &Nature) -
     let explanation = policy.explain(&facts);
     let decision = policy.decide(&facts);
     if terminal.json {
-        let decided = decision_json(decision);
+        let decided = policy_terms::json(decision);
         let rules: Vec<Value> = explanation.rules.iter().map(rule_json).collect();
         terminal.say_json(&json!({ "rule": explanation.rule, "rules": rules, "decision": decided }));
         return Ok(0);
     }
     say_explanation(&explanation, terminal);
-    terminal.say(&format!(
-        "  so          kept {} from {}, purged {} later; links last {}",
-        write_span(decision.retain),
-        decision.retain_from.name(),
-        write_span(decision.purge_after),
-        write_span(decision.link.lifetime),
-    ));
+    for (name, words) in policy_terms::lines(decision) {
+        terminal.say(&format!("  {name:10}  {words}"));
+    }
     Ok(0)
 }
 
@@ -110,8 +106,12 @@ fn why(report: &RuleReport) -> String {
         }
         Outcome::Failed { key, asked, present } => {
             let asked = asked.join(" or ");
-            let has = if *present { "has another" } else { "has none" };
-            format!("not: it asks {} for {asked}, and the document {has}", key.name())
+            let has = match (key, *present) {
+                (ConditionKey::Client, _) => "it comes from another (see `--client`)",
+                (_, true) => "the document has another",
+                (_, false) => "the document has none",
+            };
+            format!("not: it asks {} for {asked}, and {has}", key.name())
         }
         Outcome::NotReached => "not reached: a rule before it decides".to_owned(),
     }
@@ -124,18 +124,6 @@ fn rule_json(report: &RuleReport) -> Value {
         Outcome::NotReached => "not-reached",
     };
     json!({ "rule": report.rule, "outcome": outcome, "why": why(report) })
-}
-
-fn decision_json(decision: &Decision) -> Value {
-    json!({
-        "rule": decision.rule, "store": decision.store, "accept": decision.accept, "max-size": decision.max_size,
-        "retain": write_span(decision.retain), "retain-from": decision.retain_from.name(),
-        "purge-after": write_span(decision.purge_after), "recipients": decision.recipients,
-        "link": {
-            "lifetime": write_span(decision.link.lifetime), "max-lifetime": write_span(decision.link.max_lifetime),
-            "max-transfer": write_span(decision.link.max_transfer),
-        },
-    })
 }
 
 fn not_a_document(refusal: Refusal) -> Failure {
@@ -158,8 +146,12 @@ async fn apply(apply: PolicyApply, terminal: &Terminal, nature: &Nature) -> Resu
     let name = apply.file.display().to_string();
     let text = input::file("FILE", &apply.file)?;
     input::reason(&apply.reason)?;
-    if let Err(mistakes) = policy_text::parse(&name, &text) {
-        return refused(&mistakes, &format!("{name} was not applied"), 1, terminal);
+    let policy = match policy_text::parse(&name, &text) {
+        Ok(policy) => policy,
+        Err(mistakes) => return refused(&mistakes, &format!("{name} was not applied"), 1, terminal),
+    };
+    for (_, what, cure) in policy_terms::doubts(&policy, &settings.scan.engines) {
+        terminal.warn(&what, &cure);
     }
     if apply.dry_run {
         let now = active(&settings, nature, terminal).await?;

@@ -77,6 +77,10 @@ fn say(view: &QuarantineView, terminal: &Terminal) {
     terminal
         .say(&format!("  purged    {}", if view.held { "not while a legal hold is on it".to_owned() } else { due }));
     let release = if view.allow_override { "by two operators" } else { "not under its rule" };
+    let release = match (view.finding.is_none(), view.allow_override) {
+        (true, false) => "not under its rule: no verdict came; its source may send it again, once the engines work",
+        _ => release,
+    };
     terminal.say(&format!("  release   {release} (rule {})", one_line(&view.rule)));
     for approval in &view.approvals {
         let until = when(&approval.until, terminal);

@@ -5,10 +5,10 @@ use tokio::signal::unix::{SignalKind, signal};
 use serde_json::json;
 
 use super::arguments::Serve;
-use super::input;
 use super::message::{Failure, Tone};
 use super::terminal::Terminal;
 use super::words::{counted, span};
+use super::{input, policy_terms};
 use crate::app::{Nature, Running, Seeded, Start};
 use crate::auth::key_file::KeyFile;
 use crate::config::{FlagValue, LogFormat, Settings, surroundings};
@@ -150,11 +150,12 @@ fn engine_warnings(running: &Running) -> Vec<Warning> {
             "set scan = [\"rules\", \"clamd\"] in the policy, then daylily policy apply".to_owned(),
         ));
     }
+    warnings.extend(policy_terms::doubts(&policy.policy, engines));
     warnings
 }
 
 /// Code, what, cure.
-type Warning = (&'static str, String, String);
+type Warning = policy_terms::Doubt;
 
 /// What a person should know.
 fn warnings(running: &Running) -> Vec<Warning> {

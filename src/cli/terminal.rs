@@ -3,10 +3,13 @@
 
 use std::io::{self, BufRead, IsTerminal, Write};
 
-use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
+use rustix::process::{Signal, getpid, kill_process};
+use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcsetattr};
 use serde_json::Value;
+use zeroize::Zeroizing;
 
 use super::arguments::{Color, Global};
+use super::input::{self, INTERRUPT, Typed};
 use super::message::{Failure, Tone};
 use super::words::Zone;
 use crate::config::Surroundings;
@@ -143,19 +146,28 @@ impl Terminal {
                 "give the password as one line",
             ));
         }
-        let hidden = (!self.password_stdin).then(|| {
-            let _ = write!(io::stderr().lock(), "{question}: ");
-            let _ = io::stderr().flush();
-            Unseen::begin()
-        });
-        let line = super::input::stdin_line();
-        if hidden.is_some() {
-            drop(hidden);
-            self.complain("\n");
-        }
+        let line = if self.password_stdin { input::stdin_line() } else { self.ask_unseen(question) };
         match line {
             Some(line) if !line.is_empty() => Ok(Secret::new(line)),
             _ => Err(Failure::flag("--password-stdin", "needs one line", "give the password as one line")),
+        }
+    }
+
+    /// Asks for a line that is not shown. Ctrl-C ends the command as ever, and the terminal shows again what is typed.
+    fn ask_unseen(&self, question: &str) -> Option<Zeroizing<String>> {
+        let _ = write!(io::stderr().lock(), "{question}: ");
+        let _ = io::stderr().flush();
+        let unseen = Unseen::begin();
+        let typed = input::typed_line();
+        drop(unseen);
+        self.complain("\n");
+        match typed {
+            Typed::Line(line) => Some(line),
+            Typed::Nothing => None,
+            Typed::Interrupted => {
+                let _ = kill_process(getpid(), Signal::INT);
+                None
+            }
         }
     }
 
@@ -192,7 +204,9 @@ impl Unseen {
     fn begin() -> Self {
         let Ok(before) = tcgetattr(io::stdin()) else { return Self(None) };
         let mut quiet = before.clone();
-        quiet.local_modes.remove(LocalModes::ECHO);
+        // Ctrl-C ends the line instead of the process, which would leave the terminal as it is now.
+        quiet.local_modes.remove(LocalModes::ECHO | LocalModes::ISIG);
+        quiet.special_codes[SpecialCodeIndex::VEOL] = INTERRUPT;
         let _ = tcsetattr(io::stdin(), OptionalActions::Flush, &quiet);
         Self(Some(before))
     }

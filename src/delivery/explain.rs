@@ -14,11 +14,12 @@ use crate::domain::audit::{Action, Entry, Group, Leaf, Outcome};
 use crate::domain::claim::RETRY;
 use crate::domain::clock::Timestamp;
 use crate::domain::id::{FileId, LinkId, ResourceId};
+use crate::domain::lifecycle::State;
 use crate::domain::link::{LinkError, VerifiedLink};
 use crate::domain::principal::Operator;
 use crate::domain::refusal::{Code, Issue, Refusal};
 use crate::domain::resource::{DocumentFacts, Kind, Step};
-use crate::store::{AuditRow, LinkRow, Uses};
+use crate::store::{AuditRow, Hold, LinkRow, Uses};
 
 /// Entries of the log that are looked at, newest first.
 const LOOKED_AT_MOST: usize = 200_000;
@@ -120,11 +121,10 @@ impl Delivery {
         let found = self.store.read(Kind::DocumentReference, id, &scope).await.map_err(store_failure)?;
         let document = found.and_then(|stored| stored.document).ok_or_else(nothing)?;
         let now = self.clock.now();
-        let issue = closed(&document, now).map(|refusal| refusal.first().clone());
+        let issue = closed(&document, now).map(|refusal| for_operators(refusal.first(), &document));
         let mut facts = self.document_facts(&document, now);
         let holds = self.store.holds(Some(document.number), LINES_MOST).await.map_err(store_failure)?;
-        let held = |at| Fact { name: "hold", at: Some(at), text: "nothing is destroyed".to_owned(), ..Fact::default() };
-        facts.extend(holds.iter().map(|hold| held(hold.laid.at)));
+        facts.extend(holds.iter().map(hold_fact));
         let steps = self.store.steps(id, &scope).await.map_err(store_failure)?.unwrap_or_default();
         facts.extend(steps.iter().map(step_fact));
         Ok(Explanation { can_open: Some(issue.is_none()), issue, facts, whole: true })
@@ -154,8 +154,8 @@ impl Delivery {
             Fact { name: "scan", text: format!("engines asked for: {}", engines.join(", ")), ..Fact::default() },
         ];
         if let Some(due) = document.due {
-            let next = if state.is_open() { "it expires" } else { "it is due for its next step" };
-            facts.push(Fact { name: "due", at: Some(due), text: next.to_owned(), ..Fact::default() });
+            let fact = Fact { name: "due", at: Some(due), text: next_step(state).to_owned(), ..Fact::default() };
+            facts.push(fact);
         }
         let clock = self.clock_standing().and_then(clock_issue);
         facts.extend(clock.map(|issue| Fact { name: "clock", text: issue.message().to_owned(), ..Fact::default() }));
@@ -184,7 +184,7 @@ impl Delivery {
         let mut facts = vec![Fact { name: "link", by: reader, text: id.to_string(), ..Fact::default() }];
         facts.extend(row.as_ref().into_iter().flat_map(|row| terms_of(row, uses)));
         facts.extend(trail.made.take());
-        let until = Fact { name: "worked until", at: Some(claims.expires), ..Fact::default() };
+        let until = Fact { name: "until", at: Some(claims.expires), ..Fact::default() };
         facts.push(until);
         facts.extend(trail.lines());
         if let Some(document) = file.as_ref().and_then(|facts| facts.document.as_ref()) {
@@ -211,7 +211,7 @@ impl Delivery {
                 }
                 let code = seen.text("code").and_then(Code::from_name);
                 if seen.outcome == Outcome::Denied || seen.outcome == Outcome::Error {
-                    issue = issue.take().or(code.map(Issue::new));
+                    issue = issue.take().or(code.map(general));
                 }
                 facts.push(Fact { name: "request", at: Some(seen.at), by: seen.by(), text: seen.what() });
                 facts.len() < LINES_MOST
@@ -372,13 +372,17 @@ impl Trail {
         self.uses.reverse();
         let mut lines = self.uses;
         if !lines.iter().any(|line| line.name == "used") {
-            lines.push(Fact { name: "used", text: "0 times".to_owned(), ..Fact::default() });
+            lines.push(Fact { name: "used", text: "not yet".to_owned(), ..Fact::default() });
         }
         if self.more > 0 {
-            lines.push(Fact { name: "used", text: format!("{} times more before that", self.more), ..Fact::default() });
+            lines.push(Fact {
+                name: "used",
+                text: format!("{} more before that", times(self.more)),
+                ..Fact::default()
+            });
         }
         if let Some((at, code)) = self.last_refused {
-            let text = format!("refused {} times, last with {code}", self.refused);
+            let text = format!("refused {}, last with {code}", times(self.refused));
             lines.push(Fact { name: "tried", at: Some(at), by: None, text });
         }
         lines
@@ -399,6 +403,43 @@ fn step_fact(step: &Step) -> Fact {
     let reason = if reason.is_empty() { String::new() } else { format!(" ({reason})") };
     let text = format!("{from}{}{reason}", step.to);
     Fact { name: "step", at: Some(step.at), by: Some(step.actor.clone()), text }
+}
+
+/// A hold, without the words of whoever laid it.
+fn hold_fact(hold: &Hold) -> Fact {
+    let text = format!("hd_{}, nothing is destroyed", hold.number);
+    Fact { name: "hold", at: Some(hold.laid.at), by: Some(hold.laid.actor.clone()), text }
+}
+
+/// What happens to a document by itself when it is due.
+fn next_step(state: State) -> &'static str {
+    match state {
+        State::Created | State::Scanned => "without a verdict it is held back; without bytes, destroyed",
+        State::Ready | State::Delivered => "it expires",
+        State::Quarantined | State::Expired | State::Revoked | State::Purged => "it is destroyed",
+    }
+}
+
+/// Why a document is closed, for those who may do something about it.
+fn for_operators(issue: &Issue, document: &DocumentFacts) -> Issue {
+    match document.state {
+        State::Quarantined => {
+            issue.clone().cure_text(format!("See `daylily quarantine show DocumentReference/{}`.", document.id))
+        }
+        _ => issue.clone(),
+    }
+}
+
+/// What a code means whatever the request was: the record keeps the code, not what the answer's words were filled with.
+fn general(code: Code) -> Issue {
+    let issue = Issue::new(code);
+    let (has_gap, cure_has_gap) = (issue.message().contains('{'), issue.cure().contains('{'));
+    let issue = if has_gap { issue.message_text("") } else { issue };
+    if cure_has_gap { issue.cure_text(format!("See /errors/{} on this server.", code.name())) } else { issue }
+}
+
+fn times(count: u64) -> String {
+    if count == 1 { "once".to_owned() } else { format!("{count} times") }
 }
 
 fn nothing() -> Refusal {

@@ -160,7 +160,7 @@ async fn explain_says_what_became_of_a_document_a_link_and_a_request() {
     assert_eq!((made.by.as_deref(), made.at.is_some()), (Some("client/source"), true));
     let used = format!("{} bytes went out", pdf(1, 500).len());
     assert_eq!(fact(&shut, "used").unwrap().text, used);
-    assert!(fact(&shut, "tried").unwrap().text.contains("refused 1 times, last with link-expired"), "{shut:?}");
+    assert!(fact(&shut, "tried").unwrap().text.contains("refused once, last with link-expired"), "{shut:?}");
     assert!(fact(&shut, "document").unwrap().text.contains(&id));
     assert_eq!(actions(&daylily, size).await, ["explain.read"]);
     let document = explain(&daylily, ExplainAim::Reference(format!("DocumentReference/{id}"))).await.unwrap();
@@ -170,6 +170,8 @@ async fn explain_says_what_became_of_a_document_a_link_and_a_request() {
     let request = refused.header("x-request-id").to_owned();
     let asked = explain(&daylily, ExplainAim::Request(request)).await.unwrap();
     assert_eq!((asked.can_open, asked.code.as_deref()), (None, Some("link-expired")));
+    let told = format!("{:?} {:?}", asked.message, asked.cure);
+    assert!(!told.contains('{'), "the record does not keep what the words were filled with: {told}");
     let other = ExplainAim::Link("https://elsewhere.example/d/AAAA".to_owned());
     let refused = explain(&daylily, other).await.unwrap_err();
     assert_eq!((refused.code().name(), refused.first().message()), ("link-invalid", "this link was not made here"));

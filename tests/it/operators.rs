@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use daylily::control::{ClientChange, HoldView, QuarantineView, Request, Response, RevocationAim, Secret};
+use daylily::control::{
+    CallError, ClientChange, HoldView, QuarantineView, Request, Response, RevocationAim, Secret, call, find,
+};
 use daylily::domain::refusal::{Code, Refusal};
 use serde_json::json;
 use zeroize::Zeroizing;
@@ -52,7 +54,8 @@ impl TestDaylily {
 
     /// A document that is held back.
     async fn infected(&self, source: &Actor) -> String {
-        let created = source.post("DocumentReference", &document("p1", &[inline("text/plain", &eicar())])).await;
+        let created =
+            source.post("DocumentReference", &document("patient-seventeen", &[inline("text/plain", &eicar())])).await;
         let id = text(&created.ok(201), "/id");
         self.wait(source, &id, "quarantined").await;
         id
@@ -151,7 +154,7 @@ async fn without_allow_override_nobody_releases() {
         panic!("no list")
     };
     assert_eq!((quarantined, more), (vec![view.clone()], false));
-    assert!(!serde_json::to_string(&view).unwrap().contains("p1"), "no patient");
+    assert!(!serde_json::to_string(&view).unwrap().contains("seventeen"), "no patient");
     let ready = daylily.ready_link(&source, &pdf(1, 500)).await.0;
     assert_eq!(code(daylily.by("anna", release(&ready)).await), Code::StateRefused);
     assert_eq!(code(daylily.command(purge(&ready, false)).await), Code::StateRefused);
@@ -258,6 +261,73 @@ async fn under_a_hold_access_ends_and_bytes_stay_until_it_is_taken_off() {
     daylily.pass(Duration::from_secs(1)).await;
     assert_eq!(source.get(&format!("DocumentReference/{id}")).await.said(), (410, "content-purged"));
     assert_eq!(daylily.copied_rows(keys), 0);
+    daylily.verify().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn f103_a_hold_and_a_purge_at_once_are_one_or_the_other() {
+    let daylily = TestDaylily::start().await;
+    let source = daylily.source().await;
+    for round in 0..12 {
+        let id = daylily.infected(&source).await;
+        let (first, second) = (daylily.command(purge(&id, false)), daylily.command(hold(&id)));
+        // Either may be polled first.
+        let (purged, held) = if round % 2 == 0 {
+            tokio::join!(first, second)
+        } else {
+            let (held, purged) = tokio::join!(second, first);
+            (purged, held)
+        };
+        let keys = format!(
+            "SELECT count(*) AS n FROM file f JOIN res r ON r.rid = f.rid WHERE r.id = '{id}' AND f.key IS NOT NULL"
+        );
+        match (purged, held) {
+            (Ok(_), Err(told)) => {
+                assert_eq!(told.code(), Code::ContentPurged);
+                assert_eq!(daylily.copied_rows(&keys), 0);
+            }
+            (Err(told), Ok(_)) => {
+                assert_eq!(told.code(), Code::HoldActive);
+                assert_eq!(daylily.copied_rows(&keys), 1, "what is held is there");
+            }
+            both => panic!("{both:?}"),
+        }
+    }
+    daylily.verify().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn over_the_socket_a_named_person_acts_and_the_record_names_them() {
+    let daylily = TestDaylily::start_with(OVERRIDE, |_| {}).await;
+    let source = daylily.source().await;
+    for (id, role) in [("anna", "security"), ("ben", "operator"), ("dora", "auditor")] {
+        daylily.operator(id, role).await;
+    }
+    let socket = find(daylily.data());
+    let sent = async |id: &str, password: &str, request: Request| {
+        let wrapped = Request::As { id: id.to_owned(), password: secret(password), request: Box::new(request) };
+        call(&socket, &wrapped).await
+    };
+    let refused = |outcome: Result<Response, CallError>| match outcome {
+        Err(CallError::Refused(refusal)) => refusal.code(),
+        other => panic!("{other:?}"),
+    };
+    let id = daylily.infected(&source).await;
+    let first = daylily.log_size().await;
+    assert_eq!(refused(sent("anna", "not that one at all", release(&id)).await), Code::LoginFailed);
+    assert_eq!(refused(sent("nobody", PASSWORD, release(&id)).await), Code::LoginFailed);
+    assert_eq!(refused(sent("dora", PASSWORD, release(&id)).await), Code::RoleInsufficient);
+    // Nobody acts as one person in the name of another.
+    let inner = Request::As { id: "anna".to_owned(), password: secret(PASSWORD), request: Box::new(release(&id)) };
+    assert!(sent("ben", PASSWORD, inner).await.is_err());
+    assert!(daylily.shown(&id).await.approvals.is_empty(), "none of them has agreed");
+    assert_eq!(refused(sent("anna", PASSWORD, release(&id)).await), Code::SecondPersonRequired);
+    let Ok(Response::Verdict(done)) = sent("ben", PASSWORD, release(&id)).await else { panic!("not released") };
+    assert_eq!(done.released_by, ["anna", "ben"]);
+    let log = daylily.log_since(first).await;
+    let by: Vec<_> = log.iter().filter(|entry| entry.action == "document.release").collect();
+    assert_eq!(by.len(), 1);
+    assert_eq!(by[0].cells["actor"]["operator"], "ben");
     daylily.verify().await;
 }
 

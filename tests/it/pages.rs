@@ -18,15 +18,15 @@ async fn refused() -> (TestDaylily, [String; 4]) {
     })
     .await;
     let source = daylily.source().await;
-    let infected = document("p1", &[inline("text/plain", &eicar())]);
+    let infected = document("patient-seventeen", &[inline("text/plain", &eicar())]);
     let infected = text(&source.post("DocumentReference", &infected).await.ok(201), "/id");
     daylily.wait(&source, &infected, "quarantined").await;
-    let mut waiting = document("p1", &[inline("application/pdf", &pdf(1, 100))]);
+    let mut waiting = document("patient-seventeen", &[inline("application/pdf", &pdf(1, 100))]);
     waiting["type"]["coding"][0]["code"] = json!("11506-3");
     let waiting = text(&source.post("DocumentReference", &waiting).await.ok(201), "/id");
     let mut titled = inline("application/pdf", &pdf(2, 100));
     titled["title"] = json!("Secret title");
-    let id = daylily.ready(&source, &document("p1", &[titled])).await;
+    let id = daylily.ready(&source, &document("patient-seventeen", &[titled])).await;
     let elsewhere = parameters(&[("address", "valueString", json!("192.0.2.0/24"))]);
     let elsewhere = source.post(&format!("DocumentReference/{id}/$issue-link"), &elsewhere).await.ok(200);
     let elsewhere = text(parameter(&elsewhere, "url"), "/valueUrl");
@@ -58,7 +58,7 @@ async fn each_refusal_of_a_link_is_a_page_of_its_own_that_names_nobody() {
         assert!(answer.text().contains(&format!("<h1>{heading}</h1>")), "{heading}: {}", answer.text());
         assert!(answer.text().contains(part), "{part}: {}", answer.text());
         assert!(answer.text().contains("Help: Records office") && answer.bytes.len() < 15_000);
-        for hidden in ["Secret title", "p1", "source", "<script", "eicar"] {
+        for hidden in ["Secret title", "patient-seventeen", "source", "<script", "eicar"] {
             assert!(!answer.text().contains(hidden), "{hidden} in {heading}");
         }
         assert!(answer.header("content-security-policy").contains("default-src 'none'"));

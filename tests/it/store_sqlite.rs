@@ -228,3 +228,25 @@ async fn a_filter_that_cannot_be_read_tells_nothing_and_holds_up_no_document() {
     let stopped = store.subscription(&id("s1"), owner).await.unwrap().unwrap();
     assert_eq!((stopped.status, stopped.counter), (daylily::domain::subscription::SubscriptionStatus::Error, 0));
 }
+
+#[tokio::test]
+async fn a_scan_job_that_cannot_be_read_keeps_no_other_from_its_turn() {
+    let (store, dir) = fresh();
+    let (owner, _) = register(store.as_ref(), "lab", Reach::default()).await;
+    for number in 1..=3 {
+        let new = NewDocument { files: vec![file(number, None)], ..document(&format!("d{number}"), owner) };
+        store.create_document(new, entry()).await.unwrap();
+    }
+    // The two that have waited longest: one with a decision that is not there, one without a document.
+    let change = "UPDATE res SET decision = 999999 WHERE id = 'd1'; \
+        PRAGMA foreign_keys = OFF; UPDATE scan_job SET rid = -1 WHERE rid = (SELECT rid FROM res WHERE id = 'd2')";
+    tamper(dir.path(), change);
+    let lease = Duration::from_secs(60);
+    let claimed = store.claim_scan(at(1_000), lease).await.unwrap().expect("the one behind them");
+    assert_eq!(claimed.id, id("d3"));
+    assert!(store.claim_scan(at(1_000), lease).await.unwrap().is_none(), "each waits for its lease");
+    // What was mended is claimed when its turn comes again.
+    tamper(dir.path(), "UPDATE res SET decision = (SELECT decision FROM res WHERE id = 'd3') WHERE id = 'd1'");
+    let mended = store.claim_scan(at(61_000), lease).await.unwrap().expect("mended");
+    assert_eq!((mended.id, mended.attempts), (id("d1"), 1));
+}

@@ -54,8 +54,8 @@ impl Delivery {
         };
         match self.store.add_hold(laid.clone(), self.recorder.seal(&entry)?).await {
             Ok(number) => Ok(Hold { number, id: facts.id, laid }),
-            // It was destroyed meanwhile.
-            Err(StoreError::Changed) => Err(gone(&facts)),
+            // It was destroyed meanwhile: when, stands in it as it is now.
+            Err(StoreError::Changed) => Err(gone(&self.overseen(operator, id).await?.1)),
             Err(error) => Err(store_failure(error)),
         }
     }
