@@ -89,7 +89,7 @@ async fn a166_a_document_that_is_revoked_between_two_attempts_is_not_told() {
     let id = deliver(&source, 1).await;
     next(&receiver).await;
     remembered(&daylily, 2).await;
-    let why = parameters(&[("reason", "valueString", "sent to the wrong ward".into())]);
+    let why = parameters(&[("state", "valueBoolean", json!(true)), ("reason", "valueString", json!("wrong ward"))]);
     source.post(&format!("DocumentReference/{id}/$revoke"), &why).await.ok(200);
     let first = daylily.log_size().await;
     receiver.fail(Vec::new());
@@ -100,8 +100,13 @@ async fn a166_a_document_that_is_revoked_between_two_attempts_is_not_told() {
     // Its number stays used, the next event goes on.
     assert_eq!(told(&after, "event-number").unwrap(), "2");
     assert!(told(&after, "focus").unwrap().ends_with(&other));
-    let entries = daylily.log_since(first).await;
-    assert!(entries.iter().any(|entry| entry.action == "notification.send" && entry.outcome == "denied"));
+    daylily
+        .until("withheld", async || {
+            let entries = daylily.log_since(first).await;
+            let withheld = |entry: &LogEntry| entry.action == "notification.send" && entry.outcome == "denied";
+            entries.iter().any(withheld).then_some(())
+        })
+        .await;
     assert_eq!(subscription.stored(&daylily).await.status, SubscriptionStatus::Active);
 }
 
@@ -207,13 +212,23 @@ async fn a_plain_subscription_without_payload_is_pinged_with_an_empty_signed_pos
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_plain_subscription_with_payload_gets_the_cut_down_resource_put_below_its_endpoint() {
-    let daylily = server().await;
+    let mut daylily = server().await;
     let source = daylily.source().await;
     let known = Known::default();
     let receiver = receiver(&daylily, &known);
-    let subscription = Subscribed::with(&daylily, &source, (&receiver, &known), |wanted| plain(wanted, true)).await;
+    let subscription = Subscribed::with(&daylily, &source, (&receiver, &known), |wanted| {
+        plain(wanted, true);
+        // Resources never travel over plain http.
+        wanted["channel"]["endpoint"] = format!("https://{}/hook", receiver.address()).into();
+    });
+    let subscription = subscription.await;
     // R4 has no handshake for it.
     subscription.becomes(&daylily, SubscriptionStatus::Active).await;
+    // This receiver speaks no TLS.
+    daylily.stop().await;
+    let change = "UPDATE subscription SET endpoint = replace(endpoint, 'https:', 'http:')";
+    assert_eq!(altered(&daylily.data().join("daylily.db"), change), 1);
+    daylily.start_again().await.unwrap();
     let id = deliver(&source, 1).await;
     daylily.wait(&source, &id, "ready").await;
     let came = all_that_comes(&receiver).await;
