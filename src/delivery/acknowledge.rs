@@ -2,7 +2,7 @@
 //! that word, the document becomes `delivered` and its window begins.
 
 use super::failure::store_failure;
-use super::offers::{about, closed};
+use super::offers::about;
 use super::{Caller, Delivery};
 use crate::domain::acknowledgement::Acknowledgement;
 use crate::domain::audit::{Action, Entry, Outcome};
@@ -71,7 +71,7 @@ impl Delivery {
         }
         // What it fetched while it could be opened may be acknowledged later too.
         match document.state {
-            State::Created | State::Scanned | State::Quarantined => closed(document, now),
+            State::Created | State::Scanned | State::Quarantined => self.closed(document, now),
             _ => None,
         }
     }

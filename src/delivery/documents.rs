@@ -2,7 +2,7 @@
 //! durable together. What fails before that commit leaves nothing behind.
 
 use super::failure::{blob_failure, size_words, store_failure};
-use super::offers::{about_subject, closed, gone, not_found};
+use super::offers::{about_subject, gone, not_found};
 use super::{Caller, Delivery, ReadResource};
 use crate::blob::Placement;
 use crate::domain::audit::{Action, Outcome};
@@ -221,7 +221,7 @@ impl Delivery {
             None if facts.owner == caller.principal.number => Ok(facts),
             None => Err(missing()),
             Some(document) if document.subject.as_ref() != subject => Err(missing()),
-            Some(document) => match closed(document, self.clock.now()) {
+            Some(document) => match self.closed(document, self.clock.now()) {
                 Some(refusal) => Err(refusal),
                 None => Ok(facts),
             },

@@ -12,7 +12,7 @@ use moka::sync::Cache;
 
 use super::confirming::{Confirm, ConfirmedLink, is_confirmed};
 use super::failure::{blob_failure, store_failure};
-use super::offers::{about, closed, not_found};
+use super::offers::{about, not_found};
 use super::still_open::StillOpen;
 use super::{Caller, Delivery};
 use crate::blob::{ContentRef, OpenContent, Placement, READ_MOST};
@@ -285,7 +285,7 @@ impl Delivery {
         if network.is_some_and(|network| !network.contains(&address.to_canonical())) {
             return Some(Refusal::of(Code::LinkWrongNetwork));
         }
-        let closed = facts.document.as_ref().and_then(|document| closed(document, now));
+        let closed = facts.document.as_ref().and_then(|document| self.closed(document, now));
         // The row goes with the content: where that is there and the row is not, what it said cannot be held to.
         let lost = || (link.claims().row.is_some() && row.is_none()).then(|| Refusal::of(Code::LinkInvalid));
         closed.or_else(lost)
@@ -318,7 +318,7 @@ impl Delivery {
             head,
         };
         let now = self.clock.now();
-        if let Some(refusal) = facts.document.as_ref().and_then(|document| closed(document, now)) {
+        if let Some(refusal) = facts.document.as_ref().and_then(|document| self.closed(document, now)) {
             let entry = entry_of(&access, &facts, Outcome::Denied).code(refusal.code());
             self.recorder.record(&entry).await?;
             return Err(refusal);

@@ -7,7 +7,6 @@ use std::time::Duration;
 use super::Delivery;
 use super::clock_rules::clock_issue;
 use super::failure::store_failure;
-use super::offers::closed;
 use crate::domain::audit::cell::Cells;
 use crate::domain::audit::detail::{Detail, Object};
 use crate::domain::audit::{Action, Entry, Group, Leaf, Outcome};
@@ -121,7 +120,7 @@ impl Delivery {
         let found = self.store.read(Kind::DocumentReference, id, &scope).await.map_err(store_failure)?;
         let document = found.and_then(|stored| stored.document).ok_or_else(nothing)?;
         let now = self.clock.now();
-        let issue = closed(&document, now).map(|refusal| for_operators(refusal.first(), &document));
+        let issue = self.closed(&document, now).map(|refusal| for_operators(refusal.first(), &document));
         let mut facts = self.document_facts(&document, now);
         let holds = self.store.holds(Some(document.number), LINES_MOST).await.map_err(store_failure)?;
         facts.extend(holds.iter().map(hold_fact));

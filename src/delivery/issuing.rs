@@ -6,7 +6,7 @@ use aws_lc_rs::digest;
 use ipnet::IpNet;
 
 use super::failure::store_failure;
-use super::offers::{about, closed, not_found};
+use super::offers::{about, not_found};
 use super::{Caller, Delivery};
 use crate::domain::audit::{Action, Entry, Outcome};
 use crate::domain::clock::{Timestamp, write_span};
@@ -128,7 +128,7 @@ impl Delivery {
         document: &DocumentFacts,
         wanted: &IssueLink,
     ) -> Result<Vec<FileBrief>, Refusal> {
-        if let Some(refusal) = closed(document, self.clock.now()) {
+        if let Some(refusal) = self.closed(document, self.clock.now()) {
             return Err(refusal);
         }
         let Some((subscription, number)) = &wanted.access_reference else { return Ok(stored.files.clone()) };

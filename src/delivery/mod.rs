@@ -22,6 +22,7 @@ mod links;
 pub mod notifying;
 mod offers;
 pub mod oversight;
+mod pace;
 mod recorder;
 mod retention;
 mod scanning;
@@ -124,6 +125,7 @@ pub struct Delivery {
     handshakes: subscriptions::HandshakeRate,
     waiting: spool::Waiting,
     watching: clock_rules::Watching,
+    pace: pace::Pace,
 }
 
 /// What [`Delivery`] is made of.
@@ -179,6 +181,7 @@ impl Delivery {
             handshakes: subscriptions::HandshakeRate::default(),
             waiting: spool::Waiting::default(),
             watching: clock_rules::Watching::default(),
+            pace: pace::Pace::default(),
         }
     }
 

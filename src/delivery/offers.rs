@@ -169,14 +169,12 @@ pub(super) fn not_found() -> Refusal {
     Refusal::of(Code::ResourceNotFound)
 }
 
-/// Why a document's files cannot be opened in its state, as a refusal. Only for those who may know of the document.
+/// Why a document's files cannot be opened in its state, as a refusal, without how long to wait (that is
+/// [`Delivery::closed`]). Only for those who may know of the document.
 pub(super) fn closed(document: &DocumentFacts, now: Timestamp) -> Option<Refusal> {
     let state = document.state_at(now);
     let when = if state == document.state { document.since } else { document.due.unwrap_or(now) };
-    state.closed_because().map(|code| {
-        let refusal = Refusal::new(Issue::new(code).fill("when", when));
-        if code == Code::ContentNotReady { refusal.retry_after(1) } else { refusal }
-    })
+    state.closed_because().map(|code| Refusal::new(Issue::new(code).fill("when", when)))
 }
 
 /// 410 for a destroyed document, with the rule that destroyed it. Only for those whose reach covers it.

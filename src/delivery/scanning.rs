@@ -163,7 +163,10 @@ impl Delivery {
         let entries = transitions.iter().map(|transition| self.recorder.seal(&self.step_entry(job, transition, None)));
         let entries = entries.collect::<Result<Vec<_>, _>>()?;
         match self.store.finish_scan(job, transitions.to_vec(), entries).await {
-            Ok(_) => Ok(Scanned::Released),
+            Ok(_) => {
+                self.pace.note(job.created, at);
+                Ok(Scanned::Released)
+            }
             Err(StoreError::Changed) => Ok(Scanned::Lost),
             Err(error) => Err(store_failure(error)),
         }
@@ -180,7 +183,10 @@ impl Delivery {
         };
         let entry = self.recorder.seal(&self.step_entry(job, &transition, Some(place)))?;
         match self.store.finish_scan(job, vec![transition], vec![entry]).await {
-            Ok(_) => Ok(Scanned::HeldBack),
+            Ok(_) => {
+                self.pace.note(job.created, self.clock.now());
+                Ok(Scanned::HeldBack)
+            }
             Err(StoreError::Changed) => Ok(Scanned::Lost),
             Err(error) => Err(store_failure(error)),
         }

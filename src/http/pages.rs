@@ -63,7 +63,7 @@ pub(super) fn refusal(pages: &Pages, refusal: &Refusal, reader: Reader<'_>) -> S
         (words.next)
     };
     let again = words.again && refusal.code() == Code::ContentNotReady && waited < TRIES_MOST;
-    let seconds = refusal.retry_after_seconds().unwrap_or(2).max(2);
+    let seconds = links::again_after(refusal);
     let refresh = again.then(|| (seconds, format!("?{WAITED}={}", waited.saturating_add(seconds))));
     let reference = Some((reference, Some(refusal.code().name())));
     Page { heading: &words.heading, body, reference, refresh, preview: false }.render(pages)

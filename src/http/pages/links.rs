@@ -134,7 +134,7 @@ impl Said<'_> {
 
     /// What may work another time, or elsewhere.
     fn not_now(&self) -> Option<(Markup, Markup)> {
-        let seconds = self.refusal.retry_after_seconds().unwrap_or(2).max(1);
+        let seconds = again_after(self.refusal);
         Some(match self.refusal.code() {
             Code::ContentNotReady => (
                 html! { p { "This usually takes less than a minute." } },
@@ -175,6 +175,11 @@ impl Said<'_> {
     }
 }
 
+/// Seconds after which to ask again, as the page says it and does it.
+pub(super) fn again_after(refusal: &Refusal) -> u32 {
+    refusal.retry_after_seconds().unwrap_or(2).max(2)
+}
+
 fn spoken(seconds: u32) -> String {
-    if seconds == 1 { "second".to_owned() } else { format!("{seconds} seconds") }
+    format!("{seconds} seconds")
 }
