@@ -159,7 +159,7 @@ mod tests {
         let dates = move || proptest::collection::vec(date(), 0..3);
         let ids = proptest::collection::vec("[A-Za-z0-9.-]{1,64}", 0..3);
         prop_oneof![
-            ids.prop_map(|ids| Filter::Id(ids.iter().map(|id| ResourceId::parse(id).unwrap()).collect())),
+            ids.prop_map(|ids| Filter::Id(ids.iter().filter_map(|id| ResourceId::parse(id)).collect())),
             targets().prop_map(Filter::Patient),
             targets().prop_map(Filter::Subject),
             tests().prop_map(Filter::PatientIdentifier),
