@@ -68,6 +68,7 @@ async fn each_refusal_of_a_link_is_a_page_of_its_own_that_names_nobody() {
 /// What no client can come by over HTTP, a link to content that is held back, in a real browser; `SCREENSHOTS` names the folder.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs Node, Chromium and the packages of conformance/node"]
+#[expect(clippy::disallowed_methods, reason = "where its pictures go is said by whoever runs it by hand")]
 async fn refusals_fit_a_phone() {
     let (_daylily, [infected, waiting, elsewhere, withdrawn]) = refused().await;
     let folder = std::env::var("SCREENSHOTS").expect("SCREENSHOTS names a folder");
