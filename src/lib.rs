@@ -9,6 +9,7 @@ pub mod config;
 pub mod control;
 pub mod delivery;
 pub mod domain;
+pub mod failpoint;
 pub mod fhir;
 pub mod http;
 pub mod notify;

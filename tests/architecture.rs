@@ -5,6 +5,9 @@
 //! To change a rule, change its table (`architecture/rooms.rs`) and say in `docs/decisions/` why.
 
 #[cfg(test)]
+#[path = "architecture/failpoints.rs"]
+mod failpoints;
+#[cfg(test)]
 #[path = "architecture/measure.rs"]
 mod measure;
 #[cfg(test)]
@@ -20,7 +23,7 @@ mod words;
 #[cfg(test)]
 mod tests {
     use crate::source::Tree;
-    use crate::{measure, rooms, words};
+    use crate::{failpoints, measure, rooms, words};
 
     /// Fails with every breach on a line of its own.
     #[track_caller]
@@ -94,6 +97,11 @@ mod tests {
     #[test]
     fn migrations_come_in_pairs_and_alike_for_every_database() {
         none("migrations", &words::unpaired_migrations(&Tree::of_the_crate()));
+    }
+
+    #[test]
+    fn every_failpoint_is_placed_and_died_at() {
+        none("failpoints", &failpoints::unplaced_or_untried(&Tree::of_the_crate()));
     }
 
     #[test]

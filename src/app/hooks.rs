@@ -10,6 +10,7 @@ use super::failure::StartFailure;
 use super::instance::Instance;
 use crate::auth::scope::permissions;
 use crate::delivery::notifying::{Answer, Failed, Hooks, Notifier, Parcel, Part, Standing};
+use crate::domain::clock::Timestamp;
 use crate::domain::principal::Principal;
 use crate::notify::egress::EgressRules;
 use crate::notify::sender::{Answered, Method, Outgoing, Sender};
@@ -91,6 +92,11 @@ pub(super) fn observe(observed: Observed) {
             gauge!(metrics::NOTIFICATIONS_HOSTS_LEFT_ALONE).set(u32::try_from(hosts).unwrap_or(u32::MAX));
         }
     }
+}
+
+/// Says when a checkpoint of the log last reached its folder.
+pub(super) fn published(at: Timestamp) {
+    gauge!(metrics::CHECKPOINT_TIME).set(u32::try_from(at.seconds()).map_or(f64::MAX, f64::from));
 }
 
 /// What a client may do by the scopes it is registered for.

@@ -128,14 +128,16 @@ impl Instance {
         let file_keys: Arc<dyn FileKeys> = Arc::clone(&vault) as Arc<dyn FileKeys>;
         let inline = usize::try_from(settings.limits.inline_threshold).unwrap_or(usize::MAX);
         let blobs = LocalBlobs::open(&path, inline, file_keys, Arc::clone(&nature.entropy));
-        let blobs: Arc<dyn Blobs> =
-            Arc::new(blobs.map_err(|error| StartFailure::machine("the files cannot be opened", &error))?);
+        let blobs = blobs.map_err(|error| StartFailure::machine("the files cannot be opened", &error))?;
+        let kept = usize::try_from(settings.limits.content_cache).unwrap_or(usize::MAX);
+        let blobs: Arc<dyn Blobs> = Arc::new(blobs.with_cache(kept));
         let recorder = Recorder::new(keys.cells()?, Arc::clone(&nature.entropy), Arc::clone(&store));
         let seed = policy_seed(store.as_ref(), &settings).await?;
         let parts = Parts {
             store: Arc::clone(&store),
             blobs: Arc::clone(&blobs),
             scanners: super::scanners::of(&settings, &nature.clock),
+            watch: Arc::new(super::scanners::Counted),
             recorder,
             clock: Arc::clone(&nature.clock),
             entropy: Arc::clone(&nature.entropy),
@@ -176,10 +178,14 @@ pub fn open_vault(settings: &Settings, path: &Path, entropy: &Arc<dyn Entropy>) 
     Vault::open(&key_source(&settings.keys.encryption), path, true, Arc::clone(entropy))
 }
 
+/// Bytes of the disk that are kept for the log of what was done, or a 64th of a small disk.
+const RESERVE: u64 = 64 << 20;
+
 fn open_store(folder: &LockedFolder, limits: &Limits, nature: &Nature) -> Result<Arc<dyn Store>, StartFailure> {
     let settings = StoreSettings {
         readers: u32::try_from(limits.database_readers).unwrap_or(u32::MAX),
         queue: limits.write_queue,
+        reserve: RESERVE,
         ..StoreSettings::default()
     };
     let database = folder.folder().database();
@@ -201,8 +207,16 @@ pub(super) fn open_failure(error: &OpenError) -> StartFailure {
                 );
             issue.into()
         }
+        OpenError::Damaged => unsound("is damaged: its pages are not what was written"),
+        OpenError::Schema { what } => unsound(&format!("is not as this program made it: {what}")),
         other => StartFailure::machine("the database cannot be opened", other),
     }
+}
+
+/// A database that must not be served, and is not mended.
+fn unsound(fault: &str) -> StartFailure {
+    let issue = Issue::new(Code::FolderUnsafe).fill("file", super::folder::DATABASE).fill("fault", fault);
+    issue.fill("cure", "keep a copy of the data folder and restore it from your backup; nothing was changed").into()
 }
 
 async fn check_log(store: &dyn Store, keys: &KeyRing, folder: &Path, origin: &str) -> Result<Frontier, StartFailure> {

@@ -15,6 +15,7 @@ use crate::domain::clock::{Entropy, Timestamp};
 use crate::domain::content::KeyError;
 use crate::domain::link::{LinkKey, LinkKeys};
 use crate::domain::refusal::{Code, Refusal};
+use crate::failpoint::{self, Point};
 use crate::store::{SealedEntry, SealedKey, Store};
 use crate::vault::{SecretKind, Vault};
 
@@ -177,8 +178,12 @@ impl KeyRing {
         let entry = self.entry_about(purpose, number, replaces)?;
         let entry = seal(&entry, &self.cells()?, entropy)?;
         let row = SealedKey { purpose: purpose.name().to_owned(), number, sealed, created: now, retires: None };
+        failpoint::here(Point::KeyMade);
         match store.add_key(row, retire, entry).await {
-            Ok(()) => Ok(()),
+            Ok(()) => {
+                failpoint::here(Point::KeyCommitted);
+                Ok(())
+            }
             Err(error) => {
                 self.keys.retain(|key| !(key.purpose == purpose && key.number == number));
                 Err(error.into())

@@ -190,6 +190,11 @@ pub fn issue_of(finding: &Finding) -> Issue {
             issue.message_text(format!("cells of entries {first} to {last} are erased, and no entry says so"))
         }
         Finding::ErasuresTooMany => issue.message_text("more separate erasures than are checked"),
+        Finding::Hidden { seq } => issue
+            .message_text(format!("entry {seq} is not found under the patient whom it names: the look-up was changed")),
+        Finding::Strange { seq } => {
+            issue.message_text(format!("the look-up by patient names entry {seq}, which does not name that patient"))
+        }
         Finding::Checkpoint { fault, .. } => match fault {
             NoteFault::UnknownSigner | NoteFault::OtherLog => issue,
             NoteFault::Malformed => issue.message_text("a checkpoint is damaged"),

@@ -9,6 +9,7 @@ mod hooks;
 mod instance;
 mod keyring;
 pub mod log_check;
+pub mod log_index;
 mod operations;
 mod process;
 mod rotation;

@@ -5,6 +5,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use super::failure::StartFailure;
 use super::folder::LockedFolder;
@@ -22,11 +23,16 @@ use crate::control::{Listener, Operations, Place, StatusView};
 use crate::delivery::{Delivery, Recorder, Swept};
 use crate::domain::audit::{Action, Entry, Outcome};
 use crate::domain::refusal::{Code, Issue};
+use crate::failpoint::{self, Point};
 use crate::http::ports::{Documents, Gate};
 use crate::http::{HttpParts, Refusals, Served, Server, TokenGate};
 use crate::notify::egress::{Egress, EgressRules};
+use crate::store::Writing;
 use crate::telemetry::Metrics;
 use crate::worker::{Checkpointer, Sending, Workers};
+
+/// Between two looks at whether the database still takes writes.
+const LOOK: Duration = Duration::from_millis(500);
 
 /// What a server is started with.
 #[derive(Debug, Clone)]
@@ -68,6 +74,7 @@ impl Running {
         let base = start.settings.base_url(address.port());
         let instance = Instance::open(folder, start.settings, base, start.nature).await?;
         let swept = instance.delivery.reconcile().await?;
+        failpoint::here(Point::StartTidied);
         // So that the first documents need not wait, and the first lines tell how the engines do.
         instance.delivery.check_engines().await;
         instance.folder.remember_base(instance.base.as_str())?;
@@ -92,6 +99,15 @@ impl Running {
         draining.store(false, Ordering::Release);
         let rotation = Rotation::start(&instance);
         Ok(Self { instance, server, workers, rotation, refusals, control, commands, address, draining, swept })
+    }
+
+    /// Returns when the database takes no more writes until a restart, so that nothing can be served any more either: every access
+    /// is recorded before it is answered.
+    pub async fn failed(&self) {
+        let store = self.delivery().store();
+        while store.writing() != Writing::Ended {
+            tokio::time::sleep(LOOK).await;
+        }
     }
 
     /// Where it listens.
@@ -246,9 +262,15 @@ fn start_workers(instance: &Instance, refusals: &Arc<Refusals>) -> Result<Worker
         instance.keys.checkpoint()?,
         instance.settings.audit.checkpoints.clone(),
         instance.found.tree.clone(),
-    );
+    )
+    .telling(Arc::new(super::hooks::published));
     let refusals = Arc::clone(refusals);
-    let counted = Arc::new(move || refusals.drain(false));
+    let metrics = Metrics::install().map_err(|error| StartFailure::machine("metrics cannot be set up", &error))?;
+    let counted = Arc::new(move || {
+        // Samples of requests pile up until they are put into their buckets; nobody may ever come to scrape.
+        metrics.run_upkeep();
+        refusals.drain(false)
+    });
     let sending = Sending {
         notifier: super::hooks::notifier(instance, egress_rules(&instance.settings, Some(&instance.base)))?,
         clock: Arc::clone(&instance.nature.clock),

@@ -1,13 +1,34 @@
 //! The engines of the safety check that the settings name.
 
 use std::sync::Arc;
+use std::time::Duration;
+
+use ::metrics::{counter, gauge, histogram};
 
 use crate::config::{ClamdAddress, Limits, Settings};
+use crate::delivery::ScanWatch;
 use crate::domain::clock::Clock;
 use crate::domain::verdict::Engine;
 use crate::scan::Scanner;
 use crate::scan::clamd::{Address, ClamdScanner};
 use crate::scan::rules::RuleScanner;
+use crate::telemetry::metrics;
+
+/// Scans as metrics.
+#[derive(Debug)]
+pub(super) struct Counted;
+
+impl ScanWatch for Counted {
+    fn scanned(&self, engine: Engine, said: &'static str, took: Duration) {
+        counter!(metrics::SCANS, "engine" => engine.name(), "verdict" => said).increment(1);
+        histogram!(metrics::SCAN_SECONDS, "engine" => engine.name()).record(took.as_secs_f64());
+    }
+
+    fn backlog(&self, documents: u64, oldest: Duration) {
+        gauge!(metrics::SCANS_WAITING).set(u32::try_from(documents).unwrap_or(u32::MAX));
+        gauge!(metrics::SCANS_OLDEST).set(oldest.as_secs_f64());
+    }
+}
 
 /// In the order of the settings; none twice.
 pub(super) fn of(settings: &Settings, clock: &Arc<dyn Clock>) -> Vec<Arc<dyn Scanner>> {

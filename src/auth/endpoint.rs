@@ -1,7 +1,8 @@
 //! `POST /auth/token`: a signed assertion in, an access token out (SMART Backend Services; RFC 6749 §4.4).
 //!
 //! Order: form, grant type, what the assertion shows, rate, client and signature, then replay, network and scope. The assertion
-//! is spent in the same commit as the entry that records what came of it, be it a grant or a refusal to a proven client.
+//! is spent in the same commit as the entry that records what came of it, be it a grant or a refusal to a proven client; a replay
+//! of it is recorded before it is answered.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -178,14 +179,29 @@ impl TokenEndpoint {
             Ok((granted, issued)) => GrantOutcome::Granted { scope: &granted.scope, token_id: &issued.id },
             Err(denied) => GrantOutcome::Denied(denied.refusal.code()),
         };
-        let (client, kid, assertion) = (proven.client.as_ref(), proven.kid.as_str(), &proven.jti);
-        let entry = self.entries.entry(&GrantRecord { client, kid, assertion, peer, outcome });
+        let client = proven.client.as_ref();
+        let entry = self.entry(proven, peer, outcome);
         let spent = self.clients.spend(client.number, proven.jti, proven.until, entry).await;
         match spent {
             Ok(true) => Ok(()),
-            Ok(false) => Err(assertion::used_before(&self.endpoints).of_client(&client.id)),
+            Ok(false) => Err(self.replayed(proven, peer).await.of_client(&client.id)),
             Err(error) => Err(store_failure(&error).of_client(&client.id)),
         }
+    }
+
+    /// An assertion came again: its client's secret has a copy somewhere, or its program a fault. Either must be in the log.
+    async fn replayed(&self, proven: &Proven, peer: IpAddr) -> Denied {
+        let denied = assertion::used_before(&self.endpoints);
+        let entry = self.entry(proven, peer, GrantOutcome::Denied(denied.refusal.code()));
+        match self.clients.note(entry).await {
+            Ok(()) => denied,
+            Err(error) => store_failure(&error),
+        }
+    }
+
+    fn entry(&self, proven: &Proven, peer: IpAddr, outcome: GrantOutcome<'_>) -> SealedEntry {
+        let (client, kid, assertion) = (proven.client.as_ref(), proven.kid.as_str(), &proven.jti);
+        self.entries.entry(&GrantRecord { client, kid, assertion, peer, outcome })
     }
 }
 

@@ -100,6 +100,14 @@ impl Clients for FakeClients {
         }
         Ok(fresh)
     }
+
+    async fn note(&self, entry: SealedEntry) -> Result<(), StoreError> {
+        if let Some(error) = self.fails.lock().unwrap().take() {
+            return Err(error);
+        }
+        self.entries.lock().unwrap().push(entry);
+        Ok(())
+    }
 }
 
 pub fn clock() -> Arc<FakeClock> {

@@ -54,6 +54,12 @@ pub trait Clients: Send + Sync + std::fmt::Debug {
         until: Timestamp,
         entry: SealedEntry,
     ) -> Result<bool, StoreError>;
+
+    /// Makes an entry durable that changes nothing else ([`Store::record`]): what came of an assertion that was used before.
+    ///
+    /// # Errors
+    /// As the store's.
+    async fn note(&self, entry: SealedEntry) -> Result<(), StoreError>;
 }
 
 #[async_trait]
@@ -70,6 +76,10 @@ impl<S: Store + ?Sized> Clients for S {
         entry: SealedEntry,
     ) -> Result<bool, StoreError> {
         self.spend_assertion(client, jti, until, entry).await
+    }
+
+    async fn note(&self, entry: SealedEntry) -> Result<(), StoreError> {
+        self.record(entry).await.map(drop)
     }
 }
 
@@ -88,6 +98,10 @@ impl Clients for Arc<dyn Store> {
         entry: SealedEntry,
     ) -> Result<bool, StoreError> {
         self.as_ref().spend_assertion(client, jti, until, entry).await
+    }
+
+    async fn note(&self, entry: SealedEntry) -> Result<(), StoreError> {
+        self.as_ref().record(entry).await.map(drop)
     }
 }
 

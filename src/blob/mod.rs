@@ -47,7 +47,10 @@ pub trait Blobs: Send + Sync + fmt::Debug {
     /// [`BlobError::Missing`], [`BlobError::Damaged`], [`BlobError::KeyMissing`], [`BlobError::Unavailable`].
     async fn open(&self, content: &ContentRef) -> Result<Box<dyn OpenContent>, BlobError>;
 
-    /// Removes the bytes of a file, durably. A file that is not there is no error. Who purges destroys the wrapped key first.
+    /// Drops what is kept in memory of a file, or of all, because it may not be read any more. Readers that have it open go on.
+    fn forget(&self, file: Option<FileId>);
+
+    /// Removes the bytes of a file, durably, and what is kept of it in memory. A file that is not there is no error. Who purges destroys the wrapped key first.
     ///
     /// # Errors
     /// [`BlobError::Unavailable`].

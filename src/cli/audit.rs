@@ -2,7 +2,7 @@
 
 mod export;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -14,8 +14,10 @@ use super::message::{Failure, Tone, said};
 use super::terminal::Terminal;
 use super::words::{number, of_micros};
 use crate::app::log_check::{self, Against, Checked, LogSource};
+use crate::app::log_index;
 use crate::app::{DataFolder, KeyRing, Nature, StartFailure, open_log, open_vault};
 use crate::config::Settings;
+use crate::domain::audit::note::SignedCheckpoint;
 use crate::domain::audit::verify::{Finding, Report, Wrong};
 use crate::domain::refusal::Code;
 use crate::store::sqlite::LogReader;
@@ -81,11 +83,13 @@ fn unreadable((path, error): (PathBuf, std::io::Error)) -> Failure {
 
 async fn verify(verify: AuditVerify, terminal: &Terminal, nature: &Nature) -> Result<u8, Failure> {
     let settings = input::settings(&verify.place, Vec::new(), false)?;
-    let given: Result<Vec<_>, _> = verify.checkpoint.iter().map(|path| log_check::read_note(path)).collect();
-    let given = given.map_err(|(_, error)| input::unreadable("--checkpoint", &error))?;
+    let given: Result<Vec<_>, _> = verify.checkpoint.iter().map(|path| checkpoint(path)).collect();
+    let given = given?;
     let quiet = |_: u64, _: u64| {};
     let (checked, own) = check(&settings, nature, given, &quiet).await?;
-    let report = checked.report;
+    let mut report = checked.report;
+    let log = OpenLog::open(&settings, nature).await?;
+    log_index::check(&log.reader, &log.keys.cells()?, &mut report).await.map_err(StartFailure::from)?;
     if terminal.json {
         terminal.say_json(&report_json(&report));
     } else if report.valid {
@@ -94,6 +98,19 @@ async fn verify(verify: AuditVerify, terminal: &Terminal, nature: &Nature) -> Re
         complain(&report, terminal);
     }
     Ok(u8::from(!report.valid))
+}
+
+/// A file that was named as a checkpoint, and is one: the command was wrong otherwise, and nothing is said of the log.
+fn checkpoint(path: &Path) -> Result<Vec<u8>, Failure> {
+    let note = log_check::read_note(path).map_err(|(_, error)| input::unreadable("--checkpoint", &error))?;
+    match SignedCheckpoint::parse(&note) {
+        Ok(_) => Ok(note),
+        Err(_) => Err(Failure::file(
+            "--checkpoint",
+            "it is no signed checkpoint",
+            "give the file `checkpoint` of the checkpoint folder, or a copy of one, as it was written",
+        )),
+    }
 }
 
 fn say_valid(report: &Report, own: usize, terminal: &Terminal) {

@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 
 use crate::domain::clock::write_span;
-use crate::domain::policy::{Decision, DeliveredWhen, NotifyContent, Policy};
+use crate::domain::policy::{ANY, BoundNetwork, Decision, DeliveredWhen, NotifyContent, Policy};
 use crate::domain::verdict::Engine;
 
 /// A doubt about a policy: code, what, cure.
@@ -31,7 +31,12 @@ fn scanned(decision: &Decision) -> String {
     let required = if decision.require_antivirus { ", an antivirus engine in any case" } else { "" };
     let release = if decision.allow_override { "two operators may release it" } else { "nobody may release it" };
     let keep = write_span(decision.quarantine_keep);
-    format!("by {}{required}; what is found is held back {keep}, {release}", engines.join(" and "))
+    let terms = &decision.antivirus;
+    let fresh = terms
+        .signatures_within
+        .map_or_else(String::new, |span| format!(", with signatures within {}", write_span(span)));
+    let version = terms.version.map_or_else(String::new, |version| format!(", of version {version} or later"));
+    format!("by {}{required}{version}{fresh}; what is found is held back {keep}, {release}", engines.join(" and "))
 }
 
 fn delivered(decision: &Decision) -> String {
@@ -56,12 +61,19 @@ fn links(decision: &Decision) -> String {
         (uses, _) => words.push_str(&format!("; {uses} uses")),
     }
     if link.bind_address {
-        words.push_str("; from one network");
+        words.push_str(&bound(link.network));
     }
     if link.confirm {
         words.push_str("; after a person's confirmation");
     }
     words
+}
+
+fn bound(network: BoundNetwork) -> String {
+    match network {
+        BoundNetwork { v4: 32, v6: 128 } => "; from one address".to_owned(),
+        BoundNetwork { v4, v6 } => format!("; from one network (/{v4}, in IPv6 /{v6})"),
+    }
 }
 
 fn told(decision: &Decision) -> String {
@@ -77,7 +89,10 @@ pub(super) fn json(decision: &Decision) -> Value {
     let engines: Vec<&str> = decision.scan.iter().map(|engine| engine.name()).collect();
     json!({
         "rule": decision.rule, "store": decision.store, "scan": engines,
-        "require-antivirus": decision.require_antivirus, "accept": decision.accept, "max-size": decision.max_size,
+        "require-antivirus": decision.require_antivirus,
+        "signatures-within": decision.antivirus.signatures_within.map_or_else(|| ANY.to_owned(), write_span),
+        "antivirus-version": decision.antivirus.version.map_or_else(|| ANY.to_owned(), |version| version.to_string()),
+        "accept": decision.accept, "max-size": decision.max_size,
         "upload-within": write_span(decision.upload_within), "scan-within": write_span(decision.scan_within),
         "quarantine-keep": write_span(decision.quarantine_keep), "retain": write_span(decision.retain),
         "retain-from": decision.retain_from.name(), "purge-after": write_span(decision.purge_after),
@@ -85,7 +100,8 @@ pub(super) fn json(decision: &Decision) -> Value {
         "notify": decision.notify.name(), "allow-override": decision.allow_override,
         "link": {
             "lifetime": write_span(link.lifetime), "max-lifetime": write_span(link.max_lifetime),
-            "uses": link.uses, "max-uses": link.max_uses, "bind-address": link.bind_address, "confirm": link.confirm,
+            "uses": link.uses, "max-uses": link.max_uses, "bind-address": link.bind_address,
+            "network-v4": link.network.v4, "network-v6": link.network.v6, "confirm": link.confirm,
             "grace": write_span(link.grace), "max-transfer": write_span(link.max_transfer),
         },
     })
@@ -131,18 +147,18 @@ mod tests {
 
     #[test]
     fn every_key_that_a_rule_sets_is_told() {
-        let text = "[default]\nscan = [\"rules\", \"clamd\"]\nrequire-antivirus = true\nallow-override = true\n\
+        let text = "[default]\nscan = [\"rules\", \"clamd\"]\nrequire-antivirus = true\nsignatures-within = \"48h\"\nantivirus-version = \"1.4.3\"\nallow-override = true\n\
             quarantine-keep = \"9d\"\nrecipients = [\"ehr\"]\ndelivered-when = \"acknowledged\"\nretain-from = \"acknowledged\"\n\
-            notify = \"complete\"\nlink = { lifetime = \"5m\", uses = 1, max-uses = 2, bind-address = true, confirm = true }\n";
+            notify = \"complete\"\nlink = { lifetime = \"5m\", uses = 1, max-uses = 2, bind-address = true, network-v4 = 24, network-v6 = 64, confirm = true }\n";
         let policy = policy(text);
         let told: Vec<String> = lines(&policy.default).into_iter().map(|(_, words)| words).collect();
         assert_eq!(
             told,
             [
                 "kept 3d from acknowledged, purged 1d later",
-                "by rules and clamd, an antivirus engine in any case; what is found is held back 9d, two operators may release it",
+                "by rules and clamd, an antivirus engine in any case, of version 1.4.3 or later, with signatures within 2d; what is found is held back 9d, two operators may release it",
                 "when each of ehr has acknowledged it",
-                "last 5m, at most 1d; one use; from one network; after a person's confirmation",
+                "last 5m, at most 1d; one use; from one network (/24, in IPv6 /64); after a person's confirmation",
                 "with title and names, where a Subscription asks for the resource",
             ]
         );

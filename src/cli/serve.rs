@@ -31,6 +31,7 @@ pub(super) async fn run(serve: Serve, terminal: &Terminal, nature: Nature) -> Re
     if serve.dev {
         terminal.tell(&terminal.err(Tone::Doubt, "DEVELOPMENT: loopback receivers and plain http are allowed"));
     }
+    outlive_file_limits();
     let began = nature.clock.monotonic();
     let start = Start { settings, nature: nature.clone(), runtime_dir: surroundings().runtime_dir };
     let running = Running::start(start).await?;
@@ -39,9 +40,16 @@ pub(super) async fn run(serve: Serve, terminal: &Terminal, nature: Nature) -> Re
     if serve.dev {
         make_dev_client(&running, terminal, &nature).await?;
     }
-    wait_for_signal().await;
+    let failed = tokio::select! {
+        () = wait_for_signal() => false,
+        () = running.failed() => true,
+    };
+    if failed {
+        let cure = "start it again once the disk is well (a supervisor does); what was acknowledged is read back from the disk";
+        terminal.warn("the disk failed a commit: nothing more is written until a restart", cure);
+    }
     stop(running, terminal, &nature).await;
-    Ok(0)
+    Ok(u8::from(failed))
 }
 
 fn settings(serve: &Serve) -> Result<Settings, Failure> {
@@ -213,6 +221,15 @@ async fn make_dev_client(running: &Running, terminal: &Terminal, nature: &Nature
     let dir = running.folder().folder().path().display();
     terminal.cure("next", &format!("TOKEN=$(daylily token --data-dir {dir} --client {DEV} --key {path})"));
     Ok(())
+}
+
+/// A write beyond the largest file that the process may make is to fail like any other, not to end it (SIGXFSZ).
+fn outlive_file_limits() {
+    let kind = SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw());
+    // The handler stays when the stream goes.
+    if let Err(error) = signal(kind) {
+        tracing::warn!(%error, "a write beyond the limit of file sizes would end the server");
+    }
 }
 
 /// Waits for SIGTERM or SIGINT.

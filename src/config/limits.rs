@@ -175,9 +175,9 @@ limits! {
     "Connections and requests" {
         connections "connections": Count = 4_096, 16 => 100_000;
             "Connections open at a time; start lowers it to what the limit on open files leaves."
-        uri_length "uri-length": Size = 8 * KIB, KIB => 64 * KIB;
+        uri_length "uri-length": Size = 8 * KIB, KIB => 32 * KIB;
             "Path and query of a request; longer is answered 414."
-        head_length "head-length": Size = 32 * KIB, 8 * KIB => 128 * KIB;
+        head_length "head-length": Size = 32 * KIB, 8 * KIB => 64 * KIB;
             "All headers of a request; longer is answered 431."
         headers "headers": Count = 64, 16 => 96;
             "Headers of a request; more is answered 431."
@@ -192,7 +192,9 @@ limits! {
         body_rate "body-rate": Size = KIB, 1 => MIB;
             "Least bytes a second of any body after its grace; slower is answered 408."
         write_stall "write-stall": Span = 30, 1 => 10 * MINUTE;
-            "How long a reader may take nothing before its answer is cut."
+            "How long a reader may take less than `write-rate` before its answer is cut."
+        write_rate "write-rate": Size = KIB, 1 => MIB;
+            "Least bytes a second that a reader must take, over each `write-stall`."
         json_body "json-body": Size = 24 * MIB, 64 * KIB => 256 * MIB;
             "A JSON body; base64 in it makes a file a third larger, a larger file goes as raw bytes."
         form_body "form-body": Size = 64 * KIB, 4 * KIB => MIB;
@@ -215,6 +217,8 @@ limits! {
             "The largest file that is given as a Binary resource; a larger one comes as plain bytes only, else 406."
         inline_threshold "inline-threshold": Size = 64 * KIB, 0 => MIB;
             "A file up to this size is kept, encrypted, in the database instead of in a file of its own."
+        content_cache "content-cache": Size = 16 * MIB, 0 => GIB;
+            "Opened files of up to 1 MiB that are fetched again and again are kept in memory up to this; overwritten when dropped. 0: none."
         unclaimed_binary "unclaimed-binary": Span = HOUR, MINUTE => 7 * DAY;
             "A Binary that no document claims is purged after this."
         disk_stop "disk-stop": Percent = 90, 50 => 99;

@@ -29,6 +29,8 @@ pub struct NewUpload {
     pub idempotency: Option<String>,
     /// `Content-Length`, where it is known.
     pub length: Option<u64>,
+    /// SHA-256 that the sender announces.
+    pub sha256: Option<[u8; 32]>,
 }
 
 /// A raw upload on its way in. Dropping it leaves nothing behind.
@@ -195,7 +197,7 @@ impl Upload<'_> {
     /// Seals, commits, and answers what was made.
     ///
     /// # Errors
-    /// `idempotency-key-reused`, failures of the parts.
+    /// `idempotency-key-reused`; `content-mismatch` where the bytes are not those announced; failures of the parts.
     pub async fn finish(self) -> Result<CreatedResource, Refusal> {
         let Self { delivery, caller, scope, what, digest, incoming } = self;
         let digest = digest.finish();
@@ -206,6 +208,12 @@ impl Upload<'_> {
             Remembered::New(idempotency) => idempotency,
         };
         let stored = incoming.finish().await.map_err(blob_failure)?;
+        if what.sha256.is_some_and(|said| said != stored.sha256) {
+            if let Err(error) = delivery.blobs.delete(stored.file).await {
+                tracing::warn!(file = %stored.file, cause = %error, "bytes of a refused create stay until the next start");
+            }
+            return Err(Issue::new(Code::ContentMismatch).fill("part", "digest").into());
+        }
         delivery.commit_binary(&caller, stored, &what.media_type, what.security_context.as_deref(), idempotency).await
     }
 }

@@ -12,6 +12,7 @@ use crate::domain::claim::{Answer, Asked, Book, ClaimNumber, Ended, PartNumber};
 use crate::domain::clock::Timestamp;
 use crate::domain::refusal::{Code, Issue, Refusal};
 use crate::domain::resource::FileFacts;
+use crate::failpoint::{self, Point};
 use crate::store::{Claimed, Counted, LinkRow, StoreError};
 
 /// Files and recipients whose uses are under way at once; more are refused as busy.
@@ -75,6 +76,7 @@ impl Use {
         Some(Box::pin(async move {
             match delivery.store.mark_claim(claim, true).await {
                 Ok(true) => {
+                    failpoint::here(Point::UseMarked);
                     lock(&book).marked(claim);
                     Ok(())
                 }
@@ -160,7 +162,10 @@ impl Delivery {
                 let mut book = lock(&book);
                 book.given_up(&over);
                 match claimed {
-                    Claimed::Yes(number) => book.open(number, asked, from, now),
+                    Claimed::Yes(number) => {
+                        failpoint::here(Point::UseClaimed);
+                        book.open(number, asked, from, now)
+                    }
                     Claimed::Busy => return Err(busy(book.busy_for(now))),
                     Claimed::Used(last) => return Err(used(row.uses, last)),
                 }
@@ -196,7 +201,10 @@ impl Delivery {
         match ended {
             Ended::Open => Ok(false),
             // Marked already: whatever becomes of this write, the use counts.
-            Ended::Whole(claim) => self.store.close_claim(claim).await.map(|_| true),
+            Ended::Whole(claim) => {
+                failpoint::here(Point::UseTaken);
+                self.store.close_claim(claim).await.map(|_| true)
+            }
             Ended::Unmark(claim) => {
                 let gone = self.store.mark_claim(claim, false).await;
                 lock(book).unmarked(claim, gone.is_ok());

@@ -17,7 +17,7 @@ use crate::fhir::document::{Content, FileNote, Source, Submitted};
 use crate::fhir::render::{Absent, Address};
 use crate::fhir::tables::ResourceType;
 use crate::fhir::validate::{self, Expectation};
-use crate::store::{Earlier, Idempotency, NewDocument, StoreError};
+use crate::store::{Earlier, Idempotency, NewDocument, StoreError, Writing};
 
 /// What a create or update made.
 #[derive(Debug)]
@@ -267,6 +267,7 @@ impl Delivery {
     pub(super) async fn room(&self) -> Result<(), Refusal> {
         let space = self.blobs.space().await.map_err(blob_failure)?;
         match space {
+            _ if self.store.writing() == Writing::Short => Err(Refusal::of(Code::StorageFull).retry_after(60)),
             Some(space) if space.used_percent() >= self.terms.disk_stop_percent => {
                 tracing::warn!(code = Code::StorageFull.name(), used_percent = space.used_percent(), "uploads stopped");
                 Err(Refusal::of(Code::StorageFull).retry_after(60))

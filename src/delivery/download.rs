@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use bytes::Bytes;
 use moka::sync::Cache;
 
 use super::confirming::{Confirm, ConfirmedLink, is_confirmed};
@@ -15,7 +16,7 @@ use super::failure::{blob_failure, store_failure};
 use super::offers::{about, not_found};
 use super::still_open::StillOpen;
 use super::{Caller, Delivery};
-use crate::blob::{ContentRef, OpenContent, Placement, READ_MOST};
+use crate::blob::{CHUNK, ContentRef, OpenContent, Placement, READ_MOST};
 use crate::domain::audit::{Action, Entry, Outcome};
 use crate::domain::clock::Timestamp;
 use crate::domain::content::WrappedKey;
@@ -72,6 +73,8 @@ pub struct Opened {
     pub facts: Arc<FileFacts>,
     /// Its bytes.
     pub(super) content: Arc<dyn OpenContent>,
+    /// Its first chunk, opened already.
+    pub(super) first: Bytes,
     /// Whether that still holds.
     pub(super) still: StillOpen,
     /// Who gets it and how.
@@ -327,10 +330,25 @@ impl Delivery {
     }
 
     async fn open_content(&self, facts: Arc<FileFacts>, access: Access, still: StillOpen) -> Result<Opened, Refusal> {
-        let content = self.content_of(&facts).await?;
-        // Opens the first chunk now: the commonest damage becomes a clean answer instead of a broken transfer.
-        content.read(0, 1).map_err(blob_failure)?;
-        Ok(Opened { facts, content, still, access, row: None, until: None })
+        let (content, first) = match self.sound_content(&facts).await {
+            Ok(sound) => sound,
+            Err(refusal) => {
+                // That stored bytes are not what they were belongs in the log, like a transfer that is cut for it.
+                if refusal.code() == Code::ContentDamaged {
+                    self.recorder.record(&entry_of(&access, &facts, Outcome::Error).code(refusal.code())).await?;
+                }
+                return Err(refusal);
+            }
+        };
+        Ok(Opened { facts, content, first, still, access, row: None, until: None })
+    }
+
+    /// The open content of a file and its first chunk, opened now: the commonest damage becomes a clean answer instead of a broken
+    /// transfer.
+    async fn sound_content(&self, facts: &FileFacts) -> Result<(Arc<dyn OpenContent>, Bytes), Refusal> {
+        let content = self.content_of(facts).await?;
+        let first = content.read(0, CHUNK).map_err(blob_failure)?;
+        Ok((content, first))
     }
 
     /// The open content of a file.

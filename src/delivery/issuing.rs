@@ -13,7 +13,7 @@ use crate::domain::clock::{Timestamp, write_span};
 use crate::domain::epoch::Subject;
 use crate::domain::id::{FileId, LinkId, ResourceId};
 use crate::domain::link::{Claims, LinkNumber, Purpose, Token};
-use crate::domain::policy::LinkTerms;
+use crate::domain::policy::{LinkTerms, WIDEST};
 use crate::domain::principal::Interaction;
 use crate::domain::refusal::{Code, Issue, Refusal};
 use crate::domain::resource::{DocumentFacts, FileBrief, Kind, Stored};
@@ -223,11 +223,12 @@ fn grant<'a>(
         return Err(beyond("lifetime", &write_span(terms.max_lifetime), rule));
     }
     let uses = granted_uses(terms, wanted.uses).ok_or_else(|| beyond("uses", &terms.max_uses.to_string(), rule))?;
-    // A network that is every network binds to nothing.
-    if terms.bind_address && wanted.network.is_some_and(|network| network.prefix_len() == 0) {
-        return Err(beyond("address", "a network", rule));
+    // A network of nearly everybody binds to nobody.
+    if terms.bind_address && wanted.network.is_some_and(|network| !WIDEST.holds(network)) {
+        let widest = format!("a network no wider than /{} or, in IPv6, /{}", WIDEST.v4, WIDEST.v6);
+        return Err(beyond("address", &widest, rule));
     }
-    let own = terms.bind_address.then(|| IpNet::from(caller.address.to_canonical()));
+    let own = terms.bind_address.then(|| terms.network.around(caller.address));
     let network = wanted.network.or(own);
     Ok(Granted { file, lifetime, uses, network, confirm: wanted.confirm || terms.confirm, wanted })
 }
@@ -266,6 +267,7 @@ fn described(entry: Entry, granted: &Granted<'_>) -> Entry {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::policy::BoundNetwork;
 
     const MINUTE: Duration = Duration::from_secs(60);
 
@@ -281,6 +283,7 @@ mod tests {
             uses,
             max_uses,
             bind_address,
+            network: BoundNetwork::default(),
             confirm,
         };
         for (uses, most, wanted, granted) in [

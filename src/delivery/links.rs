@@ -10,6 +10,7 @@ use crate::domain::lifecycle::{self, Actor, Stamp};
 use crate::domain::principal::Interaction;
 use crate::domain::refusal::{Code, Issue, Refusal};
 use crate::domain::resource::{DocumentFacts, Kind, Stored};
+use crate::failpoint::{self, Point};
 use crate::store::StoreError;
 
 /// Input of `$revoke`.
@@ -52,6 +53,7 @@ impl Delivery {
         let entry = caller.entry(Action::LinkRevoke, Outcome::Ok).document(id, u64::from(document.version));
         let entry = about(entry, &document).reason(reason);
         self.cut(scope, reason, &entry).await?;
+        failpoint::here(Point::RevocationDone);
         if wanted.state {
             self.revoke_document(&document, &Actor::Client(caller.principal.client.clone()), reason, &entry).await?;
         }
@@ -74,7 +76,10 @@ impl Delivery {
         let transition = lifecycle::revoke(document.state, why, stamp)?;
         let entry = entry.clone().states(Some(document.state.as_str()), transition.to().as_str());
         let sealed = self.recorder.seal(&entry)?;
-        match self.store.transition(document.number, vec![transition], vec![sealed]).await {
+        let done = self.store.transition(document.number, vec![transition], vec![sealed]).await;
+        // Rare enough that it need not be known which files those are.
+        self.blobs.forget(None);
+        match done {
             Ok(_) => Ok(()),
             Err(StoreError::Changed) => Err(Refusal::of(Code::ServerBusy).retry_after(1)),
             Err(error) => Err(store_failure(error)),

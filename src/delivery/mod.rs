@@ -49,7 +49,7 @@ pub use links::RevokeLinks;
 pub use offers::ReadResource;
 pub use recorder::Recorder;
 pub use retention::Swept;
-pub use scanning::Scanned;
+pub use scanning::{NO_VERDICT, ScanWatch, Scanned};
 pub use sealing::{Sealed, Sealing};
 pub use search::{SearchRequest, Searched};
 pub use spool::Spool;
@@ -59,16 +59,18 @@ pub use transfer::Transfer;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use tokio::sync::Semaphore;
+
 use crate::blob::Blobs;
 use crate::domain::clock::{Clock, Entropy, Timestamp};
 use crate::domain::clock_watch::Standing;
 use crate::domain::cursor::CursorKey;
 use crate::domain::link::LinkKeys;
-use crate::domain::policy::Policy;
+use crate::domain::policy::{Policy, Unsuited};
 use crate::domain::verdict::Engine;
 use crate::fhir::base::Base;
 use crate::scan::Scanner;
-use crate::store::Store;
+use crate::store::{Store, Writing};
 
 /// What the use cases go by, taken from the settings once.
 #[derive(Debug, Clone)]
@@ -110,6 +112,7 @@ pub struct Delivery {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) blobs: Arc<dyn Blobs>,
     pub(crate) engines: scanning::Engines,
+    watch: Arc<dyn ScanWatch>,
     pub(crate) recorder: Recorder,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Arc<dyn Entropy>,
@@ -125,6 +128,8 @@ pub struct Delivery {
     handshakes: subscriptions::HandshakeRate,
     waiting: spool::Waiting,
     watching: clock_rules::Watching,
+    /// Turns of the safety check that may run.
+    turns: Semaphore,
     pace: pace::Pace,
 }
 
@@ -137,6 +142,8 @@ pub struct Parts {
     pub blobs: Arc<dyn Blobs>,
     /// Engines.
     pub scanners: Vec<Arc<dyn Scanner>>,
+    /// Counts what they say.
+    pub watch: Arc<dyn ScanWatch>,
     /// Makes audit entries durable.
     pub recorder: Recorder,
     /// Time.
@@ -166,6 +173,7 @@ impl Delivery {
             store: parts.store,
             blobs: parts.blobs,
             engines: scanning::Engines::new(parts.scanners),
+            watch: parts.watch,
             recorder: parts.recorder,
             clock: parts.clock,
             entropy: parts.entropy,
@@ -181,6 +189,7 @@ impl Delivery {
             handshakes: subscriptions::HandshakeRate::default(),
             waiting: spool::Waiting::default(),
             watching: clock_rules::Watching::default(),
+            turns: Semaphore::new(usize::try_from(scanning::TURNS).unwrap_or(1)),
             pace: pace::Pace::default(),
         }
     }
@@ -222,8 +231,13 @@ impl Delivery {
     /// What does not answer.
     pub async fn health(&self) -> Result<Option<&'static str>, &'static str> {
         self.store.audit_head().await.map_err(|_| "database")?;
+        let writing = self.store.writing();
+        if writing == Writing::Ended {
+            return Err("database");
+        }
         let space = self.blobs.space().await.map_err(|_| "files")?;
         let full = space.is_some_and(|space| space.used_percent() >= self.terms.disk_stop_percent);
+        let full = full || writing == Writing::Short;
         let clock = match self.clock_standing() {
             Some(Standing::Jumped(_)) => Some("the clock jumped, nothing is destroyed until it is confirmed"),
             Some(Standing::Behind { .. }) => Some("the clock was set back, access goes by the highest time seen"),
@@ -231,7 +245,8 @@ impl Delivery {
         };
         let failing = self.engine_conditions().iter().any(|(_, condition)| !condition.is_ready());
         let failing = failing.then_some("a scan engine fails, new documents wait");
-        Ok(full.then_some("disk nearly full, uploads are refused").or(clock).or(failing))
+        let unsuited = || self.unsuited_engine().map(Unsuited::words);
+        Ok(full.then_some("disk nearly full, uploads are refused").or(clock).or(failing).or_else(unsuited))
     }
 
     /// The terms.

@@ -24,6 +24,7 @@ use crate::domain::principal::{AccessScope, Interaction};
 use crate::domain::refusal::{Code, Refusal};
 use crate::domain::resource::{Kind, Stored};
 use crate::domain::subscription::{Event, Form, SubscriptionStatus, Topic};
+use crate::failpoint::{self, Point};
 use crate::store::{Sent, StoredSubscription, Turn, Waiting, Work};
 
 /// How long a claim lasts; a worker that dies gives its turns back after it. Longer than the longest attempt.
@@ -280,7 +281,12 @@ impl Notifier {
         body: Vec<u8>,
     ) -> Result<Answer, Refusal> {
         match self.delivery.parcel(subscription, part, event, body)? {
-            Some(parcel) => Ok(self.hooks.send(parcel).await),
+            Some(parcel) => {
+                failpoint::here(Point::HookReady);
+                let answer = self.hooks.send(parcel).await;
+                failpoint::here(Point::HookTaken);
+                Ok(answer)
+            }
             None => Ok(Answer::Silent),
         }
     }

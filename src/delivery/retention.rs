@@ -11,6 +11,7 @@ use crate::domain::lifecycle::{self, Actor, Stamp, State};
 use crate::domain::policy::{DeliveredWhen, RetainFrom};
 use crate::domain::refusal::Refusal;
 use crate::domain::resource::FileFacts;
+use crate::failpoint::{self, Point};
 use crate::store::{DueDocument, Receipt, Receipts, StoreError};
 
 /// Documents that one round takes at most, so that a large batch never holds the writer for long.
@@ -40,6 +41,7 @@ impl Delivery {
     /// # Errors
     /// Failures of the parts; what was done stays done, the rest is due again.
     pub async fn retain_round(&self) -> Result<Swept, Refusal> {
+        failpoint::here(Point::RetentionBegun);
         let mut swept = Swept::default();
         // A clock that cannot be kept destroys nothing, and keeps no access open.
         let watched = self.watch_clock().await;
@@ -101,7 +103,12 @@ impl Delivery {
 
     async fn step(&self, document: &DueDocument, transition: lifecycle::Transition) -> Result<(), Refusal> {
         let entry = self.recorder.seal(&entry_of(document, Action::LifecycleTransition, &transition))?;
-        match self.store.transition(document.number, vec![transition], vec![entry]).await {
+        let closes = transition.to().closed_because().is_some();
+        let done = self.store.transition(document.number, vec![transition], vec![entry]).await;
+        if closes {
+            document.files.iter().for_each(|file| self.blobs.forget(Some(*file)));
+        }
+        match done {
             // Somebody revoked it meanwhile: what is due then is written there.
             Ok(_) | Err(StoreError::Changed) => Ok(()),
             Err(error) => Err(store_failure(error)),
@@ -115,8 +122,12 @@ impl Delivery {
             return Ok(());
         };
         let entry = self.recorder.seal(&entry_of(document, Action::DocumentPurge, &transition))?;
+        failpoint::here(Point::PurgeBegun);
         match self.store.purge(document.number, transition, entry).await {
-            Ok(files) => self.delete_bytes(&files).await,
+            Ok(files) => {
+                failpoint::here(Point::PurgeCommitted);
+                self.delete_bytes(&files).await
+            }
             Err(StoreError::Changed) => Ok(()),
             Err(error) => Err(store_failure(error)),
         }
@@ -151,6 +162,7 @@ impl Delivery {
             for (file, _) in files.iter().zip(known).filter(|(_, known)| !known) {
                 self.blobs.delete(*file).await.map_err(blob_failure)?;
                 swept.orphans += 1;
+                failpoint::here(Point::OrphanRemoved);
             }
             after = files.last().copied();
             if files.len() < SWEEP_PAGE {

@@ -4,8 +4,11 @@
 mod cut;
 mod engines;
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
+
+use futures_util::FutureExt;
 
 pub(crate) use self::engines::Engines;
 
@@ -21,8 +24,9 @@ use crate::domain::lifecycle::{self, Actor, Evidence, InvalidTransition, Stamp, 
 use crate::domain::refusal::{Code, Refusal};
 use crate::domain::resource::FileFacts;
 use crate::domain::verdict::{CleanScan, Engine, Finding, Verdict};
+use crate::failpoint::{self, Point};
 use crate::scan::{EngineFailure, ScanError, Scanner, Subject};
-use crate::store::{ScanJob, StoreError};
+use crate::store::{ScanJob, StoreError, UNENDED_MOST};
 
 /// First pause after a scan that did not succeed; doubled with each further one, up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_secs(2);
@@ -31,6 +35,20 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 /// An engine that ends by its own deadline says more than one that is given up.
 const GRACE: Duration = Duration::from_secs(2);
+
+/// What [`ScanWatch`] is told of a scan that gave no verdict.
+pub const NO_VERDICT: &str = "none";
+
+/// Counts scans. Nothing in it names a document.
+pub trait ScanWatch: Send + Sync + std::fmt::Debug {
+    /// An engine looked at a file for so long, and said `clean`, a finding's name, or [`NO_VERDICT`].
+    fn scanned(&self, engine: Engine, said: &'static str, took: Duration);
+    /// What waits for its verdict: documents, and the age of the oldest.
+    fn backlog(&self, documents: u64, oldest: Duration);
+}
+
+/// Turns side by side at most, far above what workers there are: all of them are one that goes alone.
+pub(super) const TURNS: u32 = 1_024;
 
 /// What became of one turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,15 +73,41 @@ impl Delivery {
     /// # Errors
     /// Failures of the store: nothing was decided, the lease brings the job back.
     pub async fn scan_next(&self) -> Result<Scanned, Refusal> {
+        let turn = self.turns.acquire().await.ok();
         let now = self.clock.now();
         let Some(job) = self.store.claim_scan(now, self.terms.scan_lease).await.map_err(store_failure)? else {
             return Ok(Scanned::Idle);
         };
-        if now > job.created.plus(job.decision.scan_within) {
-            return self.finish(&job, lifecycle::quarantine_unscanned(State::Created, self.held(&job)), "scan").await;
+        if job.unended >= UNENDED_MOST {
+            let transition = lifecycle::quarantine_unscanned(State::Created, self.held(&job));
+            return self.finish(&job, transition, "no turn of the safety check came to its end").await;
         }
-        let Some(engines) = self.engines_for(&job) else {
-            return self.wait(&job).await;
+        // What may have been the end of an earlier process goes alone, so that it takes no other job with it.
+        let _alone = if job.unended > 0 {
+            drop(turn);
+            self.turns.acquire_many(TURNS).await.ok()
+        } else {
+            turn
+        };
+        match AssertUnwindSafe(self.turn(&job)).catch_unwind().await {
+            Ok(done) => done,
+            Err(_) => {
+                tracing::error!(document = %job.id, "a turn of the safety check panicked");
+                let due = self.clock.now().plus(pause(job.attempts)).min(self.last_chance(&job));
+                self.store.scan_broke_off(&job, due).await.map_err(store_failure)?;
+                Ok(Scanned::Later)
+            }
+        }
+    }
+
+    /// One turn of a claimed job.
+    async fn turn(&self, job: &ScanJob) -> Result<Scanned, Refusal> {
+        failpoint::here(Point::ScanClaimed);
+        if self.clock.now() > job.created.plus(job.decision.scan_within) {
+            return self.finish(job, lifecycle::quarantine_unscanned(State::Created, self.held(job)), "scan").await;
+        }
+        let Some(engines) = self.engines_for(job) else {
+            return self.wait(job).await;
         };
         let mut proofs = Vec::new();
         for file in &job.files {
@@ -71,18 +115,28 @@ impl Delivery {
                 Ok(Looked::Clean(proof)) => proofs.push(proof),
                 Ok(Looked::Found(finding, place)) => {
                     let evidence = Evidence { file: file.file, sha256: file.sha256, place: place.clone() };
-                    let transition = lifecycle::quarantine(State::Created, finding, self.held(&job));
+                    let transition = lifecycle::quarantine(State::Created, finding, self.held(job));
                     let transition = transition.map(|transition| transition.with_evidence(evidence));
-                    return self.finish(&job, transition, &place).await;
+                    return self.finish(job, transition, &place).await;
                 }
                 Ok(Looked::Never(place)) => {
-                    let transition = lifecycle::quarantine_unscanned(State::Created, self.held(&job));
-                    return self.finish(&job, transition, &place).await;
+                    let transition = lifecycle::quarantine_unscanned(State::Created, self.held(job));
+                    return self.finish(job, transition, &place).await;
                 }
-                Ok(Looked::Nothing) | Err(_) => return self.later(&job).await,
+                Ok(Looked::Nothing) | Err(_) => return self.later(job).await,
             }
         }
-        self.release(&job, proofs).await
+        self.release(job, proofs).await
+    }
+
+    /// Counts what waits for the safety check.
+    ///
+    /// # Errors
+    /// Failures of the store.
+    pub async fn measure_scans(&self) -> Result<(), Refusal> {
+        let (documents, oldest) = self.store.scan_backlog(self.clock.now()).await.map_err(store_failure)?;
+        self.watch.backlog(documents, oldest);
+        Ok(())
     }
 
     /// The engines that must all say clean. Where the rule requires an antivirus engine and names none, those that are set up are
@@ -98,7 +152,14 @@ impl Delivery {
             return None;
         }
         // What is wrong with an engine is told once, by its probe.
-        engines.iter().all(|engine| self.engines.is_ready(*engine)).then_some(engines)
+        let ready = engines.iter().all(|engine| self.engines.is_ready(*engine));
+        let unsuited =
+            engines.iter().find_map(|engine| self.engines.unsuited(*engine, &job.decision.antivirus, self.clock.now()));
+        if let Some(unsuited) = unsuited.filter(|_| ready) {
+            let cause = unsuited.words();
+            tracing::warn!(code = Code::ScanFailing.name(), document = %job.id, rule = job.decision.rule, cause, "document waits");
+        }
+        (ready && unsuited.is_none()).then_some(engines)
     }
 
     async fn look_at(&self, engines: &[Engine], file: &FileFacts) -> Result<Looked, Refusal> {
@@ -121,22 +182,29 @@ impl Delivery {
         let content = self.content_of(file).await?;
         let (id, sha256, declared, size) = (file.file, file.sha256, file.media_type.clone(), file.size);
         let engine = scanner.engine();
+        let begun = self.clock.monotonic();
         let hold = Hold::default();
         let mut lent = hold.lend(ContentReader::new(content));
         let looked = tokio::task::spawn_blocking(move || {
             let subject = Subject { file: id, sha256, declared: &declared, size };
-            scanner.scan(&subject, &mut lent)
+            failpoint::here_for(Point::ScanBegun, &sha256);
+            let said = scanner.scan(&subject, &mut lent);
+            failpoint::here_for(Point::ScanRead, &sha256);
+            said
         });
         let looked = tokio::time::timeout(self.terms.scan_timeout.saturating_add(GRACE), looked).await;
         let error = match looked {
             Ok(Ok(Ok(verdict))) => {
                 self.engines.spoke(engine, id);
+                let said = verdict.finding.map_or("clean", Finding::name);
+                self.watch.scanned(engine, said, self.clock.monotonic().saturating_sub(begun));
                 return Ok(Asked::Said(verdict));
             }
             Ok(Ok(Err(error))) => error,
             Ok(Err(_)) => ScanError::Engine { engine, failure: EngineFailure::Broken },
             Err(_) => ScanError::Engine { engine, failure: EngineFailure::Late },
         };
+        self.watch.scanned(engine, NO_VERDICT, self.clock.monotonic().saturating_sub(begun));
         tracing::warn!(code = Code::ScanFailing.name(), file = %id, cause = %error, "no verdict");
         let ScanError::Engine { failure, .. } = error else { return Ok(Asked::Nothing) };
         // All others flow: only an engine that does not do as it should is looked at before it is asked again.
@@ -162,6 +230,7 @@ impl Delivery {
         };
         let entries = transitions.iter().map(|transition| self.recorder.seal(&self.step_entry(job, transition, None)));
         let entries = entries.collect::<Result<Vec<_>, _>>()?;
+        failpoint::here(Point::ScanReleasing);
         match self.store.finish_scan(job, transitions.to_vec(), entries).await {
             Ok(_) => {
                 self.pace.note(job.created, at);
@@ -182,8 +251,11 @@ impl Delivery {
             return Ok(Scanned::Lost);
         };
         let entry = self.recorder.seal(&self.step_entry(job, &transition, Some(place)))?;
+        failpoint::here(Point::ScanHolding);
         match self.store.finish_scan(job, vec![transition], vec![entry]).await {
             Ok(_) => {
+                failpoint::here(Point::ScanHeld);
+                self.blobs.forget(None);
                 self.pace.note(job.created, self.clock.now());
                 Ok(Scanned::HeldBack)
             }

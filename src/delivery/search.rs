@@ -71,7 +71,8 @@ impl Delivery {
             }
             rows.push(ReadResource { stored, addresses });
         }
-        let next = page.next.map(|after| self.next_page(&caller.principal, &paged, after)).transpose()?;
+        let began = page.newest.map_or(paged.began, |newest| paged.began.max(newest));
+        let next = page.next.map(|after| self.next_page(&caller.principal, &paged, (began, after))).transpose()?;
         entry = entry.returned(rows.iter().map(|row| &row.stored.id)).offered(offered);
         self.recorder.record(&entry).await?;
         let text = self.bundle(caller, &paged, page.total, next.as_deref(), &rows);
@@ -96,9 +97,14 @@ impl Delivery {
         Ok(Paged { search, began: cursor.began, first: false })
     }
 
-    fn next_page(&self, reader: &Principal, paged: &Paged, position: Position) -> Result<String, Refusal> {
+    fn next_page(
+        &self,
+        reader: &Principal,
+        paged: &Paged,
+        (began, position): (Timestamp, Position),
+    ) -> Result<String, Refusal> {
         let expires = self.clock.now().plus(cursor::LIFETIME);
-        let cursor = Cursor { pairs: paged.search.used.clone(), position, began: paged.began, expires };
+        let cursor = Cursor { pairs: paged.search.used.clone(), position, began, expires };
         let text = self.cursors.seal(&cursor, &scope_digest(reader), self.entropy.as_ref())?;
         Ok(search::page_url(&self.terms.base, &text))
     }

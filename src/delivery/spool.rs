@@ -16,6 +16,7 @@ use crate::domain::id::LinkId;
 use crate::domain::principal::ClientNumber;
 use crate::domain::refusal::Refusal;
 use crate::domain::resource::{DocumentNumber, PatientNumber};
+use crate::failpoint::{self, Point};
 use crate::store::SealedEntry;
 
 /// Where revocations wait that the database did not take. Beside the database, so that a full or locked one does not matter
@@ -59,6 +60,7 @@ impl Delivery {
     pub(super) async fn cut(&self, scope: Scope, reason: &str, entry: &Entry) -> Result<u32, Refusal> {
         let at = self.clock.now();
         self.store.cut(&scope, at);
+        failpoint::here(Point::RevocationCut);
         let sealed = self.recorder.seal(entry)?;
         match self.store.revoke(scope.clone(), at, reason, sealed.clone()).await {
             Ok(number) => Ok(number),

@@ -18,10 +18,13 @@ use crate::domain::audit::Outcome;
 use crate::domain::claim::Asked;
 use crate::domain::refusal::{Code, Refusal};
 use crate::domain::resource::FileFacts;
+use crate::failpoint::{self, Point};
 use crate::store::Receipt;
 
 /// Plaintext that is handed on at once: the server keeps its write buffer only for pieces up to this.
 const PIECE: usize = 64 * 1024;
+/// [`READ_MOST`] as a length of files.
+const SPAN: u64 = READ_MOST as u64;
 
 impl Delivery {
     /// Begins to send what was asked for of an opened file: claims a use where the link is counted, writes the entry that says
@@ -35,7 +38,7 @@ impl Delivery {
     }
 
     async fn begun(self: &Arc<Self>, opened: Opened, asked: Asked) -> Result<Transfer, Refusal> {
-        let Opened { facts, content, still, access, row, .. } = opened;
+        let Opened { facts, content, first, still, access, row, .. } = opened;
         let counted = match &row {
             None => Ok(None),
             Some(row) if access.head => self.look_at_use(row, access.address).await.map(|()| None),
@@ -51,6 +54,7 @@ impl Delivery {
         let range = asked.range;
         let outcome = if access.head { Outcome::Ok } else { Outcome::Attempted };
         let seq = self.recorder.record(&entry_of(&access, &facts, outcome)).await?;
+        failpoint::here(Point::DownloadRecorded);
         let subject = subject_of(&facts, access.reader);
         let link = access.link.clone();
         let number = self.transfers.enter(subject.map(|subject| Running { subject, link }));
@@ -67,8 +71,8 @@ impl Delivery {
             seq,
             ends,
             at: range.start,
+            batch: begun_with(first, &range),
             range,
-            batch: Bytes::new(),
             counted,
             held: None,
             marking: None,
@@ -166,6 +170,7 @@ impl Transfer {
         if self.at >= self.range.end {
             return Poll::Ready(Ok(None));
         }
+        failpoint::here(Point::PieceReady);
         let still = ready!(self.still.poll(context));
         let left = match &self.counted {
             None => Some(self.range.end - self.at),
@@ -213,9 +218,11 @@ impl Transfer {
     fn read_piece(&mut self, most: u64) -> Result<Bytes, Code> {
         if self.batch.is_empty() {
             let left = usize::try_from(self.range.end - self.at).unwrap_or(usize::MAX);
+            // To the end of the span in which it lies: such reads open no chunk twice, and are what the store keeps.
+            let behind = usize::try_from(self.at % SPAN).unwrap_or_default();
             self.batch = self
                 .content
-                .read(self.at, left.min(READ_MOST))
+                .read(self.at, left.min(READ_MOST - behind))
                 .map_err(|error| self.break_off(blob_failure(error).code()))?;
         }
         let most = usize::try_from(most).unwrap_or(usize::MAX);
@@ -234,6 +241,12 @@ impl Transfer {
         };
         revoked.map(|_| Code::LinkRevoked)
     }
+}
+
+/// What of a range lies in the chunk that was opened first.
+fn begun_with(first: Bytes, range: &Range<u64>) -> Bytes {
+    let within = |at: u64| usize::try_from(at).unwrap_or(usize::MAX).min(first.len());
+    first.slice(within(range.start)..within(range.end.max(range.start)))
 }
 
 fn length(piece: &Bytes) -> u64 {

@@ -381,6 +381,48 @@ mod tests {
     }
 
     #[test]
+    fn a099_parts_of_two_good_links_make_none() {
+        let second =
+            Claims { file: FileId::from_bytes([8; 16]), reader: ClientNumber(6), epoch: 4, nonce: 9, ..claims() };
+        let [one, two] =
+            [claims(), second].map(|claims| URL_SAFE_NO_PAD.decode(keys(1).mint(&claims).as_str()).unwrap());
+        for from in 0..one.len() {
+            for to in from + 1..=one.len() {
+                let mut mixed = one.clone();
+                mixed[from..to].copy_from_slice(&two[from..to]);
+                if mixed == one || mixed == two {
+                    continue;
+                }
+                let text = URL_SAFE_NO_PAD.encode(&mixed);
+                assert_eq!(keys(1).verify(&text, Purpose::Download, NOW), Err(LinkError::Invalid), "{from}..{to}");
+            }
+        }
+        // Of an unknown key and of a bad tag nobody learns which it was.
+        assert_eq!(keys(3).verify(keys(1).mint(&claims()).as_str(), Purpose::Download, NOW), Err(LinkError::Invalid));
+    }
+
+    #[test]
+    fn a100_tags_of_zeros_and_of_another_length_are_refused() {
+        let token = URL_SAFE_NO_PAD.decode(keys(1).mint(&claims()).as_str()).unwrap();
+        let body = token.get(..BODY).unwrap();
+        for length in 0..=32 {
+            for tag in [vec![0; length], vec![0xff; length]] {
+                let text = URL_SAFE_NO_PAD.encode([body, &tag].concat());
+                assert_eq!(keys(1).verify(&text, Purpose::Download, NOW), Err(LinkError::Invalid), "{length}");
+            }
+        }
+    }
+
+    #[test]
+    fn a106_a_link_beyond_what_any_policy_gives_is_none_though_its_tag_is_right() {
+        for (days, valid) in [(400, true), (401, false), (9_131, false)] {
+            let expires = NOW.plus(Duration::from_secs(days * 86_400));
+            let token = keys(1).mint(&Claims { expires, ..claims() });
+            assert_eq!(keys(1).verify(token.as_str(), Purpose::Download, NOW).is_ok(), valid, "{days} days");
+        }
+    }
+
+    #[test]
     fn a100_a_cut_tag_is_refused() {
         let token = keys(1).mint(&claims());
         for length in 0..token.as_str().len() {
@@ -391,6 +433,25 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn a105_no_two_claims_have_one_text(
+            one in (any::<[u8; 16]>(), 1_799_999_000i64..1_800_000_000, any::<u32>(), any::<u32>(), any::<u64>()),
+            two in (any::<[u8; 16]>(), 1_799_999_000i64..1_800_000_000, any::<u32>(), any::<u32>(), any::<u64>()),
+        ) {
+            let [one, two] = [one, two].map(|(file, seconds, epoch, reader, nonce)| Claims {
+                file: FileId::from_bytes(file),
+                expires: Timestamp::from_millis(seconds * 1_000),
+                epoch,
+                reader: ClientNumber(reader),
+                nonce,
+                ..claims()
+            });
+            let [first, second] = [&one, &two].map(|claims| keys(1).mint(claims));
+            prop_assert_eq!(one == two, first.as_str() == second.as_str());
+            let read = keys(1).verify(first.as_str(), Purpose::Download, NOW).unwrap();
+            prop_assert_eq!(read.claims(), &one);
+        }
+
         #[test]
         fn a104_a_text_that_is_accepted_is_the_one_spelling(text in "[A-Za-z0-9_-]{84}") {
             prop_assert_eq!(keys(1).verify(&text, Purpose::Download, NOW), Err(LinkError::Invalid));

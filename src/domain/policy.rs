@@ -7,11 +7,13 @@ use std::time::Duration;
 use super::clock::Timestamp;
 use super::verdict::Engine;
 
+mod bounds;
 mod explain;
 mod record;
 #[cfg(test)]
 mod tests;
 
+pub use bounds::{ANY, AntivirusTerms, BoundNetwork, EngineVersion, Unsuited, WIDEST};
 pub use explain::{ConditionKey, Explanation, Held, Outcome, RuleReport};
 pub use record::{RECORD_VERSION, RecordError};
 
@@ -164,6 +166,8 @@ pub struct LinkTerms {
     pub max_uses: u32,
     /// Whether a link is bound to the network that it was asked from.
     pub bind_address: bool,
+    /// How wide that network is where the caller names none.
+    pub network: BoundNetwork,
     /// Whether a person must press a button first.
     pub confirm: bool,
     /// How long a claim stays open without traffic.
@@ -216,6 +220,8 @@ pub struct Decision {
     pub scan: Vec<Engine>,
     /// Files wait while no antivirus engine is configured.
     pub require_antivirus: bool,
+    /// What an antivirus engine must be so that it is asked.
+    pub antivirus: AntivirusTerms,
     /// Media types that are accepted, lower case, without parameters.
     pub accept: Vec<String>,
     /// Largest file in bytes.

@@ -189,6 +189,22 @@ mod tests {
     }
 
     #[test]
+    fn a138_a_verdict_on_other_bytes_or_another_file_releases_nothing() {
+        use crate::domain::clock::Timestamp;
+        use crate::domain::lifecycle::{Actor, Stamp, State, release};
+        let (file, other) = (FileId::from_bytes([1; 16]), FileId::from_bytes([2; 16]));
+        let proof = || Verdict::clean_for(file, [7; 32], &[Engine::Rules], &[verdict([7; 32], None)]).unwrap();
+        let released = |files: &[(FileId, [u8; 32])]| {
+            let stamp = Stamp { at: Timestamp::from_millis(0), actor: Actor::Server, due: None };
+            release(State::Created, files, vec![proof()], stamp).is_ok()
+        };
+        assert!(released(&[(file, [7; 32])]));
+        assert!(!released(&[(file, [8; 32])]), "the bytes were replaced since");
+        assert!(!released(&[(other, [7; 32])]), "the same bytes, and another file");
+        assert!(!released(&[(file, [7; 32]), (other, [7; 32])]), "one of two");
+    }
+
+    #[test]
     fn engines_have_their_names() {
         for engine in Engine::ALL {
             assert_eq!(Engine::from_name(engine.name()), Some(engine));

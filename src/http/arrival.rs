@@ -3,7 +3,7 @@
 //! nothing: a reader that quits after 64 KiB leaves the rest in buffers. Only the deciding stands here, and the task that waits for
 //! it; reading the counters stands in [`counters`], what a taken download means elsewhere.
 //!
-//! What is compared are growths, so that it holds under TLS as well: `bytes_acked` must have grown by all that `bytes_sent` without
+//! What is compared are growths, so that it holds under TLS as well (there a `close_notify` alone says nothing): `bytes_acked` must have grown by all that `bytes_sent` without
 //! `bytes_retrans` grew, and that by at least the body. A peer that closes with unread bytes sends a reset, which leaves
 //! `bytes_received` as it was; its FIN counts one there, its next request more (Linux, `tcp_info`).
 
@@ -19,7 +19,7 @@ use crate::domain::clock::Clock;
 
 mod counters;
 
-pub(super) use counters::{Connection, on_connect};
+pub(super) use counters::Connection;
 
 /// The first look after the last byte was handed on; later ones follow at a sixteenth of the time waited.
 const FIRST_LOOK: Duration = Duration::from_micros(200);
@@ -48,6 +48,13 @@ pub(super) struct Sample {
     closed: bool,
 }
 
+impl Sample {
+    /// Bytes that the peer's system has acknowledged, over the whole connection.
+    pub(super) fn acknowledged(&self) -> u64 {
+        self.acked
+    }
+}
+
 /// What a look says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Seen {
@@ -65,6 +72,8 @@ struct Expected {
     before: Sample,
     said: u64,
     body: u64,
+    /// Bytes of a goodbye under TLS, which a peer says also when it leaves bytes unread; 0 without TLS.
+    goodbye: u64,
 }
 
 impl Expected {
@@ -73,7 +82,9 @@ impl Expected {
         let acked = now.acked.saturating_sub(self.before.acked);
         let all = sent >= self.body && acked >= sent && !now.waiting;
         // Before it had everything the peer had no reason to go on: only what it says afterwards counts.
-        let went_on = now.received > self.said;
+        // A goodbye by itself is no such word: what follows it, FIN or reset, tells whether all was read.
+        let more = now.received.saturating_sub(self.said);
+        let went_on = more > 0 && more != self.goodbye;
         match (all, went_on, now.closed) {
             (true, true, _) => Seen::Decided(Arrival::Taken),
             (_, _, true) => Seen::Decided(Arrival::Unknown),
@@ -103,7 +114,7 @@ impl Watches {
         Self { places, most, stopping, runtime: tokio::runtime::Handle::try_current().ok(), clock }
     }
 
-    /// From now on every watch ends with its next look.
+    /// From now on nobody's silence is waited for: a watch ends once everything is acknowledged, or with its worker, by a last look.
     pub(super) fn stop(&self) {
         self.stopping.send_replace(true);
     }
@@ -136,7 +147,7 @@ impl Eye {
     pub(super) fn open(watches: &Arc<Watches>, request: &HttpRequest, body: u64, grace: Option<Duration>) -> Self {
         let connection = request.conn_data::<Rc<Connection>>().and_then(|connection| {
             let before = connection.sample()?;
-            Some((Rc::clone(connection), Expected { before, said: before.received, body }))
+            Some((Rc::clone(connection), Expected { before, said: before.received, body, goodbye: connection.goodbye }))
         });
         let grace = grace.unwrap_or(GRACE).min(WATCH_MOST);
         Self { watches: Arc::clone(watches), connection, grace }
@@ -157,6 +168,7 @@ impl Eye {
         let place = Arc::clone(&watches.places).try_acquire_owned();
         match (connection, place) {
             (Some((connection, expected)), Ok(place)) => {
+                connection.is_watched.set(true);
                 let held = Held { watches, pieces: Some(pieces), connection, expected, _place: place };
                 actix_web::rt::spawn(held.watch(grace));
             }
@@ -197,7 +209,8 @@ impl Held {
                 (moved, last) = (time, now);
             }
             let is_over = time.saturating_sub(moved) >= grace || time.saturating_sub(begun) >= WATCH_MOST;
-            if is_over || *stopping.borrow() {
+            // At a stop silence is enough; what is still on its way out is let go on for as long as its connection may.
+            if is_over || (seen == Seen::Silent && *stopping.borrow()) {
                 return self.decide(if seen == Seen::Silent { Arrival::Taken } else { Arrival::Unknown });
             }
             let pause = (waited / 16).clamp(FIRST_LOOK, LOOK_MOST);
@@ -207,6 +220,7 @@ impl Held {
     }
 
     fn decide(&mut self, arrival: Arrival) {
+        self.connection.is_watched.set(false);
         if let Some(pieces) = self.pieces.take() {
             self.watches.settle(pieces, arrival);
         }
@@ -228,7 +242,7 @@ mod tests {
     const BEFORE: Sample = Sample { sent: 500, acked: 500, received: 300, waiting: false, closed: false };
 
     fn judged(sent: u64, acked: u64, received: u64, waiting: bool, closed: bool) -> Seen {
-        let expected = Expected { before: BEFORE, said: 300, body: 1000 };
+        let expected = Expected { before: BEFORE, said: 300, body: 1000, goodbye: 24 };
         expected.judge(&Sample { sent, acked, received, waiting, closed })
     }
 
@@ -241,6 +255,11 @@ mod tests {
             (judged(1700, 1700, 301, false, true), Seen::Decided(Taken)),
             (judged(1700, 1700, 700, false, false), Seen::Decided(Taken)),
             (judged(1700, 1700, 300, false, false), Seen::Silent),
+            // A goodbye under TLS, then FIN, or a reset: it left bytes unread.
+            (judged(1700, 1700, 324, false, false), Seen::Silent),
+            (judged(1700, 1700, 325, false, false), Seen::Decided(Taken)),
+            (judged(1700, 1700, 325, false, true), Seen::Decided(Taken)),
+            (judged(1700, 1700, 324, false, true), Seen::Decided(Unknown)),
             // A reset: closed, and nothing said.
             (judged(1700, 1700, 300, false, true), Seen::Decided(Unknown)),
             (judged(1700, 1200, 301, false, true), Seen::Decided(Unknown)),

@@ -1,13 +1,16 @@
 //! Reading bodies: within a size, within a time, at least at a rate. A body that announces too much is refused unread.
 
+use std::pin::Pin;
 use std::time::Duration;
 
+use actix_web::error::PayloadError;
 use actix_web::http::header;
 use actix_web::web::{BytesMut, Payload};
 use actix_web::{HttpRequest, web::Bytes};
 use async_trait::async_trait;
-use futures_util::StreamExt;
+use futures_util::{Stream, StreamExt};
 use metrics::counter;
+use tokio::time::{Sleep, sleep};
 
 use super::accept;
 use super::exchange::Shared;
@@ -82,20 +85,27 @@ async fn whole(shared: &Shared, request: &HttpRequest, payload: Payload, most: u
     if length > most {
         return Err(too_large(most));
     }
-    let collected =
-        collect(payload, usize::try_from(length).unwrap_or(0), usize::try_from(most).unwrap_or(usize::MAX), most);
-    tokio::time::timeout(shared.limits.body_timeout, collected).await.map_err(|_| timed_out())?
+    let most = usize::try_from(most).unwrap_or(usize::MAX);
+    let body = Paced::new(shared, payload);
+    within(shared.limits.body_timeout, collect(body, usize::try_from(length).unwrap_or(0), most)).await
 }
 
 /// Room that is made before a byte has come, whatever a head announces.
 const ROOM_MOST: usize = 64 * 1024;
 
-async fn collect(mut payload: Payload, length: usize, most: usize, limit: u64) -> Result<Bytes, Refusal> {
+/// A whole body has so long, however it comes.
+async fn within(span: Duration, collected: impl Future<Output = Result<Bytes, Refusal>>) -> Result<Bytes, Refusal> {
+    tokio::time::timeout(span, collected).await.map_err(|_| timed_out())?
+}
+
+async fn collect<P>(mut paced: Paced<P>, length: usize, most: usize) -> Result<Bytes, Refusal>
+where
+    P: Stream<Item = Result<Bytes, PayloadError>> + Unpin,
+{
     let mut body = BytesMut::with_capacity(length.min(ROOM_MOST));
-    while let Some(piece) = payload.next().await {
-        let piece = piece.map_err(|_| broken())?;
+    while let Some(piece) = paced.next().await? {
         if body.len() + piece.len() > most {
-            return Err(too_large(limit));
+            return Err(too_large(u64::try_from(most).unwrap_or(u64::MAX)));
         }
         body.extend_from_slice(&piece);
     }
@@ -114,44 +124,127 @@ fn broken() -> Refusal {
     Refusal::new(Issue::new(Code::RequestMalformed).fill("part", "body"))
 }
 
-/// A raw body, held to the least rate once its grace is over.
-pub(super) struct Raw<'a> {
-    shared: &'a Shared,
-    payload: Payload,
-    began: Duration,
-    taken: u64,
+/// A body held to the least rate: at every moment it must be as far as the rate says since its grace, however it came there.
+struct Paced<P> {
+    payload: P,
+    rate: u64,
+    deadline: Pin<Box<Sleep>>,
 }
 
-impl<'a> Raw<'a> {
+/// Of a second.
+const NANOS: u64 = 1_000_000_000;
+
+impl<P: Stream<Item = Result<Bytes, PayloadError>> + Unpin> Paced<P> {
+    /// Its grace begins now.
+    fn new(shared: &Shared, payload: P) -> Self {
+        let limits = &shared.limits;
+        Self { payload, rate: limits.body_rate.max(1), deadline: Box::pin(sleep(limits.body_grace)) }
+    }
+
+    /// # Errors
+    /// `request-timeout`, `request-malformed`.
+    async fn next(&mut self) -> Result<Option<Bytes>, Refusal> {
+        // What is there already is taken first: a body is not late because the server was.
+        let piece = tokio::select! {
+            biased;
+            piece = self.payload.next() => piece,
+            () = self.deadline.as_mut() => return Err(timed_out()),
+        };
+        let piece = piece.transpose().map_err(|_| broken())?;
+        if let Some(piece) = &piece {
+            let bytes = u64::try_from(piece.len()).unwrap_or(u64::MAX);
+            let bought = Duration::from_nanos(bytes.saturating_mul(NANOS) / self.rate);
+            if let Some(later) = self.deadline.deadline().checked_add(bought) {
+                self.deadline.as_mut().reset(later);
+            }
+        }
+        Ok(piece)
+    }
+}
+
+/// A raw body, of whatever length: its rate alone counts.
+pub(super) struct Raw {
+    paced: Paced<Payload>,
+}
+
+impl Raw {
     /// Begins now.
     ///
     /// # Errors
     /// `media-type-unsupported` for an encoded body.
-    pub(super) fn new(shared: &'a Shared, request: &HttpRequest, payload: Payload) -> Result<Self, Refusal> {
+    pub(super) fn new(shared: &Shared, request: &HttpRequest, payload: Payload) -> Result<Self, Refusal> {
         not_encoded(request)?;
-        Ok(Self { shared, payload, began: shared.clock.monotonic(), taken: 0 })
-    }
-
-    /// How long the next piece may take, so that the rate since the grace holds.
-    fn patience(&self) -> Duration {
-        let limits = &self.shared.limits;
-        let paid = Duration::from_secs(self.taken / limits.body_rate.max(1));
-        let due = limits.body_grace.saturating_add(paid);
-        due.saturating_sub(self.shared.clock.monotonic().saturating_sub(self.began)).min(limits.body_timeout)
+        Ok(Self { paced: Paced::new(shared, payload) })
     }
 }
 
 #[async_trait(?Send)]
-impl RawBody for Raw<'_> {
+impl RawBody for Raw {
     async fn next(&mut self) -> Result<Option<Bytes>, Refusal> {
-        let patience = self.patience();
-        let piece = tokio::time::timeout(patience, self.payload.next()).await.map_err(|_| timed_out())?;
-        let piece = piece.transpose().map_err(|_| broken())?;
+        let piece = self.paced.next().await?;
         if let Some(piece) = &piece {
-            let length = u64::try_from(piece.len()).unwrap_or(u64::MAX);
-            self.taken = self.taken.saturating_add(length);
-            counter!(UPLOADED_BYTES).increment(length);
+            counter!(UPLOADED_BYTES).increment(u64::try_from(piece.len()).unwrap_or(u64::MAX));
         }
         Ok(piece)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_util::stream;
+    use tokio::time::Instant;
+
+    /// A body that comes in pieces of a size with a pause before each.
+    fn coming(
+        pieces: usize,
+        size: usize,
+        pause: Duration,
+    ) -> Paced<impl Stream<Item = Result<Bytes, PayloadError>> + Unpin> {
+        let coming = stream::unfold(0, move |sent| async move {
+            sleep(pause).await;
+            (sent < pieces).then(|| (Ok(Bytes::from(vec![0; size])), sent + 1))
+        });
+        // The defaults: ten seconds of grace, then 1 KiB/s.
+        let deadline = Box::pin(sleep(Duration::from_secs(10)));
+        Paced { payload: Box::pin(coming), rate: 1024, deadline }
+    }
+
+    /// What becomes of it, and after how many seconds.
+    async fn taken(pieces: usize, size: usize, pause: Duration) -> (Result<usize, u16>, u64) {
+        let (mut body, began, mut length) = (coming(pieces, size, pause), Instant::now(), 0);
+        let ended = loop {
+            match body.next().await {
+                Ok(Some(piece)) => length += piece.len(),
+                Ok(None) => break Ok(length),
+                Err(refusal) => break Err(refusal.status()),
+            }
+        };
+        (ended, began.elapsed().as_secs())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a205_a_body_keeps_its_rate_after_its_grace() {
+        let second = Duration::from_secs(1);
+        assert_eq!(taken(10_000, 1, second).await, (Err(408), 10), "one byte a second");
+        assert_eq!(taken(10_000, 1023, Duration::from_secs(11)).await, (Err(408), 10), "nothing within the grace");
+        assert_eq!(taken(100, 1024, second).await, (Ok(102_400), 101), "exactly the rate");
+        // 1000 a second lose 24 of them each second; ten seconds of grace are 10,240 bytes, eaten up after about 427 seconds (less what the
+        // timer rounds up).
+        let (ended, seconds) = taken(10_000, 1000, second).await;
+        assert!(ended == Err(408) && (370..=430).contains(&seconds), "{ended:?} {seconds}");
+        assert_eq!(taken(1, 1 << 20, 5 * second).await, (Ok(1 << 20), 10));
+        // What came ahead of its time is not lost.
+        assert_eq!(taken(2, 1 << 20, 9 * second).await, (Ok(2 << 20), 27));
+    }
+    #[tokio::test(start_paused = true)]
+    async fn a205_a_whole_body_has_thirty_seconds_however_well_it_keeps_its_rate() {
+        for (seconds, ended) in [(29, Ok(29 * 2048)), (31, Err(408)), (300, Err(408))] {
+            let began = Instant::now();
+            let body = collect(coming(seconds, 2048, Duration::from_millis(990)), 0, 1 << 20);
+            let whole = within(Duration::from_secs(30), body).await;
+            assert_eq!(whole.map(|body| body.len()).map_err(|refusal| refusal.status()), ended, "{seconds}");
+            assert!(began.elapsed().as_secs() <= 30);
+        }
     }
 }

@@ -27,11 +27,12 @@ use super::error::{self, Told, value};
 use super::peer::Proxies;
 use super::ports::{Documents, Gate};
 use super::refusals::Refusals;
-use super::{accept, cors, screen};
+use super::{accept, cors, screen, wire};
 use crate::config::{BaseUrl, Limits, Pages, WebOrigin};
 use crate::domain::clock::{Clock, Entropy};
 use crate::domain::id::{ClientId, LinkId, RequestId};
 use crate::domain::refusal::{By, Code, Refusal};
+use crate::failpoint::{self, Point};
 use crate::telemetry::Metrics;
 use crate::telemetry::metrics as names;
 
@@ -186,7 +187,8 @@ pub(super) async fn exchange(
     let _running = Running::begin();
     let exchange = Rc::new(Exchange::of(&shared, &request));
     request.extensions_mut().insert(Rc::clone(&exchange));
-    if let Some(refusal) = screen::refuse(&shared, &request) {
+    let refused = wire::refusal(&shared.limits, request.request()).or_else(|| screen::refuse(&shared, &request));
+    if let Some(refusal) = refused {
         let response =
             ServiceResponse::new(request.into_parts().0, actix_web::ResponseError::error_response(&Told(refusal)));
         return Ok(finish(&shared, &exchange, response));
@@ -195,7 +197,14 @@ pub(super) async fn exchange(
         let response = request.into_response(HttpResponse::NoContent().finish());
         return Ok(finish(&shared, &exchange, response));
     }
-    match AssertUnwindSafe(next.call(request)).catch_unwind().await {
+    let handled = async {
+        let method = exchange.method.as_str().as_bytes();
+        failpoint::here_for(Point::HandlerBegun, method);
+        let answer = next.call(request).await;
+        failpoint::here_for(Point::AnswerReady, method);
+        answer
+    };
+    match AssertUnwindSafe(handled).catch_unwind().await {
         Ok(Ok(response)) => Ok(finish(&shared, &exchange, response.map_into_boxed_body())),
         Ok(Err(failed)) => {
             let code = if failed.as_response_error().status_code().is_server_error() {

@@ -9,6 +9,7 @@ use actix_web::{HttpRequest, HttpResponse};
 
 use super::accept::{self, FHIR_JSON, ShownAfterWrite};
 use super::body::{self, Raw};
+use super::content_digest;
 use super::error::{Told, value};
 use super::exchange::Shared;
 use super::files::{http_date, of, place, resource_id};
@@ -197,6 +198,7 @@ pub(super) async fn create_binary(request: HttpRequest, shared: Data<Shared>, pa
         security_context: header_text(&request, HeaderName::from_static("x-security-context")).map(str::to_owned),
         idempotency: key.map(str::to_owned),
         length: body::announced(&request),
+        sha256: content_digest::announced(request.headers())?,
     };
     let mut raw = Raw::new(&shared, &request, payload)?;
     let result = shared.documents.upload(&caller, head, &mut raw).await?;

@@ -11,10 +11,13 @@ mod auth_routes;
 mod body;
 mod client_rate;
 mod confirm;
+mod connections;
+mod content_digest;
 mod cors;
 mod disposition;
 mod error;
 mod exchange;
+mod expectation;
 mod fhir_routes;
 mod files;
 mod gate;
@@ -31,9 +34,17 @@ mod screen;
 mod server;
 #[cfg(test)]
 mod tests;
+mod wire;
 
 pub use adapter::Served;
 pub use gate::TokenGate;
 pub use peer::Proxies;
 pub use refusals::Refusals;
 pub use server::{HttpParts, Server, StartFailed, start};
+/// Readers of headers, for `fuzz/` alone.
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub use {
+    disposition::attachment,
+    range::{Wanted, if_range_holds, wanted},
+};

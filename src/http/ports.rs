@@ -187,6 +187,8 @@ pub trait Documents: Send + Sync + fmt::Debug {
     /// Whether everything that serving needs is there; the words name what is not. What is served all the same, but not
     /// whole, is told in the good case.
     async fn ready(&self) -> Result<Option<&'static str>, &'static str>;
+    /// The largest file that is taken, in bytes.
+    fn largest_file(&self) -> u64;
     /// The CapabilityStatement.
     fn metadata(&self) -> String;
     /// One of this server's own definitions, by type and id.

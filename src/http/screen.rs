@@ -4,6 +4,7 @@
 use actix_web::dev::ServiceRequest;
 use actix_web::http::header;
 
+use super::body;
 use super::exchange::Shared;
 use crate::domain::refusal::{Code, Issue, Refusal};
 
@@ -18,6 +19,7 @@ pub(super) fn refuse(shared: &Shared, request: &ServiceRequest) -> Option<Refusa
         .or_else(|| repeated(request))
         .or_else(|| foreign_host(shared, request))
         .or_else(|| query(shared, request.query_string()))
+        .or_else(|| doubled(request.uri().path(), request.query_string()))
 }
 
 fn malformed(part: &str) -> Refusal {
@@ -109,6 +111,18 @@ fn query(shared: &Shared, query: &str) -> Option<Refusal> {
     })
 }
 
+/// Parameters of FHIR's that every route may have and that have one value.
+const GENERAL: [&str; 2] = ["_format", "_pretty"];
+
+/// One of them given twice: what the caller meant nobody knows. Below `/fhir` alone, since queries of links mean nothing.
+fn doubled(path: &str, query: &str) -> Option<Refusal> {
+    let is_fhir = || path.split('/').any(|step| step == "fhir");
+    let twice = |name: &&&str| body::pairs(query.as_bytes()).iter().filter(|(key, _)| key == **name).count() > 1;
+    let name = GENERAL.iter().filter(|_| query.contains('&') && is_fhir()).find(twice)?;
+    let issue = Issue::new(Code::ParameterMalformed).at_http(name);
+    Some(issue.fill("fault", "is given twice").fill("example", format!("{name}=… once")).into())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -141,6 +155,19 @@ mod tests {
         }
         for malformed in ["/d/%00", "/d/%ff", "/d/%zz", "/d/%2", "/d/%0a", "/d/\u{e9}", "*", "x"] {
             assert_eq!(status(malformed), Some(400), "{malformed}");
+        }
+    }
+
+    #[test]
+    fn a197_what_has_one_value_is_given_once() {
+        let told = |path: &str, query: &str| doubled(path, query).map(|refusal| refusal.status());
+        for query in ["_format=json&_format=xml", "a=b&_pretty=true&%5Fpretty=false", "_format=json&_format=json"] {
+            assert_eq!(told("/fhir/Patient/1", query), Some(400), "{query}");
+            assert_eq!(told("/sub/fhir/metadata", query), Some(400), "{query}");
+            assert_eq!(told("/d/abc", query), None, "{query}");
+        }
+        for query in ["", "_format=json&_pretty=true", "date=ge2026&date=lt2027"] {
+            assert_eq!(told("/fhir/Patient/1", query), None, "{query}");
         }
     }
 

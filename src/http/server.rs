@@ -16,8 +16,9 @@ use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::sync::Semaphore;
 
-use super::arrival::{self, Watches};
+use super::arrival::Watches;
 use super::client_rate::ClientRate;
+use super::connections::Connections;
 use super::exchange::{Shared, exchange};
 use super::peer::Proxies;
 use super::ports::{Documents, Gate};
@@ -166,22 +167,9 @@ fn main_server(
     let limits = &parts.settings.limits;
     let workers = std::thread::available_parallelism().map_or(1, usize::from);
     cut_stalled(&listener, limits.write_stall);
-    let server = HttpServer::new(move || application(shared.clone()))
-        .workers(workers)
-        .on_connect(arrival::on_connect)
-        .max_connections((connections(limits.connections) / workers).max(1))
-        .keep_alive(limits.keep_alive)
-        .client_request_timeout(limits.head_timeout)
-        .client_disconnect_timeout(Duration::from_secs(1))
-        .shutdown_timeout(limits.drain.as_secs())
-        .tcp_nodelay(true)
-        .h1_allow_half_closed(false)
-        .disable_signals();
-    let server = match &parts.settings.server.tls {
-        Some(tls) => server.listen_rustls_0_23(listener, tls_config(tls)?)?,
-        None => server.listen(listener)?,
-    };
-    Ok(server.run())
+    let tls = parts.settings.server.tls.as_ref().map(tls_config).transpose()?;
+    let connections = Connections { shared, workers, most: connections(limits.connections), tls };
+    Ok(connections.serve(listener)?)
 }
 
 fn metrics_server(metrics: Metrics, listener: TcpListener) -> Result<actix_web::dev::Server, StartFailed> {

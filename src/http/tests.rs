@@ -27,6 +27,8 @@ impl Clock for FakeClock {
     }
 }
 
+mod every_route;
+mod places;
 mod surface;
 
 pub(super) fn clock() -> Arc<FakeClock> {

@@ -7,6 +7,7 @@
 
 use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -25,6 +26,9 @@ pub const MOST_TIME: Duration = Duration::from_secs(30);
 pub const MOST_ANSWER_BYTES: usize = 64 * 1024;
 /// How long connections are kept at most: addresses are vetted again after it.
 pub const CLIENT_LIFE: Duration = Duration::from_secs(30);
+/// From this age on a client that is used is replaced beside the messages under way: making one takes tens of milliseconds, which
+/// a message would wait for.
+const RENEWED_FROM: Duration = Duration::from_secs(20);
 /// How long an idle connection is kept: less than common servers wait before they close theirs.
 const IDLE_TIME: Duration = Duration::from_secs(4);
 /// Idle connections of one host: as many as are used at once.
@@ -99,7 +103,44 @@ pub enum Answered {
 pub struct Sender {
     vetting: Vetting,
     clock: Arc<dyn Clock>,
-    clients: Vec<Mutex<Option<(reqwest::Client, Duration)>>>,
+    clients: Vec<Arc<Slot>>,
+}
+
+/// The client of some hosts, with its age.
+#[derive(Default)]
+struct Slot {
+    kept: Mutex<Option<(reqwest::Client, Duration)>>,
+    renewing: AtomicBool,
+}
+
+impl Slot {
+    fn younger_than(&self, age: Duration, now: Duration) -> Option<reqwest::Client> {
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.as_ref().filter(|(_, since)| now.saturating_sub(*since) < age).map(|(client, _)| client.clone())
+    }
+
+    /// Keeps a new client, unless somebody else was faster: then its connections are the ones to share.
+    fn replace(&self, client: reqwest::Client, now: Duration) -> reqwest::Client {
+        if let Some(faster) = self.younger_than(RENEWED_FROM, now) {
+            return faster;
+        }
+        *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = Some((client.clone(), now));
+        client
+    }
+
+    /// Makes a new client beside what runs, one at a time.
+    fn renew(self: &Arc<Self>, vetting: Vetting, now: Duration) {
+        if self.renewing.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let slot = Arc::clone(self);
+        tokio::task::spawn_blocking(move || {
+            if let Ok(client) = build(vetting) {
+                slot.replace(client, now);
+            }
+            slot.renewing.store(false, Ordering::Release);
+        });
+    }
 }
 
 impl fmt::Debug for Sender {
@@ -118,7 +159,7 @@ impl Sender {
     }
 
     fn over(vetting: Vetting, clock: Arc<dyn Clock>) -> Result<Self, EgressError> {
-        let clients = (0..CLIENTS).map(|_| Mutex::new(None)).collect();
+        let clients = (0..CLIENTS).map(|_| Arc::default()).collect();
         let sender = Self { vetting, clock, clients };
         sender.build().map_err(|_| EgressError::NoAnswer("TLS cannot be set up".to_owned()))?;
         Ok(sender)
@@ -158,23 +199,16 @@ impl Sender {
         let place = usize::try_from(hasher.finish() % u64::try_from(CLIENTS).ok()?).ok()?;
         let now = self.clock.monotonic();
         let slot = self.clients.get(place)?;
-        let young = |client: &(reqwest::Client, Duration)| now.saturating_sub(client.1) < CLIENT_LIFE;
-        let kept = slot.lock().unwrap_or_else(PoisonError::into_inner).as_ref().filter(|kept| young(kept)).cloned();
-        if let Some((client, _)) = kept {
+        let vetting = self.vetting.clone();
+        if let Some(client) = slot.younger_than(CLIENT_LIFE, now) {
+            if slot.younger_than(RENEWED_FROM, now).is_none() {
+                slot.renew(vetting, now);
+            }
             return Some(client);
         }
         // Reads the system's certificates: not beside other tasks.
-        let vetting = self.vetting.clone();
         let client = tokio::task::spawn_blocking(move || build(vetting)).await.ok()?.ok()?;
-        let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
-        // Somebody else may have been faster; then its connections are the ones to share.
-        match slot.as_ref().filter(|kept| young(kept)) {
-            Some((faster, _)) => Some(faster.clone()),
-            None => {
-                *slot = Some((client.clone(), now));
-                Some(client)
-            }
-        }
+        Some(slot.replace(client, now))
     }
 
     fn build(&self) -> reqwest::Result<reqwest::Client> {

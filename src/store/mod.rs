@@ -42,6 +42,17 @@ use crate::domain::principal::{AccessScope, ClientNumber};
 use crate::domain::query::Query;
 use crate::domain::resource::{DocumentNumber, FileFacts, Kind, PatientNumber, Step, Stored, Target};
 
+/// Whether a store takes writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Writing {
+    /// All.
+    Open,
+    /// The disk was full: what room is left is for the log and for what ends access. New content is to be refused.
+    Short,
+    /// None until a restart: a commit failed in a way that nobody knows what is on the disk.
+    Ended,
+}
+
 /// Why a call failed. Outcomes that a caller can act on are variants; the rest carries its cause for the log only.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -237,8 +248,15 @@ pub trait Store:
     /// Claims the scan job that has been due longest, until `now + lease`. The attempt is counted before this returns.
     async fn claim_scan(&self, now: Timestamp, lease: std::time::Duration) -> Result<Option<ScanJob>, StoreError>;
 
+    /// Documents whose files wait for a verdict, and the age of the oldest.
+    async fn scan_backlog(&self, now: Timestamp) -> Result<(u64, std::time::Duration), StoreError>;
+
     /// Gives a claimed job back, due again at `due`. `false`: the claim was lost meanwhile.
     async fn retry_scan(&self, job: &ScanJob, due: Timestamp) -> Result<bool, StoreError>;
+
+    /// As [`Store::retry_scan`], for a turn that broke off: it counts among those of which only so many may
+    /// ([`UNENDED_MOST`]).
+    async fn scan_broke_off(&self, job: &ScanJob, due: Timestamp) -> Result<bool, StoreError>;
 
     /// Ends a claimed job with its outcome. [`StoreError::Changed`] when the claim was lost or the state has changed.
     async fn finish_scan(
@@ -289,6 +307,9 @@ pub trait Store:
     async fn forget_expired(&self, now: Timestamp) -> Result<(), StoreError>;
 
     // ---- operations
+
+    /// Whether writes are taken.
+    fn writing(&self) -> Writing;
 
     /// Schema version, counts and build options, for `doctor` and the start lines.
     async fn health(&self) -> Result<Health, StoreError>;

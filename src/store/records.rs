@@ -206,7 +206,12 @@ pub struct Page {
     pub next: Option<Position>,
     /// All matches within the scope: exact up to [`TOTAL_LIMIT`], one more than it stands for "more".
     pub total: u64,
+    /// Of a first page in order of changes: the last change that it has taken into account, which may be ahead of the clock.
+    pub newest: Option<Timestamp>,
 }
+
+/// Turns of a scan job that may break off before it is given up: its document is held back without a verdict.
+pub const UNENDED_MOST: u32 = 5;
 
 /// A file to be looked at: job and document.
 #[derive(Debug, Clone)]
@@ -219,6 +224,8 @@ pub struct ScanJob {
     pub fence: u64,
     /// How often it was tried before.
     pub attempts: u32,
+    /// How many of those turns broke off: a panic, or the end of the process. At [`UNENDED_MOST`] the job is not begun again.
+    pub unended: u32,
     /// When the document was created.
     pub created: Timestamp,
     /// The decision.
@@ -277,6 +284,17 @@ pub struct Receipts {
     pub first: Option<Timestamp>,
     /// The last access.
     pub last: Option<Timestamp>,
+}
+
+/// One row of the look-up of entries by patient, as stored: nothing vouches for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IndexRow {
+    /// Number of the patient's reference.
+    pub patient: i64,
+    /// Number of the entry.
+    pub seq: i64,
+    /// The reference (`Patient/1`); `None`: there is none of that number.
+    pub reference: Option<String>,
 }
 
 /// A row of the audit log.

@@ -17,7 +17,7 @@ use crate::domain::resource::Body;
 use crate::domain::subscription::{ERROR_GRACE, Event, Form, SubscriptionNumber, SubscriptionStatus};
 
 /// What its owner wrote, understood.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub struct SubscriptionTerms {
     /// Topic or plain, and how much is told.
     pub form: Form,
@@ -35,6 +35,13 @@ pub struct SubscriptionTerms {
     pub timeout: Duration,
     /// The resource as its owner wrote it, without `id`, `meta`, `status`, `error` and header values (each header line masked).
     pub body: Body,
+}
+
+impl std::fmt::Debug for SubscriptionTerms {
+    /// Without the endpoint and the text, which repeats it: addresses of receivers may hold secrets.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SubscriptionTerms").field("form", &self.form).field("end", &self.end).finish_non_exhaustive()
+    }
 }
 
 /// A signing secret, sealed.

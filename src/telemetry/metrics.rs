@@ -23,10 +23,16 @@ pub const DOWNLOADS_RUNNING: &str = "daylily_downloads_running";
 pub const DOWNLOADED_BYTES: &str = "daylily_downloaded_bytes_total";
 /// Bytes of files taken in raw.
 pub const UPLOADED_BYTES: &str = "daylily_uploaded_bytes_total";
+/// Connections cut because their reader took too little.
+pub const READERS_CUT: &str = "daylily_readers_cut_total";
 /// Uploads under way.
 pub const UPLOADS_RUNNING: &str = "daylily_uploads_running";
 /// Panics caught in handlers: each is a defect.
 pub const PANICS: &str = "daylily_panics_total";
+/// When the newest checkpoint of the audit log reached the checkpoint folder, in seconds since 1970.
+pub const CHECKPOINT_TIME: &str = "daylily_checkpoint_timestamp_seconds";
+/// Log lines that could not be written.
+pub const LOG_LINES_LOST: &str = "daylily_log_lines_lost_total";
 /// Refusals that no audit entry could be kept for, because too many prefixes were counted.
 pub const REFUSALS_UNCOUNTED: &str = "daylily_refusals_uncounted_total";
 /// Notifications by `outcome` (`taken`, `withheld`, `no-answer`, `refused`, `unable`, `given-up`).
@@ -37,6 +43,15 @@ pub const NOTIFICATIONS_WAITING: &str = "daylily_notifications_waiting";
 pub const NOTIFICATIONS_OLDEST: &str = "daylily_notifications_oldest_age_seconds";
 /// Hosts of receivers that are left alone for now, because they failed again and again.
 pub const NOTIFICATIONS_HOSTS_LEFT_ALONE: &str = "daylily_notifications_hosts_left_alone";
+
+/// Looks of an engine at a file by `engine` and `verdict` (`clean`, the name of a finding, `none`).
+pub const SCANS: &str = "daylily_scans_total";
+/// Seconds that an engine looked at a file, by `engine`.
+pub const SCAN_SECONDS: &str = "daylily_scan_duration_seconds";
+/// Documents that wait for their verdict.
+pub const SCANS_WAITING: &str = "daylily_scans_waiting";
+/// Age of the oldest document that waits for its verdict, in seconds.
+pub const SCANS_OLDEST: &str = "daylily_scans_oldest_age_seconds";
 
 /// What a metric is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,13 +71,20 @@ const LIST: &[(&str, Shape, Unit, &str)] = &[
     (DOWNLOADS_RUNNING, Shape::Gauge, Unit::Count, "Downloads under way"),
     (DOWNLOADED_BYTES, Shape::Counter, Unit::Bytes, "Bytes of files handed to connections"),
     (UPLOADED_BYTES, Shape::Counter, Unit::Bytes, "Bytes of files taken in raw"),
+    (READERS_CUT, Shape::Counter, Unit::Count, "Connections cut because their reader took too little"),
     (UPLOADS_RUNNING, Shape::Gauge, Unit::Count, "Uploads under way"),
     (PANICS, Shape::Counter, Unit::Count, "Panics caught in handlers"),
+    (CHECKPOINT_TIME, Shape::Gauge, Unit::Seconds, "Time of the newest checkpoint in the checkpoint folder"),
+    (LOG_LINES_LOST, Shape::Counter, Unit::Count, "Log lines that could not be written"),
     (REFUSALS_UNCOUNTED, Shape::Counter, Unit::Count, "Refusals beyond what the audit log counts"),
     (NOTIFICATIONS, Shape::Counter, Unit::Count, "Attempts to notify, by outcome"),
     (NOTIFICATIONS_WAITING, Shape::Gauge, Unit::Count, "Events that wait to be sent"),
     (NOTIFICATIONS_OLDEST, Shape::Gauge, Unit::Seconds, "Age of the oldest event that waits to be sent"),
     (NOTIFICATIONS_HOSTS_LEFT_ALONE, Shape::Gauge, Unit::Count, "Hosts of receivers that are left alone for now"),
+    (SCANS, Shape::Counter, Unit::Count, "Files that an engine looked at, by engine and verdict"),
+    (SCAN_SECONDS, Shape::Histogram, Unit::Seconds, "Time that an engine looked at a file, by engine"),
+    (SCANS_WAITING, Shape::Gauge, Unit::Count, "Documents that wait for their verdict"),
+    (SCANS_OLDEST, Shape::Gauge, Unit::Seconds, "Age of the oldest document that waits for its verdict"),
 ];
 
 /// Upper bounds of the buckets of every metric in seconds.
@@ -103,7 +125,7 @@ impl Metrics {
         self.0.render()
     }
 
-    /// Puts samples into their buckets. Called every few seconds, or memory grows with each request until someone scrapes.
+    /// Puts samples into their buckets. Called every minute, or memory grows with each request until someone scrapes.
     pub fn run_upkeep(&self) {
         self.0.run_upkeep();
     }
@@ -118,7 +140,7 @@ fn describe() {
             Shape::Histogram => describe_histogram!(*name, *unit, *meaning),
         }
     }
-    for name in [DOWNLOADED_BYTES, UPLOADED_BYTES, PANICS, REFUSALS_UNCOUNTED] {
+    for name in [DOWNLOADED_BYTES, UPLOADED_BYTES, READERS_CUT, PANICS, REFUSALS_UNCOUNTED] {
         counter!(name).absolute(0);
     }
     for name in [REQUESTS_RUNNING, DOWNLOADS_RUNNING, UPLOADS_RUNNING] {

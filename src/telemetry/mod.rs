@@ -3,6 +3,7 @@
 
 pub mod fields;
 pub mod init;
+mod lines;
 pub mod metrics;
 
 pub use init::init;

@@ -1,6 +1,7 @@
 //! Signed checkpoints of the audit log: what is signed only ever grows, and what was signed last lies in a folder of its own
 //! (best on another volume) before anybody sees it, so that a database put back from an older copy is noticed.
 
+use std::fmt;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -9,6 +10,7 @@ use std::time::Duration;
 use crate::domain::audit::note::sign_next;
 use crate::domain::audit::{Checkpoint, Frontier, Hash, SigningKey};
 use crate::domain::clock::{Clock, Timestamp};
+use crate::failpoint::{self, Point};
 use crate::store::{Store, StoreError};
 
 /// A row in the database is kept this often at most; the folder has the newest one always.
@@ -34,8 +36,10 @@ pub enum CheckpointError {
     Folder(#[from] std::io::Error),
 }
 
+/// Is told the moment of each checkpoint that lies in the folder.
+pub type Published = Arc<dyn Fn(Timestamp) + Send + Sync>;
+
 /// Signs the log's checkpoints, one at a time.
-#[derive(Debug)]
 pub struct Checkpointer {
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
@@ -45,6 +49,13 @@ pub struct Checkpointer {
     then: Frontier,
     last: Option<Checkpoint>,
     kept: Option<Timestamp>,
+    published: Option<Published>,
+}
+
+impl fmt::Debug for Checkpointer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Checkpointer({})", self.origin)
+    }
 }
 
 impl Checkpointer {
@@ -57,7 +68,14 @@ impl Checkpointer {
         verified: Frontier,
     ) -> Self {
         let origin = key.verifying_key().name().to_owned();
-        Self { store, clock, key, origin, folder, then: verified, last: None, kept: None }
+        Self { store, clock, key, origin, folder, then: verified, last: None, kept: None, published: None }
+    }
+
+    /// Tells of each checkpoint that reached the folder; who sees none for a while knows that the folder cannot be written.
+    #[must_use]
+    pub fn telling(mut self, published: Published) -> Self {
+        self.published = Some(published);
+        self
     }
 
     /// Signs the log as it stands now, if it has grown.
@@ -95,13 +113,18 @@ impl Checkpointer {
                 since.push(hash);
             }
         }
+        failpoint::here(Point::TreeGrown);
         let next = Checkpoint::of(&self.origin, &grown);
         let then = Checkpoint::of(&self.origin, &self.then);
         let started = if self.then.size() == 0 { None } else { Some(&then) };
         let note = sign_next(self.last.as_ref().or(started), &self.then, since, &next, &[&self.key])
             .map_err(|_| CheckpointError::NotGrown)?;
+        failpoint::here(Point::CheckpointSigned);
         self.publish(&note).await?;
         let now = self.clock.now();
+        if let Some(published) = &self.published {
+            published(now);
+        }
         if keep || self.kept.is_none_or(|kept| now.since(kept) >= ROW_EVERY) {
             self.store.add_checkpoint(next.size, note).await?;
             self.kept = Some(now);
@@ -116,6 +139,7 @@ impl Checkpointer {
         let daily = format!("{NEWEST}-{}", self.clock.now().to_utc().format("%Y-%m-%d"));
         let written = tokio::task::spawn_blocking(move || {
             write_durably(&folder, NEWEST, &note)?;
+            failpoint::here(Point::CheckpointPublished);
             write_durably(&folder, &daily, &note)
         });
         written.await.map_err(std::io::Error::other)??;
@@ -129,6 +153,7 @@ fn write_durably(folder: &Path, name: &str, text: &str) -> std::io::Result<()> {
     let mut file = std::fs::File::create(&beside)?;
     file.write_all(text.as_bytes())?;
     file.sync_all()?;
+    failpoint::here(Point::CheckpointWritten);
     std::fs::rename(&beside, folder.join(name))?;
     std::fs::File::open(folder)?.sync_all()
 }

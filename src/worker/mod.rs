@@ -6,7 +6,7 @@ mod notify;
 mod runner;
 mod spool;
 
-pub use checkpoint::{CheckpointError, Checkpointer};
+pub use checkpoint::{CheckpointError, Checkpointer, Published};
 pub use notify::{Observe, Observed, Sending};
 pub use spool::FileSpool;
 
@@ -19,7 +19,7 @@ use tokio::task::JoinHandle;
 
 use crate::delivery::{Delivery, Scanned};
 use crate::domain::audit::{Action, Entry, Outcome};
-use crate::domain::refusal::Refusal;
+use crate::domain::refusal::{Code, Refusal};
 
 /// Documents that are looked at side by side.
 const SCANS_AT_ONCE: usize = 2;
@@ -28,6 +28,8 @@ const SCANS_AT_ONCE: usize = 2;
 const SCAN_POLL: Duration = Duration::from_secs(1);
 /// Documents that are put off in one go while an engine is gone: those that do not need it come to their turn, and the disk has rest.
 const PUT_OFF: usize = 50;
+/// How often the backlog of the safety check is measured.
+const MEASURED_EVERY: Duration = Duration::from_secs(10);
 const ENGINES_EVERY: Duration = Duration::from_secs(1);
 const RETAIN_EVERY: Duration = Duration::from_secs(1);
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(1);
@@ -68,6 +70,11 @@ impl Workers {
                 delivery.check_engines().await;
                 Ok(())
             }
+        })));
+        let measured = Arc::clone(delivery);
+        loops.push(tokio::spawn(runner::every("scan backlog", MEASURED_EVERY, stopped.clone(), move || {
+            let delivery = Arc::clone(&measured);
+            async move { delivery.measure_scans().await.map_err(words) }
         })));
         loops.push(tokio::spawn(notify::send_all(sending, stopped.clone())));
         let retain = Arc::clone(delivery);
@@ -119,7 +126,8 @@ async fn scan_loop(delivery: Arc<Delivery>, mut stopped: watch::Receiver<bool>) 
     let mut seen = delivery.store().state_changes();
     let mut put_off = 0;
     while !*stopped.borrow() {
-        match delivery.scan_next().await {
+        let turn = runner::guarded(delivery.scan_next()).await;
+        match turn.unwrap_or_else(|| Err(Refusal::of(Code::ServerFault))) {
             Ok(Scanned::Waiting) if put_off < PUT_OFF => {
                 put_off += 1;
                 continue;

@@ -15,6 +15,7 @@ use crate::domain::clock::Clock;
 use crate::store::Turn;
 
 use self::hosts::{Ended, Hosts, host_of};
+use super::runner::guarded;
 
 /// Turns that run at once.
 const RUNNING_MOST: usize = 256;
@@ -68,8 +69,14 @@ struct Loop {
 
 /// Sends until stopped; then lets what runs end, up to the drain time. What is cut off is sent again after the next start.
 pub(super) async fn send_all(sending: Sending, stopped: watch::Receiver<bool>) {
-    let tasks = JoinSet::new();
-    Loop { sending, stopped, hosts: Hosts::default(), tasks, measured: None }.run().await;
+    let begin = || {
+        let (sending, stopped) = (sending.clone(), stopped.clone());
+        Loop { sending, stopped, hosts: Hosts::default(), tasks: JoinSet::new(), measured: None }.run()
+    };
+    while guarded(begin()).await.is_none() {
+        tracing::error!("the loop of notifications broke off and begins anew");
+        tokio::time::sleep(POLL).await;
+    }
 }
 
 impl Loop {
@@ -170,12 +177,17 @@ impl Loop {
 }
 
 async fn run_turn(sending: Sending, turn: Turn, stopped: watch::Receiver<bool>) -> Ended {
-    let ran = match sending.notifier.run(&turn, &|| *stopped.borrow()).await {
-        Ok(ran) => {
+    let ran = match guarded(sending.notifier.run(&turn, &|| *stopped.borrow())).await {
+        // Its claim ends with its lease, and the same message goes again.
+        None => {
+            tracing::error!("a notification broke off");
+            None
+        }
+        Some(Ok(ran)) => {
             (sending.observe)(Observed::Ran(ran));
             Some(ran)
         }
-        Err(refusal) => {
+        Some(Err(refusal)) => {
             tracing::warn!(code = refusal.code().name(), "a notification could not be sent or remembered");
             None
         }

@@ -11,15 +11,16 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("telemetry", &["domain", "config"]),
     ("fhir", &["domain"]),
     ("vault", &["domain"]),
-    ("store", &["domain"]),
-    ("blob", &["domain"]),
+    ("failpoint", &[]),
+    ("store", &["domain", "failpoint"]),
+    ("blob", &["domain", "failpoint"]),
     ("scan", &["domain"]),
     ("notify", &["domain"]),
     ("auth", &["domain", "store"]),
-    ("delivery", &["domain", "fhir", "store", "blob", "scan"]),
-    ("worker", &["domain", "delivery", "fhir", "store", "blob", "scan", "notify"]),
+    ("delivery", &["domain", "fhir", "store", "blob", "scan", "failpoint"]),
+    ("worker", &["domain", "delivery", "fhir", "store", "blob", "scan", "notify", "failpoint"]),
     ("control", &["domain"]),
-    ("http", &["domain", "config", "telemetry", "fhir", "auth", "delivery"]),
+    ("http", &["domain", "config", "telemetry", "fhir", "auth", "delivery", "failpoint"]),
     ("console", &["domain", "config", "telemetry", "fhir", "auth", "delivery"]),
     ("app", EVERY),
     ("cli", EVERY),
@@ -44,6 +45,7 @@ const EVERY: &[&str] = &[
     "control",
     "http",
     "console",
+    "failpoint",
     "app",
     "cli",
 ];
@@ -69,6 +71,8 @@ const DRIVERS: &[(&str, &[&str])] = &[
     ("zstd", &["store"]),
     ("actix_web", &["http"]),
     ("actix_http", &["http"]),
+    ("actix_server", &["http"]),
+    ("actix_service", &["http"]),
     ("actix_rt", &["http", "app"]),
     ("maud", &["http", "console"]),
     ("reqwest", &["notify", "cli"]),
@@ -86,7 +90,7 @@ const DRIVERS: &[(&str, &[&str])] = &[
     ("tracing_subscriber", &["telemetry"]),
     // `http` sets a socket option that the framework has no name for (TCP_USER_TIMEOUT).
     // `scan` connects to a socket file without waiting (a blocking connect may wait for ever).
-    ("rustix", &["blob", "store", "vault", "control", "app", "cli", "http", "scan"]),
+    ("rustix", &["blob", "store", "vault", "control", "app", "cli", "http", "scan", "failpoint"]),
 ];
 
 /// Paths that wait, reach outside or ask the machine: none of them in `domain`.

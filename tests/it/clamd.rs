@@ -30,6 +30,10 @@ struct FakeClamd {
     port: u16,
     mood: Arc<Mutex<Mood>>,
     streams: Arc<Mutex<Vec<Vec<u8>>>>,
+    /// What it answers to `VERSION`.
+    version: Arc<Mutex<String>>,
+    /// Every command that it was given.
+    commands: Arc<Mutex<Vec<Vec<u8>>>>,
     /// Connections that are being served.
     busy: Arc<AtomicUsize>,
 }
@@ -40,18 +44,22 @@ impl FakeClamd {
         let port = listener.local_addr().unwrap().port();
         let (mood, streams) = (Arc::new(Mutex::new(mood)), Arc::new(Mutex::new(Vec::new())));
         let busy = Arc::new(AtomicUsize::new(0));
+        let version = Arc::new(Mutex::new("ClamAV 1.4.6".to_owned()));
+        let commands = Arc::new(Mutex::new(Vec::new()));
         let (now, seen, at_work) = (Arc::clone(&mood), Arc::clone(&streams), Arc::clone(&busy));
+        let told = (Arc::clone(&version), Arc::clone(&commands));
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let (now, seen, at_work) = (Arc::clone(&now), Arc::clone(&seen), Arc::clone(&at_work));
+                let told = told.clone();
                 at_work.fetch_add(1, Ordering::AcqRel);
                 std::thread::spawn(move || {
-                    serve(stream, &now, &seen);
+                    serve(stream, &now, &seen, &told);
                     at_work.fetch_sub(1, Ordering::AcqRel);
                 });
             }
         });
-        Self { port, mood, streams, busy }
+        Self { port, mood, streams, version, commands, busy }
     }
 
     fn turn(&self, mood: Mood) {
@@ -76,13 +84,18 @@ impl FakeClamd {
     }
 }
 
-fn serve(mut stream: TcpStream, mood: &Mutex<Mood>, seen: &Mutex<Vec<Vec<u8>>>) {
+/// Its version, and the commands that came.
+type Told = (Arc<Mutex<String>>, Arc<Mutex<Vec<Vec<u8>>>>);
+
+fn serve(mut stream: TcpStream, mood: &Mutex<Mood>, seen: &Mutex<Vec<Vec<u8>>>, told: &Told) {
     let mood = *mood.lock().unwrap();
     let mut command = Vec::new();
     let mut byte = [0];
     while stream.read_exact(&mut byte).is_ok() && byte != [0] {
         command.push(byte[0]);
     }
+    told.1.lock().unwrap().push(command.clone());
+    let version = format!("{}\0", told.0.lock().unwrap());
     match mood {
         Mood::Closing => return,
         Mood::Silent => {
@@ -94,7 +107,7 @@ fn serve(mut stream: TcpStream, mood: &Mutex<Mood>, seen: &Mutex<Vec<Vec<u8>>>) 
     }
     let reply: &[u8] = match command.as_slice() {
         b"zPING" => b"PONG\0",
-        b"zVERSION" => b"ClamAV 1.4.6\0",
+        b"zVERSION" => version.as_bytes(),
         _ => {
             let bytes = pieces(&mut stream);
             let has = |part: &[u8]| bytes.windows(part.len()).any(|window| window == part);
@@ -265,4 +278,69 @@ async fn documents_wait_for_an_engine_that_is_not_set_up() {
     let id = created(&source, b"a letter").await;
     daylily.wait(&source, &id, "ready").await;
     assert_eq!(clamd.saw(b"a letter"), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a137_a139_documents_wait_for_an_engine_that_is_too_old_for_the_policy() {
+    const SIGNATURES: &str = "degraded: antivirus signatures are older than the policy allows, new documents wait\n";
+    const ENGINE: &str = "degraded: the antivirus engine is older than the policy allows, new documents wait\n";
+    let strict = "[default]\nscan = [\"rules\", \"clamd\"]\nsignatures-within = \"48h\"\nantivirus-version = \"1.4.3\"\n\
+        [[rule]]\nname = \"plain\"\nscan = [\"rules\"]\nwhen = { type = [\"http://loinc.org|11488-4\"] }\n";
+    // The tests' clock stands at 2026-11-23T10:00Z.
+    for (version, said) in [
+        // No official database is loaded.
+        ("ClamAV 1.4.6", SIGNATURES),
+        ("ClamAV 1.4.6/27826/Fri Nov 20 09:12:01 2026", SIGNATURES),
+        ("ClamAV 1.4.2/27826/Mon Nov 23 09:12:01 2026", ENGINE),
+        ("ClamAV 0.103.11/27826/Mon Nov 23 09:12:01 2026", ENGINE),
+    ] {
+        let clamd = FakeClamd::start(Mood::Fit);
+        version.clone_into(&mut clamd.version.lock().unwrap());
+        let daylily = TestDaylily::start_with(strict, clamd.settings()).await;
+        let source = daylily.source().await;
+        daylily.until(version, async || (readiness(&daylily).await == said).then_some(())).await;
+        let waiting = created(&source, b"a letter").await;
+        let mut other = letter(b"another letter");
+        other["type"] = json!({ "coding": [{ "system": "http://loinc.org", "code": "11488-4" }] });
+        let other = text(&source.post("DocumentReference", &other).await.ok(201), "/id");
+        settles(&daylily, &clamd, &source, &other, "ready").await;
+        let state = state_of(&source.get(&format!("DocumentReference/{waiting}")).await.ok(200));
+        assert_eq!((state.as_str(), clamd.saw(b"a letter")), ("created", 0), "{version}: it waits, unopened");
+        "ClamAV 1.4.6/27830/Mon Nov 23 09:59:01 2026".clone_into(&mut clamd.version.lock().unwrap());
+        // Looked at anew within five minutes.
+        daylily.clock.advance(Duration::from_secs(301));
+        settles(&daylily, &clamd, &source, &waiting, "ready").await;
+        assert_eq!(readiness(&daylily).await, "ok\n", "{version}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a139_the_engine_gets_bytes_and_nothing_else() {
+    let clamd = FakeClamd::start(Mood::Fit);
+    let daylily = TestDaylily::start_with(&asking("[\"clamd\"]"), |settings| {
+        clamd.settings()(settings);
+        settings.limits.inline_threshold = 0;
+    })
+    .await;
+    let source = daylily.source().await;
+    let mut attachment = inline("text/plain", b"a letter");
+    attachment["title"] = json!("$(touch evil); `id`.txt");
+    let id = text(&source.post("DocumentReference", &document("canary-patient", &[attachment])).await.ok(201), "/id");
+    daylily.wait(&source, &id, "ready").await;
+    let commands = clamd.commands.lock().unwrap().clone();
+    let known: [&[u8]; 3] = [b"zPING", b"zVERSION", b"zINSTREAM"];
+    assert!(commands.iter().all(|command| known.contains(&command.as_slice())), "no SCAN of a path: {commands:?}");
+    let data = daylily.data().to_str().unwrap().as_bytes().to_vec();
+    for stream in clamd.streams.lock().unwrap().iter() {
+        for never in [data.as_slice(), b"touch evil", id.as_bytes(), b"canary-patient", b"daylily-key"] {
+            assert!(!stream.windows(never.len()).any(|window| window == never));
+        }
+    }
+    let metrics = daylily.get("/metrics").await;
+    for line in [
+        "daylily_scans_total{engine=\"clamd\",verdict=\"clean\"}",
+        "daylily_scan_duration_seconds_count{engine=\"clamd\"}",
+    ] {
+        assert!(metrics.text().contains(line), "{line}");
+    }
 }

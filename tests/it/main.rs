@@ -4,6 +4,10 @@
 #[cfg(test)]
 mod access;
 #[cfg(test)]
+mod access_attacks;
+#[cfg(test)]
+mod access_oracle;
+#[cfg(test)]
 mod acknowledge;
 #[cfg(test)]
 mod arrival;
@@ -18,6 +22,12 @@ mod clock;
 #[cfg(test)]
 mod confirm;
 #[cfg(test)]
+mod content_attacks;
+#[cfg(test)]
+mod content_stored;
+#[cfg(test)]
+mod corruption;
+#[cfg(test)]
 mod counted;
 #[cfg(test)]
 mod cutting;
@@ -26,17 +36,31 @@ mod examples_over_http;
 #[cfg(test)]
 mod fhir_examples;
 #[cfg(test)]
+mod http_limits;
+#[cfg(test)]
+mod http_raw;
+#[cfg(test)]
 mod journeys;
 #[cfg(test)]
 mod lifecycle;
 #[cfg(test)]
 mod links;
 #[cfg(test)]
+mod links_answers;
+#[cfg(test)]
+mod links_attacks;
+#[cfg(test)]
 mod operators;
+#[cfg(test)]
+mod outbound_attacks;
 #[cfg(test)]
 mod outbox_invariants;
 #[cfg(test)]
 mod pages;
+#[cfg(test)]
+mod parser_attacks;
+#[cfg(test)]
+mod record_attacks;
 #[cfg(test)]
 mod restarts;
 #[cfg(test)]
@@ -56,8 +80,12 @@ mod support;
 #[cfg(test)]
 mod surface;
 #[cfg(test)]
+mod tokens_attacks;
+#[cfg(test)]
 mod uses;
 #[cfg(test)]
 mod webhooks;
 #[cfg(test)]
 mod webhooks_long;
+#[cfg(test)]
+mod wire_faults;

@@ -7,7 +7,9 @@ use std::time::Duration;
 use daylily::domain::clock::{Clock, Timestamp};
 use daylily::domain::id::{ClientId, FileId, ResourceId};
 use daylily::domain::lifecycle::{Actor, Stamp, State, Transition, deliver, release, revoke};
-use daylily::domain::policy::{Coding, Decision, DeliveredWhen, LinkTerms, NotifyContent, RetainFrom};
+use daylily::domain::policy::{
+    AntivirusTerms, BoundNetwork, Coding, Decision, DeliveredWhen, LinkTerms, NotifyContent, RetainFrom,
+};
 use daylily::domain::principal::{
     AccessScope, AttachmentUrl, ClientNumber, Interaction, Permissions, Principal, Reach,
 };
@@ -113,6 +115,7 @@ pub fn decision() -> Arc<Decision> {
         store: "local".to_owned(),
         scan: vec![Engine::Rules],
         require_antivirus: false,
+        antivirus: AntivirusTerms::default(),
         accept: vec!["application/pdf".to_owned()],
         max_size: 1_000_000,
         upload_within: hour,
@@ -132,6 +135,7 @@ pub fn decision() -> Arc<Decision> {
             uses: 0,
             max_uses: 0,
             bind_address: false,
+            network: BoundNetwork::default(),
             confirm: false,
             grace: hour,
         },

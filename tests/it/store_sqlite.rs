@@ -150,6 +150,78 @@ async fn data_of_a_newer_version_are_not_opened() {
 }
 
 #[tokio::test]
+async fn f64_a_schema_that_is_not_the_one_that_was_made_is_not_opened_and_not_mended() {
+    let drift = [
+        ("DROP INDEX res_updated", "index res_updated is missing or changed"),
+        ("DROP TABLE idempotency", "column idempotency."),
+        ("ALTER TABLE client DROP COLUMN disabled", "column client.disabled is missing or changed"),
+        ("ALTER TABLE client ADD COLUMN more TEXT", "column client.more is not known here"),
+        ("CREATE TABLE more (name TEXT)", "column more.name is not known here"),
+        ("CREATE TRIGGER quiet AFTER INSERT ON audit BEGIN SELECT 1; END", "trigger quiet is not known here"),
+        ("CREATE VIEW seen AS SELECT 1", "is not known here"),
+    ];
+    for (statement, told) in drift {
+        let (store, dir) = fresh();
+        drop(store);
+        tamper(dir.path(), statement);
+        let before = std::fs::read(dir.path().join("daylily.db")).unwrap();
+        let what = match open(dir.path()) {
+            Err(OpenError::Schema { what }) => what,
+            other => panic!("{statement}: {other:?}"),
+        };
+        assert!(what.contains(told), "{statement}: {what}");
+        assert_eq!(std::fs::read(dir.path().join("daylily.db")).unwrap(), before, "{statement}: nothing is mended");
+    }
+    let (store, dir) = fresh();
+    drop(store);
+    tamper(dir.path(), "CREATE INDEX operators_own ON client (created)");
+    assert!(open(dir.path()).is_ok(), "an index more is nobody's harm");
+}
+
+/// Numbers, from 0, of the pages that are not walked at a start: those of the table of sealed contents.
+fn spared_pages(path: &Path) -> Vec<usize> {
+    #[derive(QueryableByName)]
+    struct Root {
+        #[diesel(sql_type = diesel::sql_types::BigInt)]
+        page: i64,
+    }
+    let mut conn = SqliteConnection::establish(path.to_str().unwrap()).unwrap();
+    let query = "SELECT rootpage AS page FROM sqlite_schema WHERE tbl_name = 'content' AND rootpage > 0";
+    let roots: Vec<Root> = diesel::sql_query(query).load(&mut conn).unwrap();
+    roots.iter().map(|root| usize::try_from(root.page - 1).unwrap()).collect()
+}
+
+#[tokio::test]
+async fn f40_a_file_with_damaged_pages_is_not_opened() {
+    let (store, dir) = fresh();
+    for _ in 0..50 {
+        store.record(entry()).await.unwrap();
+    }
+    drop(store);
+    let path = dir.path().join("daylily.db");
+    let whole = std::fs::read(&path).unwrap();
+    let pages = whole.len() / 4_096;
+    let spared = spared_pages(&path);
+    assert!(spared.len() < pages / 10, "{spared:?} of {pages}");
+    for page in (0..pages).filter(|page| !spared.contains(page)) {
+        // The page's own header: its kind and the places of its cells.
+        let mut changed = whole.clone();
+        let start = page * 4_096 + if page == 0 { 100 } else { 0 };
+        changed[start..start + 8].iter_mut().for_each(|byte| *byte ^= 0x55);
+        std::fs::write(&path, &changed).unwrap();
+        let failure = open(dir.path()).unwrap_err();
+        let known = matches!(failure, OpenError::Damaged | OpenError::Store(_) | OpenError::AuditLog);
+        assert!(known, "page {page} of {pages}: {failure:?}");
+    }
+    for (name, bytes) in [("no database", vec![7; 8_192]), ("half of it", whole[..whole.len() / 2].to_vec())] {
+        std::fs::write(&path, bytes).unwrap();
+        assert!(matches!(open(dir.path()), Err(OpenError::Damaged)), "{name}");
+    }
+    std::fs::write(&path, whole).unwrap();
+    assert!(open(dir.path()).is_ok());
+}
+
+#[tokio::test]
 async fn a_log_that_does_not_fit_its_summary_is_not_opened() {
     for damage in [
         "DELETE FROM audit WHERE seq = 2",
@@ -227,6 +299,34 @@ async fn a_filter_that_cannot_be_read_tells_nothing_and_holds_up_no_document() {
     tamper(dir.path(), "UPDATE subscription SET filters = '{\"v\":1,\"all\":[]}' WHERE rid = 1");
     let stopped = store.subscription(&id("s1"), owner).await.unwrap().unwrap();
     assert_eq!((stopped.status, stopped.counter), (daylily::domain::subscription::SubscriptionStatus::Error, 0));
+}
+
+#[tokio::test]
+async fn f21_a_turn_is_noted_before_it_begins_and_each_death_in_it_is_counted() {
+    let dir = tempfile::tempdir().unwrap();
+    let lease = Duration::from_secs(600);
+    let store = open(dir.path()).unwrap();
+    let (owner, _) = register(store.as_ref(), "lab", Reach::default()).await;
+    let new = NewDocument { files: vec![file(1, None)], ..document("d1", owner) };
+    store.create_document(new, entry()).await.unwrap();
+    // What is given back in order is no death.
+    let job = store.claim_scan(at(0), lease).await.unwrap().unwrap();
+    assert!(store.retry_scan(&job, at(0)).await.unwrap());
+    drop(store);
+    // Deaths so far, and when the job is due after them; the clock of these stores stands at `at(0)`.
+    for (deaths, due) in [(0, 0), (1, 0), (2, 4_000), (3, 6_000), (4, 8_000), (5, 0), (6, 0)] {
+        let store = open(dir.path()).unwrap();
+        if due > 0 {
+            assert!(store.claim_scan(at(due - 1), lease).await.unwrap().is_none(), "others come first");
+        }
+        let job = store.claim_scan(at(due), lease).await.unwrap().expect("due");
+        assert_eq!((job.unended, job.attempts), (deaths, deaths + 1));
+    }
+    let store = open(dir.path()).unwrap();
+    let job = store.claim_scan(at(0), lease).await.unwrap().unwrap();
+    assert!(store.scan_broke_off(&job, at(7)).await.unwrap());
+    assert_eq!(store.claim_scan(at(7), lease).await.unwrap().map(|job| job.unended), Some(8));
+    assert!(!store.scan_broke_off(&job, at(7)).await.unwrap(), "the claim is another's");
 }
 
 #[tokio::test]

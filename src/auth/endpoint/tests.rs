@@ -120,7 +120,9 @@ async fn a025_an_assertion_works_once_also_in_parallel() {
     let refused = answers.into_iter().find_map(Result::err).unwrap();
     assert_eq!((refused.refusal.status(), refused.refusal.code()), (401, Code::AssertionRefused));
     assert!(refused.refusal.first().message().contains("jti was used before"));
-    assert_eq!(room.clients.entries.lock().unwrap().len(), 1);
+    let outcomes: Vec<_> = room.clients.entries.lock().unwrap().iter().map(|entry| entry.outcome).collect();
+    assert_eq!(outcomes.iter().filter(|outcome| **outcome == "ok").count(), 1);
+    assert_eq!(outcomes.iter().filter(|outcome| **outcome == "denied").count(), 49, "every replay is in the log");
 }
 
 /// smart.md §20, trap 1: the wrong grant type comes with a perfectly good assertion and must be 400.
@@ -176,7 +178,10 @@ async fn a_refused_scope_spends_the_assertion_and_is_recorded() {
         assert_eq!(room.refused(&again).await.2, Code::AssertionRefused);
     }
     let entries = room.clients.entries.lock().unwrap();
-    assert!(entries.len() == 3 && entries.iter().all(|entry| entry.outcome == "denied"));
+    assert!(
+        entries.len() == 6 && entries.iter().all(|entry| entry.outcome == "denied"),
+        "three refusals, three replays"
+    );
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@ use std::fmt;
 use std::fs::File;
 use std::io::{self, IoSliceMut};
 use std::os::unix::fs::FileExt;
+use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 
@@ -11,6 +12,7 @@ use super::super::seal::{
     CHUNK, ChunkCipher, HEADER, INLINE_MOST, TAG, chunks_of, header, sealed_length, sealed_offset,
 };
 use super::super::{BlobError, OpenContent, READ_MOST, to_u64};
+use super::cache::Cache;
 use crate::domain::content::DataKey;
 use crate::domain::id::FileId;
 
@@ -21,7 +23,9 @@ const WRONG_HEADER: BlobError = BlobError::Damaged("its header is not that of th
 pub(super) struct FileContent {
     file: File,
     cipher: ChunkCipher,
+    id: FileId,
     size: u64,
+    cache: Option<Arc<Cache>>,
 }
 
 impl FileContent {
@@ -39,7 +43,45 @@ impl FileContent {
         if found != header(id) {
             return Err(WRONG_HEADER);
         }
-        Ok(Self { file, cipher: ChunkCipher::new(id, key)?, size })
+        let content = Self { file, cipher: ChunkCipher::new(id, key)?, id, size, cache: None };
+        content.check_nothing()?;
+        Ok(content)
+    }
+
+    /// Nobody reads a chunk of an empty file, so that it is one is checked here: a row that was made to say so opens nothing.
+    fn check_nothing(&self) -> Result<(), BlobError> {
+        if self.size > 0 {
+            return Ok(());
+        }
+        let mut tag = [0; TAG];
+        self.file.read_exact_at(&mut tag, sealed_offset(0)).map_err(read_error)?;
+        self.cipher.open(0, true, &mut [], &tag)
+    }
+
+    /// Spans that are asked for again are kept there.
+    pub(super) fn kept_in(self, cache: Option<Arc<Cache>>) -> Self {
+        Self { cache, ..self }
+    }
+
+    /// The bytes from `offset` to `end` out of a span that is kept, or is now worth keeping: it is read to its end again.
+    fn kept(&self, offset: u64, end: u64) -> Option<Result<Bytes, BlobError>> {
+        let cache = self.cache.as_ref().filter(|cache| cache.takes(self.size))?;
+        let span = to_u64(READ_MOST);
+        let number = offset / span;
+        let (from, to) = (number * span, self.size.min((number + 1) * span));
+        if end > to {
+            return None;
+        }
+        let part = |plain: &Bytes| part_of(plain, offset - from, end - offset);
+        if let Some(plain) = cache.get((self.id, number)) {
+            return Some(part(&plain));
+        }
+        if end < to || !cache.wants((self.id, number)) {
+            return None;
+        }
+        let chunk = to_u64(CHUNK);
+        let opened = self.open_chunks(from / chunk, to.div_ceil(chunk));
+        Some(opened.and_then(|plain| part(&cache.keep((self.id, number), plain))))
     }
 
     /// Opens the chunks from `first` up to and without `end`: their plaintext in one piece. Ciphertext and tags are read apart
@@ -75,12 +117,12 @@ impl OpenContent for FileContent {
         if offset >= end {
             return Ok(Bytes::new());
         }
+        if let Some(kept) = self.kept(offset, end) {
+            return kept;
+        }
         let chunk = to_u64(CHUNK);
         let plain = self.open_chunks(offset / chunk, end.div_ceil(chunk))?.freeze();
-        let skip = usize::try_from(offset % chunk).unwrap_or_default();
-        let take = usize::try_from(end - offset).unwrap_or_default();
-        let range = skip..skip.saturating_add(take);
-        if range.end > plain.len() { Err(CUT) } else { Ok(plain.slice(range)) }
+        part_of(&plain, offset % chunk, end - offset)
     }
 }
 
@@ -88,6 +130,13 @@ impl fmt::Debug for FileContent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("FileContent").field("size", &self.size).finish_non_exhaustive()
     }
+}
+
+/// `take` bytes of `plain` behind its first `skip`.
+fn part_of(plain: &Bytes, skip: u64, take: u64) -> Result<Bytes, BlobError> {
+    let skip = usize::try_from(skip).unwrap_or(usize::MAX);
+    let range = skip..skip.saturating_add(usize::try_from(take).unwrap_or(usize::MAX));
+    if range.end > plain.len() { Err(CUT) } else { Ok(plain.slice(range)) }
 }
 
 /// Fills all of `slices` from `offset` on, however little each system call gives.

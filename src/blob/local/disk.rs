@@ -15,6 +15,7 @@ use rustix::io::Errno;
 
 use super::super::{BlobError, Space};
 use crate::domain::id::FileId;
+use crate::failpoint::{self, Point};
 
 /// `blobs` in the data folder.
 #[derive(Debug)]
@@ -123,6 +124,7 @@ impl Disk {
             Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(false),
             other => other.map(|()| true),
         })?;
+        failpoint::here(Point::PurgeUnlinked);
         if removed { self.sync_folder(&self.folder_of(file)) } else { Ok(()) }
     }
 
@@ -271,7 +273,9 @@ impl Draft {
     /// Makes the bytes durable, then their name. Still removed when dropped: whoever receives it says [`Draft::keep`].
     pub(super) fn place(&mut self, file: FileId) -> Result<(), BlobError> {
         // The length is part of what fdatasync makes durable.
-        self.disk.step(Step::SyncFile, || self.file.sync_data())?;
+        self.disk
+            .step(Step::SyncFile, || failpoint::or_fail(Point::BlobSyncing).and_then(|()| self.file.sync_data()))?;
+        failpoint::here(Point::BlobSynced);
         let target = self.disk.object(file);
         self.disk.ready_folder(file)?;
         let from = self.path.clone().unwrap_or_default();
@@ -284,7 +288,10 @@ impl Draft {
             other => other?,
         }
         self.path = Some(target);
-        self.disk.sync_folder(&self.disk.folder_of(file))
+        failpoint::here(Point::BlobRenamed);
+        self.disk.sync_folder(&self.disk.folder_of(file))?;
+        failpoint::here(Point::BlobPlaced);
+        Ok(())
     }
 
     pub(super) fn keep(mut self) {

@@ -15,6 +15,7 @@ use super::cut_short;
 use super::disk::{Disk, Draft};
 use crate::domain::content::{DataKey, WrappedKey};
 use crate::domain::id::FileId;
+use crate::failpoint::{self, Point};
 
 /// Bytes gathered for one hop to a blocking thread. At most two batches are in memory for each file.
 const BATCH: usize = 4 * CHUNK;
@@ -55,6 +56,7 @@ impl Job {
         }
         let Self { sealing, draft } = &mut self;
         sealing.drain(|sealed| draft.append(sealed))?;
+        failpoint::here(Point::BlobWritten);
         Ok(self)
     }
 

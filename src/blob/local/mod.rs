@@ -1,7 +1,9 @@
 //! The store in local files. Contents up to a threshold are sealed in memory and handed back, to lie with their rows; larger
 //! ones become files `blobs/ab/cd/<id>`, written under a temporary name, synced, renamed, their folder synced. Files are 0600,
-//! folders 0700. [`disk`] touches the file system, [`incoming`] writes, [`content`] reads.
+//! folders 0700. [`disk`] touches the file system, [`incoming`] writes, [`content`] reads,
+//! [`cache`] keeps what is read often.
 
+mod cache;
 mod content;
 mod disk;
 mod incoming;
@@ -18,6 +20,8 @@ use super::{BlobError, Blobs, ContentRef, INLINE_MOST, Incoming, OpenContent, Pl
 use crate::domain::clock::Entropy;
 use crate::domain::content::{DataKey, FileKeys};
 use crate::domain::id::FileId;
+use crate::failpoint::{self, Point};
+use cache::Cache;
 use content::{FileContent, MemoryContent};
 use disk::Disk;
 use incoming::LocalIncoming;
@@ -29,6 +33,7 @@ pub struct LocalBlobs {
     keys: Arc<dyn FileKeys>,
     entropy: Arc<dyn Entropy>,
     inline_most: u64,
+    cache: Option<Arc<Cache>>,
 }
 
 impl LocalBlobs {
@@ -45,7 +50,13 @@ impl LocalBlobs {
     ) -> Result<Self, BlobError> {
         let disk = Disk::open(data_dir, FileId::random(entropy.as_ref()))?;
         let inline_most = super::to_u64(inline_most.min(INLINE_MOST));
-        Ok(Self { disk: Arc::new(disk), keys, entropy, inline_most })
+        Ok(Self { disk: Arc::new(disk), keys, entropy, inline_most, cache: None })
+    }
+
+    /// Keeps up to `bytes` of opened files of at most 1 MiB that are read again and again in memory; zero: nothing.
+    #[must_use]
+    pub fn with_cache(self, bytes: usize) -> Self {
+        Self { cache: Cache::of(bytes), ..self }
     }
 
     async fn on_disk<T: Send + 'static>(
@@ -66,6 +77,7 @@ fn cut_short(step: &'static str, error: tokio::task::JoinError) -> BlobError {
 #[async_trait]
 impl Blobs for LocalBlobs {
     fn begin(&self, file: FileId, limit: u64) -> Result<Box<dyn Incoming>, BlobError> {
+        failpoint::here(Point::UploadBegun);
         let key = DataKey::random(self.entropy.as_ref());
         let wrapped = self.keys.wrap(file, &key)?;
         let temporary = FileId::random(self.entropy.as_ref());
@@ -81,12 +93,20 @@ impl Blobs for LocalBlobs {
             // Opening takes microseconds: a hop to another thread would cost more.
             Placement::File => {
                 let file = self.disk.open_object(content.file)?;
-                Ok(Box::new(FileContent::open(file, content.file, &key, content.size)?))
+                let opened = FileContent::open(file, content.file, &key, content.size)?;
+                Ok(Box::new(opened.kept_in(self.cache.clone())))
             }
         }
     }
 
+    fn forget(&self, file: Option<FileId>) {
+        if let Some(cache) = &self.cache {
+            cache.forget(file);
+        }
+    }
+
     async fn delete(&self, file: FileId) -> Result<(), BlobError> {
+        self.forget(Some(file));
         self.on_disk("delete a file", move |disk| disk.delete(file)).await
     }
 

@@ -14,7 +14,7 @@ use tempfile::TempDir;
 
 use super::disk::Step;
 use super::*;
-use crate::blob::{CHUNK, Stored};
+use crate::blob::{CHUNK, READ_MOST, Stored};
 use crate::vault::{KeySource, SystemEntropy, Vault};
 
 struct Rig {
@@ -383,4 +383,73 @@ async fn space_is_that_of_the_file_system() {
     let full = |total, available| Space { total, available, more_files: true }.used_percent();
     assert_eq!((full(1000, 1000), full(1000, 101), full(1000, 99), full(1000, 0), full(0, 0)), (0, 90, 91, 100, 100));
     assert_eq!(Space { total: 1000, available: 1000, more_files: false }.used_percent(), 100);
+}
+
+#[tokio::test]
+async fn a157_no_attempt_is_sealed_under_the_key_of_another() {
+    // Chunks are numbered from 0 in every attempt: a key that came again would be a nonce used twice. As after a crash the same
+    // content comes under the same id again and again.
+    const ATTEMPTS: usize = 20_000;
+    let (rig, file, bytes) = (Rig::new(CHUNK), fresh(), content(64));
+    let mut seen = std::collections::HashSet::new();
+    for attempt in 0..ATTEMPTS {
+        let stored = rig.put(file, &bytes).await.unwrap();
+        let Placement::Inline(sealed) = stored.placement else { panic!("small ones lie with their row") };
+        assert!(seen.insert(sealed[sealed.len() - 64..].to_vec()), "attempt {attempt}");
+        if attempt % 2 == 0 {
+            let mut broken = rig.blobs.begin(file, u64::MAX).unwrap();
+            broken.write(Bytes::from(bytes.clone())).await.unwrap();
+        }
+    }
+    assert_eq!(seen.len(), ATTEMPTS);
+}
+
+#[tokio::test]
+async fn what_is_kept_in_memory_is_what_lies_on_disk_and_goes_when_told() {
+    let mut rig = Rig::new(0);
+    rig.blobs = rig.blobs.with_cache(1 << 20);
+    let (file, other) = (FileId::from_bytes([1; 16]), FileId::from_bytes([2; 16]));
+    let bytes: Vec<u8> = (0..READ_MOST + CHUNK + 7).map(|at| u8::try_from(at % 251).unwrap()).collect();
+    let stored = rig.put(file, &bytes).await.unwrap();
+    let content = stored.content();
+    let open = rig.blobs.open(&content).await.unwrap();
+    let spans = [
+        (0, CHUNK),
+        (CHUNK, READ_MOST - CHUNK),
+        (READ_MOST, READ_MOST),
+        (5, 10),
+        (READ_MOST - 1, 2),
+        (READ_MOST + 3, 9),
+    ];
+    for _ in 0..4 {
+        for (offset, len) in spans {
+            let end = bytes.len().min(offset + len);
+            assert_eq!(open.read(super::super::to_u64(offset), len).unwrap(), bytes[offset..end], "{offset}");
+        }
+    }
+    // Both spans are kept by now: what becomes of the bytes on disk is not seen until they are dropped.
+    let [path] = <[PathBuf; 1]>::try_from(rig.files().into_iter().collect::<Vec<_>>()).unwrap();
+    let sealed = fs::OpenOptions::new().write(true).open(&path).unwrap();
+    sealed.write_all_at(&[0; 64], 1000).unwrap();
+    assert_eq!(open.read(0, READ_MOST).unwrap(), bytes[..READ_MOST]);
+    rig.blobs.forget(Some(other));
+    assert!(open.read(0, READ_MOST).is_ok());
+    rig.blobs.forget(Some(file));
+    assert!(matches!(open.read(0, READ_MOST), Err(BlobError::Damaged(_))));
+    assert!(matches!(rig.read(&content).await, Err(BlobError::Damaged(_))));
+}
+
+#[tokio::test]
+async fn without_a_cache_each_reading_sees_the_disk() {
+    let rig = Rig::new(0);
+    let file = FileId::from_bytes([1; 16]);
+    let stored = rig.put(file, &[7; CHUNK]).await.unwrap();
+    let content = stored.content();
+    let open = rig.blobs.open(&content).await.unwrap();
+    for _ in 0..3 {
+        open.read(0, CHUNK).unwrap();
+    }
+    let path = rig.files().into_iter().next().unwrap();
+    fs::OpenOptions::new().write(true).open(&path).unwrap().write_all_at(&[0; 64], 1000).unwrap();
+    assert!(matches!(open.read(0, CHUNK), Err(BlobError::Damaged(_))));
 }

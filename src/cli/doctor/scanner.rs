@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::Check;
+use super::{Check, State};
 use crate::app::{Nature, clamd, harmless_virus_is_found};
-use crate::config::Settings;
+use crate::config::{ClamdAddress, Settings};
 use crate::domain::clock::Timestamp;
 use crate::scan::{Condition, EngineFailure, Fault, Scanner};
 
@@ -20,8 +20,27 @@ pub(super) async fn check(settings: &Settings, nature: &Nature) -> Check {
     let Some(clamd) = clamd(settings, &nature.clock) else {
         return Check::ok(NAME, "built-in rules find the test virus; no antivirus engine is configured");
     };
+    let same_user = settings.scan.clamd.as_ref().is_some_and(runs_as_this_user);
     let probed = tokio::task::spawn_blocking(move || clamd.probe()).await;
-    judge(&probed.unwrap_or(Condition::Failing(EngineFailure::Broken)), nature.clock.now())
+    match judge(&probed.unwrap_or(Condition::Failing(EngineFailure::Broken)), nature.clock.now()) {
+        check if check.state == State::Ok && same_user => {
+            let cure = "let clamd run as a user of its own, which may read neither the data folder nor the key";
+            Check::fail(
+                NAME,
+                "clamd works, but runs as this server's user: a file that breaks into it could read keys",
+                cure,
+            )
+        }
+        check => check,
+    }
+}
+
+/// Whether the socket of clamd belongs to the user of this process, as it does where clamd, which makes it, runs as that user.
+/// Over tcp nobody can say.
+fn runs_as_this_user(address: &ClamdAddress) -> bool {
+    let ClamdAddress::Unix(path) = address else { return false };
+    let own = rustix::process::geteuid().as_raw();
+    std::fs::metadata(path).is_ok_and(|found| std::os::unix::fs::MetadataExt::uid(&found) == own)
 }
 
 fn judge(condition: &Condition, now: Timestamp) -> Check {
@@ -59,7 +78,6 @@ pub(in crate::cli) fn cure(condition: &Condition) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use super::super::State;
     use super::*;
 
     #[test]

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::domain::policy::Decision;
+use crate::domain::policy::{Decision, WIDEST};
 
 /// Where in a decision a span goes.
 pub(super) type SpanIn = fn(&mut Decision) -> &mut Duration;
@@ -14,12 +14,18 @@ pub(super) type CountIn = fn(&mut Decision) -> &mut u32;
 /// Where in a decision a yes or no goes.
 pub(super) type FlagIn = fn(&mut Decision) -> &mut bool;
 
+/// Where in a decision a prefix length goes.
+pub(super) type PrefixIn = fn(&mut Decision) -> &mut u8;
+
 /// How a key is read.
 #[derive(Clone, Copy)]
 pub(super) enum Field {
     Store,
     Scan,
     Flag(FlagIn),
+    SignaturesWithin,
+    AntivirusVersion,
+    Prefix(PrefixIn, [u8; 2]),
     Count(CountIn),
     Notify,
     Accept,
@@ -49,6 +55,8 @@ pub(super) const BODY: &[(&str, Field)] = &[
     ("store", Field::Store),
     ("scan", Field::Scan),
     ("require-antivirus", Field::Flag(|decision| &mut decision.require_antivirus)),
+    ("signatures-within", Field::SignaturesWithin),
+    ("antivirus-version", Field::AntivirusVersion),
     ("accept", Field::Accept),
     ("max-size", Field::MaxSize),
     ("upload-within", Field::Span(|decision| &mut decision.upload_within)),
@@ -75,6 +83,8 @@ pub(super) const LINK: &[(&str, Field)] = &[
     ("uses", Field::Count(|decision| &mut decision.link.uses)),
     ("max-uses", Field::Count(|decision| &mut decision.link.max_uses)),
     ("bind-address", Field::Flag(|decision| &mut decision.link.bind_address)),
+    ("network-v4", Field::Prefix(|decision| &mut decision.link.network.v4, [WIDEST.v4, 32])),
+    ("network-v6", Field::Prefix(|decision| &mut decision.link.network.v6, [WIDEST.v6, 128])),
     ("confirm", Field::Flag(|decision| &mut decision.link.confirm)),
     ("grace", Field::Span(|decision| &mut decision.link.grace)),
     ("max-transfer", Field::Span(|decision| &mut decision.link.max_transfer)),

@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use super::mistake::Mistake;
 use super::source::Source;
-use crate::domain::policy::{Decision, DeliveredWhen, LinkTerms, NotifyContent, Policy, RetainFrom};
+use crate::domain::policy::{
+    AntivirusTerms, BoundNetwork, Decision, DeliveredWhen, LinkTerms, NotifyContent, Policy, RetainFrom,
+};
 use crate::domain::verdict::Engine;
 
 /// The policy that is active until another is applied, as text.
@@ -48,6 +50,7 @@ pub fn built_in() -> Decision {
         store: "main".to_owned(),
         scan: vec![Engine::Rules],
         require_antivirus: false,
+        antivirus: AntivirusTerms::default(),
         accept: accept.map(str::to_owned).to_vec(),
         max_size: 512 << 20,
         upload_within: hours(24),
@@ -67,6 +70,7 @@ pub fn built_in() -> Decision {
             uses: 0,
             max_uses: 0,
             bind_address: false,
+            network: BoundNetwork::default(),
             confirm: false,
             grace: Duration::from_secs(60),
         },

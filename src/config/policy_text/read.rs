@@ -11,7 +11,8 @@ use crate::config::source::{Entry, Item, Node, Source, Span};
 use crate::domain::clock::{parse_span, write_span};
 use crate::domain::id::ClientId;
 use crate::domain::policy::{
-    CodeTest, Condition, ConditionKey, Decision, DeliveredWhen, NotifyContent, Policy, RetainFrom, Rule,
+    ANY, CodeTest, Condition, ConditionKey, Decision, DeliveredWhen, EngineVersion, NotifyContent, Policy, RetainFrom,
+    Rule,
 };
 use crate::domain::refusal::{is_plain_name, nearest};
 use crate::domain::verdict::Engine;
@@ -220,6 +221,17 @@ impl Reader<'_> {
             Field::Store => self.store(key, item),
             Field::Scan => decision.scan = self.engines(key, item),
             Field::Flag(target) => *target(decision) = self.flag(key, item),
+            Field::SignaturesWithin => {
+                decision.antivirus.signatures_within =
+                    self.any_or(key, item, "is no span of time", "like \"48h\"", |text| {
+                        parse_span(text).filter(|span| !span.is_zero())
+                    });
+            }
+            Field::AntivirusVersion => {
+                decision.antivirus.version =
+                    self.any_or(key, item, "is no version", "like \"1.4.3\"", EngineVersion::parse);
+            }
+            Field::Prefix(target, bounds) => *target(decision) = self.prefix(key, item, bounds),
             Field::Count(target) => *target(decision) = self.count(key, item),
             Field::Accept => decision.accept = self.media_types(key, item),
             Field::MaxSize => decision.max_size = self.size(key, item),
@@ -402,6 +414,36 @@ impl Reader<'_> {
             self.wrong(&item.span, key, &format!("`{key}` is not a count"), &cure);
         }
         found.unwrap_or(0)
+    }
+
+    /// A length of a network's prefix, in bounds.
+    fn prefix(&mut self, key: &str, item: &Item, [least, most]: [u8; 2]) -> u8 {
+        let found = match &item.node {
+            Node::Whole(number) => u8::try_from(*number).ok().filter(|number| (least..=most).contains(number)),
+            _ => None,
+        };
+        if found.is_none() {
+            let cure = format!("a whole number from {least} to {most}, without quotes; {most} is the one address");
+            self.wrong(&item.span, key, &format!("`{key}` is no length of a prefix"), &cure);
+        }
+        found.unwrap_or(most)
+    }
+
+    /// A value, or "any" for none.
+    fn any_or<T>(
+        &mut self,
+        key: &str,
+        item: &Item,
+        what: &str,
+        like: &str,
+        read: impl Fn(&str) -> Option<T>,
+    ) -> Option<T> {
+        let text = item.node.as_text().filter(|text| *text != ANY);
+        let found = text.and_then(read);
+        if found.is_none() && item.node.as_text() != Some(ANY) {
+            self.wrong(&item.span, key, &format!("`{key}` {what}"), &format!("write it {like}, or \"{ANY}\""));
+        }
+        found
     }
 
     fn list<T: PartialEq>(

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::config::quantity::write_size;
 use crate::domain::clock::write_span;
-use crate::domain::policy::{CodeTest, Condition, Rule};
+use crate::domain::policy::{AntivirusTerms, BoundNetwork, CodeTest, Condition, EngineVersion, Rule};
 
 fn mistakes(text: &str) -> Vec<Mistake> {
     parse("policy.toml", text).unwrap_err()
@@ -115,6 +115,10 @@ const DEFAULT_MISTAKES: &[Row] = &[
         "`link.uses` is more than a link may have (`link.max-uses` = 3)",
     ),
     ("link = { max-use = 3 }", 10, 7, "link.max-use", "`link.max-use` is not a key of `link`"),
+    ("link = { network-v4 = 7 }", 23, 1, "link.network-v4", "`link.network-v4` is no length of a prefix"),
+    ("link = { network-v6 = \"64\" }", 23, 4, "link.network-v6", "`link.network-v6` is no length of a prefix"),
+    ("signatures-within = \"0s\"", 21, 4, "signatures-within", "`signatures-within` is no span of time"),
+    ("antivirus-version = \"new\"", 21, 5, "antivirus-version", "`antivirus-version` is no version"),
     ("link = { bind-address = 1 }", 25, 1, "link.bind-address", "`link.bind-address` is neither true nor false"),
     ("link = { confirm = \"yes\" }", 20, 5, "link.confirm", "`link.confirm` is neither true nor false"),
     (
@@ -264,6 +268,10 @@ fn any_decision(name: &'static str) -> impl Strategy<Value = Decision> {
                 recipients: lists.1.into_iter().collect(),
                 notify,
                 allow_override,
+                antivirus: AntivirusTerms {
+                    signatures_within: antivirus.then_some(grace),
+                    version: confirm.then(|| EngineVersion::parse("1.4.3").unwrap()),
+                },
                 link: LinkTerms {
                     lifetime: Duration::from_secs(lifetime),
                     max_lifetime: Duration::from_secs(lifetime + more),
@@ -271,6 +279,10 @@ fn any_decision(name: &'static str) -> impl Strategy<Value = Decision> {
                     uses,
                     max_uses: if more_uses == 0 { 0 } else { uses + more_uses },
                     bind_address,
+                    network: BoundNetwork {
+                        v4: 8 + u8::try_from(uses).unwrap(),
+                        v6: 32 + u8::try_from(more_uses).unwrap(),
+                    },
                     confirm,
                     grace: grace.min(max_transfer),
                 },
@@ -287,7 +299,8 @@ fn written(decision: &Decision) -> String {
         "store = {:?}\nscan = [\"rules\"]\nrequire-antivirus = {}\naccept = {:?}\nmax-size = \"{}\"\nupload-within = \"{}\"\n\
          scan-within = \"{}\"\nquarantine-keep = \"{}\"\nretain = \"{}\"\nretain-from = \"{}\"\npurge-after = \"{}\"\n\
          delivered-when = \"{}\"\nrecipients = {:?}\nlink = {{ lifetime = \"{}\", max-lifetime = \"{}\", max-transfer = \"{}\", \
-         uses = {}, max-uses = {}, bind-address = {}, confirm = {}, grace = \"{}\" }}\nnotify = \"{}\"\nallow-override = {}\n",
+         uses = {}, max-uses = {}, bind-address = {}, network-v4 = {}, network-v6 = {}, confirm = {}, grace = \"{}\" }}\nsignatures-within = \"{}\"\n\
+         antivirus-version = \"{}\"\nnotify = \"{}\"\nallow-override = {}\n",
         decision.store,
         decision.require_antivirus,
         decision.accept,
@@ -306,8 +319,12 @@ fn written(decision: &Decision) -> String {
         link.uses,
         link.max_uses,
         link.bind_address,
+        link.network.v4,
+        link.network.v6,
         link.confirm,
         span(link.grace),
+        decision.antivirus.signatures_within.map_or_else(|| "any".to_owned(), span),
+        decision.antivirus.version.map_or_else(|| "any".to_owned(), |version| version.to_string()),
         decision.notify.name(),
         decision.allow_override,
     )

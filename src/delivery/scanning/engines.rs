@@ -6,7 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::delivery::Delivery;
+use crate::domain::clock::Timestamp;
 use crate::domain::id::FileId;
+use crate::domain::policy::{AntivirusTerms, Unsuited};
 use crate::domain::refusal::Code;
 use crate::domain::verdict::Engine;
 use crate::scan::{Condition, EngineFailure, Scanner};
@@ -67,6 +69,15 @@ impl Engines {
     pub(super) fn is_ready(&self, engine: Engine) -> bool {
         let ready = |watched: &Watched| watched.seen().condition.as_ref().is_some_and(Condition::is_ready);
         self.find(engine).is_some_and(ready)
+    }
+
+    /// What an antivirus engine that works lacks for a rule. An engine without signatures suits every rule.
+    pub(super) fn unsuited(&self, engine: Engine, terms: &AntivirusTerms, now: Timestamp) -> Option<Unsuited> {
+        let watched = self.find(engine).filter(|_| engine.is_antivirus())?;
+        match watched.seen().condition.as_ref()? {
+            Condition::Ready { version, signatures } => terms.suit(version, *signatures, now).err(),
+            Condition::Failing(_) | Condition::Unfit(_) => None,
+        }
     }
 
     /// It gave no verdict: nothing more is asked of it before a probe has shown it fit.
@@ -157,6 +168,18 @@ impl Delivery {
             (watched.scanner.engine(), watched.seen().condition.clone().unwrap_or_else(|| unknown.clone()))
         };
         self.engines.watched.iter().map(show).collect()
+    }
+}
+
+impl Delivery {
+    /// What an antivirus engine that works lacks for the policy in force: documents that come now wait for it.
+    pub fn unsuited_engine(&self) -> Option<Unsuited> {
+        let (policy, now) = (self.policy(), self.clock.now());
+        let rules = policy.policy.rules.iter().map(|rule| &rule.decision);
+        std::iter::once(&policy.policy.default).chain(rules).find_map(|decision| {
+            let asked = |engine: &&Engine| decision.require_antivirus || decision.scan.contains(engine);
+            Engine::ALL.iter().filter(asked).find_map(|engine| self.engines.unsuited(*engine, &decision.antivirus, now))
+        })
     }
 }
 

@@ -1,21 +1,26 @@
-//! A [`Decision`] as text, for keeping it with its document: `daylily-decision 2`, then `key value` lines in a fixed order, a
+//! A [`Decision`] as text, for keeping it with its document: `daylily-decision 3`, then `key value` lines in a fixed order, a
 //! list as one line per value. Canonical (equal decisions have equal texts), strict (an unknown, missing, repeated or misplaced
-//! line is an error, never a guess) and versioned: a later version adds its lines at the end and gives texts of version 1 the
-//! values that version 1 had by not serving them.
+//! line is an error, never a guess) and versioned: a later version adds its lines at the end and gives texts of a version
+//! before the values that it had by not serving them.
 
 use std::fmt;
 use std::iter::Peekable;
 use std::str::Lines;
 use std::time::Duration;
 
-use super::{Decision, DeliveredWhen, LinkTerms, NotifyContent, RetainFrom};
+use super::{
+    ANY, AntivirusTerms, BoundNetwork, Decision, DeliveredWhen, EngineVersion, LinkTerms, NotifyContent, RetainFrom,
+    WIDEST,
+};
 use crate::domain::verdict::Engine;
 
 /// The version that [`Decision::encode`] writes.
-pub const RECORD_VERSION: u32 = 2;
+pub const RECORD_VERSION: u32 = 3;
 
-/// The version before: without the lines from `notify` on.
+/// The first version: without the lines from `notify` on.
 const FIRST_VERSION: u32 = 1;
+/// The second: without the lines from `signatures-within` on.
+const SECOND_VERSION: u32 = 2;
 
 /// Why a stored decision cannot be read. It holds no value of the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,13 +51,22 @@ impl std::error::Error for RecordError {}
 impl Decision {
     /// The decision as canonical text, UTF-8, every line ended by LF; spans in seconds, sizes in bytes.
     pub fn encode(&self) -> String {
-        let mut out = self.encode_as(RECORD_VERSION);
-        let mut line = |key: &str, value: &str| {
-            out.push_str(key);
-            out.push(' ');
-            out.push_str(value);
-            out.push('\n');
-        };
+        self.encode_as(RECORD_VERSION)
+    }
+
+    fn encode_as(&self, version: u32) -> String {
+        let mut out = self.first_lines(version);
+        if version >= SECOND_VERSION {
+            self.second_lines(&mut out);
+        }
+        if version >= RECORD_VERSION {
+            self.third_lines(&mut out);
+        }
+        out
+    }
+
+    fn second_lines(&self, out: &mut String) {
+        let mut line = |key: &str, value: &str| out.extend([key, " ", value, "\n"]);
         line("notify", self.notify.name());
         line("allow-override", if self.allow_override { "true" } else { "false" });
         line("link.uses", &self.link.uses.to_string());
@@ -60,11 +74,19 @@ impl Decision {
         line("link.bind-address", if self.link.bind_address { "true" } else { "false" });
         line("link.confirm", if self.link.confirm { "true" } else { "false" });
         line("link.grace", &seconds(self.link.grace));
-        out
+    }
+
+    fn third_lines(&self, out: &mut String) {
+        let mut line = |key: &str, value: &str| out.extend([key, " ", value, "\n"]);
+        let any = || ANY.to_owned();
+        line("signatures-within", &self.antivirus.signatures_within.map_or_else(any, seconds));
+        line("antivirus-version", &self.antivirus.version.map_or_else(any, |version| version.to_string()));
+        line("link.network-v4", &self.link.network.v4.to_string());
+        line("link.network-v6", &self.link.network.v6.to_string());
     }
 
     /// The lines that every version has.
-    fn encode_as(&self, version: u32) -> String {
+    fn first_lines(&self, version: u32) -> String {
         let mut out = format!("daylily-decision {version}\n");
         let mut line = |key: &str, value: &str| {
             out.push_str(key);
@@ -99,17 +121,19 @@ impl Decision {
     pub fn decode(text: &str) -> Result<Self, RecordError> {
         let mut lines = Record { lines: text.lines().peekable() };
         let version = match lines.one("daylily-decision")?.parse::<u32>() {
-            Ok(version @ (FIRST_VERSION | RECORD_VERSION)) => version,
+            Ok(version @ FIRST_VERSION..=RECORD_VERSION) => version,
             Ok(version) if version > RECORD_VERSION => return Err(RecordError::Newer),
             _ => return Err(RecordError::NoDecision),
         };
         let mut decision = lines.first_version()?;
-        if version == RECORD_VERSION {
+        if version >= SECOND_VERSION {
             lines.second_version(&mut decision)?;
         }
+        if version >= RECORD_VERSION {
+            lines.third_version(&mut decision)?;
+        }
         // Also catches a missing last LF, CRLF and every spelling that is not the canonical one.
-        let canonical = if version == RECORD_VERSION { decision.encode() } else { decision.encode_as(version) };
-        if lines.lines.next().is_some() || canonical != text {
+        if lines.lines.next().is_some() || decision.encode_as(version) != text {
             return Err(RecordError::Trailing);
         }
         Ok(decision)
@@ -125,6 +149,7 @@ impl Record<'_> {
             store: lines.one("store")?,
             scan: lines.many("scan", Engine::from_name)?,
             require_antivirus: lines.word("require-antivirus", flag)?,
+            antivirus: AntivirusTerms::default(),
             accept: lines.many("accept", |text| Some(text.to_owned()))?,
             max_size: lines.word("max-size", whole)?,
             upload_within: lines.word("upload-within", span)?,
@@ -144,6 +169,7 @@ impl Record<'_> {
                 uses: 0,
                 max_uses: 0,
                 bind_address: false,
+                network: BoundNetwork::default(),
                 confirm: false,
                 grace: FIRST_GRACE,
             },
@@ -160,10 +186,24 @@ impl Record<'_> {
         decision.link.grace = self.word("link.grace", span)?;
         Ok(())
     }
+
+    fn third_version(&mut self, decision: &mut Decision) -> Result<(), RecordError> {
+        let prefix = |text: &str, from: u8, to: u8| text.parse().ok().filter(|prefix| (from..=to).contains(prefix));
+        decision.antivirus.signatures_within = self.word("signatures-within", |text| any_or(text, span))?;
+        decision.antivirus.version = self.word("antivirus-version", |text| any_or(text, EngineVersion::parse))?;
+        decision.link.network.v4 = self.word("link.network-v4", |text| prefix(text, WIDEST.v4, 32))?;
+        decision.link.network.v6 = self.word("link.network-v6", |text| prefix(text, WIDEST.v6, 128))?;
+        Ok(())
+    }
 }
 
 /// The grace of links that version 1 had no word for.
 const FIRST_GRACE: Duration = Duration::from_secs(60);
+
+/// `Some(None)`: any.
+fn any_or<T>(text: &str, read: impl Fn(&str) -> Option<T>) -> Option<Option<T>> {
+    if text == ANY { Some(None) } else { read(text).map(Some) }
+}
 
 fn count(text: &str) -> Option<u32> {
     text.parse().ok()

@@ -12,6 +12,7 @@ fn decision(rule: &str) -> Decision {
         store: "main".to_owned(),
         scan: vec![Engine::Rules],
         require_antivirus: false,
+        antivirus: AntivirusTerms::default(),
         accept: vec!["application/pdf".to_owned()],
         max_size: 512 << 20,
         upload_within: Duration::from_secs(86_400),
@@ -31,6 +32,7 @@ fn decision(rule: &str) -> Decision {
             uses: 0,
             max_uses: 0,
             bind_address: false,
+            network: BoundNetwork::default(),
             confirm: false,
             grace: Duration::from_secs(60),
         },
@@ -132,20 +134,35 @@ fn the_stored_forms_stay_as_they_are() {
     let second = STORED.replacen("decision 1", "decision 2", 1)
         + "notify metadata\nallow-override false\nlink.uses 0\nlink.max-uses 0\nlink.bind-address false\n\
            link.confirm false\nlink.grace 60\n";
-    assert_eq!(decision("default").encode(), second);
-    assert_eq!(Decision::decode(&second), Ok(decision("default")));
-    assert_eq!(
-        Decision::decode(STORED),
-        Ok(decision("default")),
-        "what version 1 wrote is read as version 1 served it"
+    let third = second.replacen("decision 2", "decision 3", 1)
+        + "signatures-within any\nantivirus-version any\nlink.network-v4 32\nlink.network-v6 128\n";
+    assert_eq!(decision("default").encode(), third);
+    for (version, text) in [STORED, &second, &third].into_iter().enumerate() {
+        assert_eq!(
+            Decision::decode(text),
+            Ok(decision("default")),
+            "what a version wrote is read as it served it: {version}"
+        );
+    }
+    let mut bound = decision("default");
+    bound.antivirus.signatures_within = Some(Duration::from_secs(172_800));
+    bound.antivirus.version = EngineVersion::parse("1.4.3");
+    bound.link.network = BoundNetwork { v4: 24, v6: 64 };
+    let text = bound.encode();
+    assert!(
+        text.ends_with("signatures-within 172800\nantivirus-version 1.4.3\nlink.network-v4 24\nlink.network-v6 64\n"),
+        "{text}"
     );
+    assert_eq!(Decision::decode(&text), Ok(bound));
+    let wide = text.replacen("network-v4 24", "network-v4 7", 1);
+    assert_eq!(Decision::decode(&wide), Err(RecordError::Line("link.network-v4")));
 }
 
 #[test]
 fn a_stored_form_that_is_not_exact_is_refused() {
     let with = |from: &str, to: &str| Decision::decode(&STORED.replacen(from, to, 1));
     assert_eq!(Decision::decode(""), Err(RecordError::NoDecision));
-    assert_eq!(with("decision 1", "decision 3"), Err(RecordError::Newer));
+    assert_eq!(with("decision 1", "decision 4"), Err(RecordError::Newer));
     assert_eq!(with("decision 1", "decision 0"), Err(RecordError::NoDecision));
     assert_eq!(with("retain 259200\n", ""), Err(RecordError::Line("retain")));
     assert_eq!(with("retain 259200", "retain 72h"), Err(RecordError::Line("retain")));

@@ -6,7 +6,9 @@ use super::*;
 use crate::domain::clock::Timestamp;
 use crate::domain::id::{FileId, ResourceId};
 use crate::domain::lifecycle::State;
-use crate::domain::policy::{Decision, DeliveredWhen, LinkTerms, NotifyContent, RetainFrom};
+use crate::domain::policy::{
+    AntivirusTerms, BoundNetwork, Decision, DeliveredWhen, LinkTerms, NotifyContent, RetainFrom,
+};
 use crate::fhir::json;
 use crate::fhir::render::{Absent, Address, Shown};
 use crate::fhir::tables::ResourceType;
@@ -21,6 +23,7 @@ fn decision() -> Decision {
         store: "main".into(),
         scan: vec![],
         require_antivirus: false,
+        antivirus: AntivirusTerms::default(),
         accept: vec![],
         max_size: 1,
         upload_within: hour,
@@ -40,6 +43,7 @@ fn decision() -> Decision {
             uses: 0,
             max_uses: 0,
             bind_address: false,
+            network: BoundNetwork::default(),
             confirm: false,
             grace: hour,
         },

@@ -2,6 +2,8 @@
 //! one object, bounded depth; numbers keep their text (`1.50` is not `1.5`), members keep their order. Nothing here knows
 //! what an element means.
 
+#[cfg(test)]
+mod attacks;
 mod parse;
 #[cfg(test)]
 mod tests;

@@ -207,7 +207,8 @@ impl Reader<'_> {
         if search.used.iter().any(|(name, value)| name == "_summary" && value == "count") {
             search.query.count = 0;
         }
-        if !counted {
+        // Beside as many parameters as there may be it would make the `self` link one that is refused.
+        if !counted && search.used.len() < MAX_PARAMETERS {
             search.used.push(("_count".to_owned(), search.query.count.to_string()));
         }
         Ok(search)

@@ -113,6 +113,15 @@ fn limits_hold() {
     assert_eq!(listed.issues().count(), 21);
 }
 
+/// Found by fuzzing: the default `_count` made it one parameter too many.
+#[test]
+fn a199_the_self_link_of_the_largest_search_can_be_followed() {
+    let largest: String = (0..MAX_PARAMETERS).map(|at| format!("_id=a{at}&")).collect();
+    let search = ask(&largest, false).unwrap();
+    let link = url(&Base::new("https://h.example"), &search.used);
+    assert_eq!(ask(link.split_once('?').unwrap().1, true).unwrap(), search);
+}
+
 #[test]
 fn a_page_link_stands_alone() {
     assert_eq!(page_text(&pairs("_page=abc&_format=json")), Some("abc"));

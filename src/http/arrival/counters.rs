@@ -1,13 +1,11 @@
 //! A connection's TCP counters, read through a duplicate of its descriptor; on systems other than Linux there are none. Nothing is
 //! decided here.
 
-use std::any::Any;
+use std::cell::Cell;
 #[cfg(target_os = "linux")]
 use std::os::fd::{AsFd, OwnedFd};
-use std::rc::Rc;
+use std::time::Duration;
 
-use actix_tls::accept::rustls_0_23::TlsStream;
-use actix_web::dev::Extensions;
 use actix_web::rt::net::TcpStream;
 
 use super::Sample;
@@ -15,17 +13,12 @@ use super::Sample;
 /// A connection beside the framework's own hold on it: it goes with the connection, or with the last watch of it.
 #[derive(Debug)]
 pub(in crate::http) struct Connection {
+    /// Bytes of a peer's `close_notify` under TLS; 0 without.
+    pub(super) goodbye: u64,
+    /// Whether the end of a download over it is awaited.
+    pub(super) is_watched: Cell<bool>,
     #[cfg(target_os = "linux")]
     descriptor: OwnedFd,
-}
-
-/// Notes a new connection for the requests that come over it.
-pub(in crate::http) fn on_connect(stream: &dyn Any, noted: &mut Extensions) {
-    let plain = stream.downcast_ref::<TcpStream>();
-    let tcp = plain.or_else(|| stream.downcast_ref::<TlsStream<TcpStream>>().map(|tls| tls.get_ref().0));
-    if let Some(connection) = tcp.and_then(Connection::of) {
-        noted.insert(Rc::new(connection));
-    }
 }
 
 #[cfg(target_os = "linux")]
@@ -43,14 +36,26 @@ mod tcp_info {
     );
 }
 
+impl Connection {
+    /// Whether a goodbye of this server would blur what its peer's end says.
+    pub(in crate::http) fn is_watched_under_tls(&self) -> bool {
+        self.goodbye > 0 && self.is_watched.get()
+    }
+}
+
 #[cfg(target_os = "linux")]
 impl Connection {
-    fn of(stream: &TcpStream) -> Option<Self> {
-        stream.as_fd().try_clone_to_owned().ok().map(|descriptor| Self { descriptor })
+    /// Of a new connection. `goodbye`: bytes of a `close_notify` on it.
+    pub(in crate::http) fn of(stream: &TcpStream, goodbye: u64) -> Option<Self> {
+        stream.as_fd().try_clone_to_owned().ok().map(|descriptor| Self {
+            goodbye,
+            is_watched: Cell::new(false),
+            descriptor,
+        })
     }
 
     /// The counters now.
-    pub(super) fn sample(&self) -> Option<Sample> {
+    pub(in crate::http) fn sample(&self) -> Option<Sample> {
         /// `TCP_CLOSE` of Linux's `tcp_states.h`.
         const CLOSE: u8 = 7;
         let info = nix::sys::socket::getsockopt(&self.descriptor, tcp_info::TcpInfo).ok()?;
@@ -62,15 +67,24 @@ impl Connection {
             closed: info.tcpi_state == CLOSE,
         })
     }
+
+    /// What waits to be sent is thrown away with the connection, and not kept by the system for a reader that does not read.
+    pub(in crate::http) fn reset_on_close(&self) {
+        if rustix::net::sockopt::set_socket_linger(&self.descriptor, Some(Duration::ZERO)).is_err() {
+            tracing::debug!("a connection could not be reset");
+        }
+    }
 }
 
 #[cfg(not(target_os = "linux"))]
 impl Connection {
-    fn of(_: &TcpStream) -> Option<Self> {
+    pub(in crate::http) fn of(_: &TcpStream, _: u64) -> Option<Self> {
         None
     }
 
-    pub(super) fn sample(&self) -> Option<Sample> {
+    pub(in crate::http) fn sample(&self) -> Option<Sample> {
         None
     }
+
+    pub(in crate::http) fn reset_on_close(&self) {}
 }

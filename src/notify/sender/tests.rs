@@ -1,5 +1,6 @@
 //! Tests of `sender`, against real receivers on this machine.
 
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 
@@ -7,6 +8,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 use super::*;
+use crate::notify::egress::Lookup;
 use crate::notify::egress::tests::Scripted;
 
 /// A clock that stands until a test moves it.
@@ -99,6 +101,25 @@ async fn a160_a_connection_is_kept_but_never_older_than_its_vetting() {
     }
     assert_eq!(connections.load(Ordering::SeqCst), 1);
     clock.0.store(30, Ordering::SeqCst);
+    assert_eq!(sender.send(message(port)).await, Answered::Taken);
+    assert_eq!(connections.load(Ordering::SeqCst), 2);
+}
+
+#[tokio::test]
+async fn a_client_is_replaced_beside_the_messages_before_it_is_too_old() {
+    let (port, connections, _heard) = receiver(OK).await;
+    let (sender, clock) = sender();
+    assert_eq!(sender.send(message(port)).await, Answered::Taken);
+    clock.0.store(25, Ordering::SeqCst);
+    assert_eq!(sender.send(message(port)).await, Answered::Taken);
+    assert_eq!(connections.load(Ordering::SeqCst), 1, "the message did not wait for the new one");
+    let replaced = async {
+        while sender.clients.iter().all(|slot| slot.younger_than(RENEWED_FROM, clock.monotonic()).is_none()) {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), replaced).await.unwrap();
+    clock.0.store(31, Ordering::SeqCst);
     assert_eq!(sender.send(message(port)).await, Answered::Taken);
     assert_eq!(connections.load(Ordering::SeqCst), 2);
 }
@@ -199,4 +220,47 @@ async fn a164_a_header_that_would_break_the_request_sends_nothing() {
     let forged = vec![("webhook-signature".to_owned(), "v1,forged".into())];
     assert_eq!(sender().0.send(Outgoing { headers: forged, ..message(port) }).await, Answered::Taken);
     assert!(!heard.recv().unwrap().contains("forged"));
+}
+
+/// A resolver as bad ones are, by name.
+struct Trouble;
+
+impl Lookup for Trouble {
+    fn lookup(&self, name: String) -> futures_util::future::BoxFuture<'static, std::io::Result<Vec<IpAddr>>> {
+        Box::pin(async move {
+            match name.as_str() {
+                "slow.example" => std::future::pending().await,
+                "servfail.example" => Err(std::io::Error::other("temporary failure in name resolution")),
+                "nxdomain.example" => Err(std::io::ErrorKind::NotFound.into()),
+                "huge.example" => Ok(vec!["127.0.0.1".parse().unwrap(); 100_000]),
+                "huge-mixed.example" => {
+                    let mut many = vec!["127.0.0.1".parse().unwrap(); 100_000];
+                    many.push("169.254.169.254".parse().unwrap());
+                    Ok(many)
+                }
+                _ => Ok(Vec::new()),
+            }
+        })
+    }
+}
+
+/// On one thread: a name that is never found would hold up everything, were it not waited for beside the rest.
+#[tokio::test]
+async fn f84_names_that_are_late_unknown_or_have_too_many_addresses_cost_their_own_message_only() {
+    let (port, connections, _heard) = receiver(OK).await;
+    let vetting = Vetting { rules: Arc::new(loopback()), lookup: Arc::new(Trouble) };
+    let sender = Arc::new(Sender::over(vetting, Arc::new(Hands::default())).unwrap());
+    let to = |name: &str| Outgoing { url: format!("http://{name}:{port}/"), ..message(port) };
+    let late = Outgoing { timeout: Duration::from_millis(500), ..to("slow.example") };
+    let waiting = tokio::spawn({
+        let sender = Arc::clone(&sender);
+        async move { sender.send(late).await }
+    });
+    for unknown in ["servfail.example", "nxdomain.example", "empty.example", "huge-mixed.example"] {
+        assert_eq!(sender.send(to(unknown)).await, Answered::Silent(Silence::Address), "{unknown}");
+    }
+    assert_eq!(connections.load(Ordering::SeqCst), 0);
+    assert_eq!(sender.send(to("huge.example")).await, Answered::Taken);
+    assert_eq!(connections.load(Ordering::SeqCst), 1);
+    assert_eq!(waiting.await.unwrap(), Answered::Silent(Silence::Time));
 }

@@ -20,6 +20,27 @@ use aws_lc_rs::digest;
 
 use self::reply::Answer;
 pub use self::wire::Address;
+
+/// What a reply to `INSTREAM` is taken for, for `fuzz/` alone: `None` for no answer, `Some(None)` for clean, else what was found
+/// or refused with the name that is kept.
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub fn judged(reply: &[u8]) -> Option<Option<String>> {
+    Some(match reply::answer(reply)? {
+        Answer::Clean => None,
+        Answer::Found(signature) => Some(signature.as_str().to_owned()),
+        Answer::SizeLimit => Some("size limit".to_owned()),
+        Answer::Error => Some("error".to_owned()),
+    })
+}
+
+/// Program and date of the signatures as a reply to `VERSION` says them, for `fuzz/` alone.
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub fn stated_version(reply: &[u8]) -> Option<(String, Option<crate::domain::clock::Timestamp>)> {
+    let version = version::parse(reply::text(reply)?)?;
+    Some((version.program, version.signatures))
+}
 use self::wire::{Deadline, Wire};
 use super::{Condition, EngineFailure, Fault, ReadSeek, ScanError, Scanner, Subject};
 use crate::domain::clock::Clock;

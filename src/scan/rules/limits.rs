@@ -12,7 +12,7 @@ use super::pdf::lock::Lock;
 pub struct Limits {
     /// Archives within archives: the file itself is level 0. A docx in a zip in a zip has its deepest archive at level 2.
     pub depth: u32,
-    /// Entries over all archives of the file, and inflated streams of PDFs.
+    /// Entries over all archives of the file, and attachments of PDFs.
     pub entries: u64,
     /// Bytes that all decompression together may give. Twice the largest default upload is what DICOM series need.
     pub unpacked: u64,

@@ -50,6 +50,8 @@ struct Whole<'l> {
     sealed: Cell<bool>,
     /// A stream that must be readable is not.
     broken: Cell<bool>,
+    /// Object streams within object streams that are being read now.
+    within: Cell<u32>,
 }
 
 impl Whole<'_> {
@@ -98,7 +100,9 @@ impl Facts {
             b"Image" => self.image |= self.previous == b"Subtype",
             b"Filter" => self.filter = true,
             b"Predictor" => self.predictor = true,
-            other => self.steps.extend(Step::of(other)),
+            // One more than are taken off says all that there is to say.
+            other if self.steps.len() <= filter::STEPS => self.steps.extend(Step::of(other)),
+            _ => {}
         }
         self.previous = name;
         // All that an encryption dictionary must have, wherever its filter's name stands.

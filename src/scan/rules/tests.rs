@@ -1,5 +1,6 @@
 //! Attacks by their numbers in the threat list, and honest files beside them: a refusal of those is as bad as a miss.
 
+mod costs;
 mod producers;
 mod samples;
 

@@ -6,7 +6,7 @@ use super::rows::at;
 use super::statement::sql;
 use super::tx::Tx;
 use crate::domain::id::FileId;
-use crate::store::{AuditHead, AuditRow, Health, StoreError};
+use crate::store::{AuditHead, AuditRow, Health, IndexRow, StoreError};
 
 /// Build options that `doctor` shows, because a build without them works too, only slower or less safely.
 const OPTIONS: &str = "SELECT compile_options FROM pragma_compile_options WHERE compile_options LIKE 'THREADSAFE%' \
@@ -30,6 +30,29 @@ pub(super) fn of_patient(conn: &mut SqliteConnection, patient: &str) -> Result<V
     let query = "SELECT seq FROM audit_subject WHERE patient = (SELECT number FROM target WHERE text = ?) ORDER BY seq";
     let rows: Vec<(i64,)> = sql(query, [patient.into()]).rows(conn)?;
     rows.into_iter().map(|(seq,)| at("audit_subject", &seq).number("seq", seq)).collect()
+}
+
+/// Whether each entry is found under each patient.
+pub(super) fn indexed(conn: &mut SqliteConnection, pairs: &[(u64, String)]) -> Result<Vec<bool>, StoreError> {
+    let query = "SELECT 1 FROM audit_subject WHERE patient = (SELECT number FROM target WHERE text = ?) AND seq = ?";
+    let is = |(seq, patient): &(u64, String)| {
+        Ok(sql(query, [patient.as_str().into(), (*seq).into()]).one::<i64>(conn)?.is_some())
+    };
+    pairs.iter().map(is).collect()
+}
+
+/// Rows of the look-up by patient, after one of them, by patient's number and entry.
+pub(super) fn index(
+    conn: &mut SqliteConnection,
+    after: Option<(i64, i64)>,
+    limit: usize,
+) -> Result<Vec<IndexRow>, StoreError> {
+    let query = "SELECT s.patient, s.seq, t.text FROM audit_subject s LEFT JOIN target t ON t.number = s.patient \
+        WHERE (s.patient, s.seq) > (?, ?) ORDER BY s.patient, s.seq LIMIT ?";
+    let (patient, seq) = after.unwrap_or((i64::MIN, i64::MIN));
+    let limit = u64::try_from(limit).unwrap_or(u64::MAX);
+    let rows: Vec<(i64, i64, Option<String>)> = sql(query, [patient.into(), seq.into(), limit.into()]).rows(conn)?;
+    Ok(rows.into_iter().map(|(patient, seq, reference)| IndexRow { patient, seq, reference }).collect())
 }
 
 /// Size and frontier.

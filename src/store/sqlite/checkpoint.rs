@@ -10,10 +10,14 @@ use std::time::Duration;
 use diesel::prelude::*;
 
 use super::open::OpenError;
+use super::reserve::Reserve;
 use super::statement::sql;
 
 /// Shorter gains nothing, longer lets the log grow (measured).
 const PAUSE: Duration = Duration::from_millis(250);
+
+/// Rounds after which it is tried to make the reserve again.
+const RENEW: u32 = 20;
 
 /// The thread, until it is stopped.
 #[derive(Debug)]
@@ -23,11 +27,20 @@ pub(super) struct Checkpointer {
 
 impl Checkpointer {
     /// `truncate` is set by the writer when something was destroyed.
-    pub(super) fn start(mut conn: SqliteConnection, truncate: Arc<AtomicBool>) -> Result<Self, OpenError> {
+    pub(super) fn start(
+        mut conn: SqliteConnection,
+        truncate: Arc<AtomicBool>,
+        reserve: Arc<Reserve>,
+    ) -> Result<Self, OpenError> {
         let (stop, stopped) = channel();
         let work = move || {
+            let mut rounds = 0_u32;
             while stopped.recv_timeout(PAUSE) == Err(RecvTimeoutError::Timeout) {
                 step(&mut conn, &truncate);
+                rounds = rounds.wrapping_add(1);
+                if rounds.is_multiple_of(RENEW) && reserve.is_missing() {
+                    reserve.renew();
+                }
             }
         };
         let thread = std::thread::Builder::new().name("store-checkpoint".to_owned()).spawn(work);

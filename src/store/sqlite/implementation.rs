@@ -18,7 +18,7 @@ use crate::domain::query::Query;
 use crate::domain::resource::{DocumentNumber, FileFacts, Kind, PatientNumber, Step, Stored, Target};
 use crate::store::{
     ActivePolicy, AuditHead, AuditRow, Client, DueRound, Earlier, Health, NewBinary, NewContext, NewDocument, Page,
-    Receipt, Receipts, ScanJob, SealedEntry, SealedKey, Store, StoreError, Written,
+    Receipt, Receipts, ScanJob, SealedEntry, SealedKey, Store, StoreError, Writing, Written,
 };
 
 #[async_trait]
@@ -214,9 +214,18 @@ impl Store for SqliteStore {
         self.writer.run(move |tx| lifecycle::claim_scan(tx, now, lease)).await
     }
 
+    async fn scan_backlog(&self, now: Timestamp) -> Result<(u64, Duration), StoreError> {
+        self.read(|reading| lifecycle::scan_backlog(reading.conn, now))
+    }
+
     async fn retry_scan(&self, job: &ScanJob, due: Timestamp) -> Result<bool, StoreError> {
         let (document, fence) = (job.document, job.fence);
         self.writer.run(move |tx| lifecycle::retry_scan(tx, document, fence, due)).await
+    }
+
+    async fn scan_broke_off(&self, job: &ScanJob, due: Timestamp) -> Result<bool, StoreError> {
+        let (document, fence) = (job.document, job.fence);
+        self.writer.run(move |tx| lifecycle::scan_broke_off(tx, document, fence, due)).await
     }
 
     async fn finish_scan(
@@ -276,6 +285,14 @@ impl Store for SqliteStore {
 
     async fn forget_expired(&self, now: Timestamp) -> Result<(), StoreError> {
         self.writer.run(move |tx| server::forget_expired(tx, now)).await
+    }
+
+    fn writing(&self) -> Writing {
+        match (self.writer.is_broken(), self.reserve.is_missing()) {
+            (true, _) => Writing::Ended,
+            (false, true) => Writing::Short,
+            (false, false) => Writing::Open,
+        }
     }
 
     async fn health(&self) -> Result<Health, StoreError> {

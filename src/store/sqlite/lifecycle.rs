@@ -16,7 +16,7 @@ use crate::domain::id::ClientId;
 use crate::domain::lifecycle::{State, Transition};
 use crate::domain::resource::{DocumentNumber, Target};
 use crate::domain::subscription::Topic;
-use crate::store::{Receipt, Receipts, ScanJob, SealedEntry, StoreError, Written};
+use crate::store::{Receipt, Receipts, ScanJob, SealedEntry, StoreError, UNENDED_MOST, Written};
 
 /// Changes a document's state, step by step.
 pub(super) fn transition(
@@ -107,14 +107,16 @@ pub(super) fn any_scan_due(conn: &mut SqliteConnection, now: Timestamp) -> Resul
     Ok(sql(query, [now.millis().into()]).one::<i64>(conn)?.is_some())
 }
 
-/// Tries that a crash may have cost a scan job before its next start no longer takes its claim back.
-const CRASHES: i64 = 3;
-
 /// At the start nobody holds a claim: the folder is this process's alone, so what was claimed when the last one died is due
-/// at once, instead of after its lease. A job that was begun more often may be what kills the process: it keeps its lease, so that
-/// all others come first.
-pub(super) fn take_back_scans(conn: &mut SqliteConnection) -> Result<(), StoreError> {
-    sql("UPDATE scan_job SET due = 0 WHERE attempts BETWEEN 1 AND ?", [CRASHES.into()]).run(conn).map(drop)
+/// at once, instead of after its lease. A turn that was under way then broke off, and may be what killed the process: after the
+/// second such death a job waits for some seconds, two for each, so that all others come first. One that is given up
+/// ([`UNENDED_MOST`]) is not begun again, and need not wait.
+pub(super) fn take_back_scans(conn: &mut SqliteConnection, now: Timestamp) -> Result<(), StoreError> {
+    let update = "UPDATE scan_job SET begun = 0, unended = unended + 1, \
+        due = CASE WHEN unended BETWEEN 1 AND ? THEN ? + 2000 * (unended + 1) ELSE 0 END WHERE begun = 1";
+    // Before this death is counted.
+    let most = i64::from(UNENDED_MOST).saturating_sub(2);
+    sql(update, [most.into(), now.millis().into()]).run(conn).map(drop)
 }
 
 /// Jobs that cannot be read which one claim passes over.
@@ -127,13 +129,15 @@ const PASSED_OVER: usize = 16;
 /// its document is held back when its time is over.
 pub(super) fn claim_scan(tx: &mut Tx<'_>, now: Timestamp, lease: Duration) -> Result<Option<ScanJob>, StoreError> {
     for _ in 0..PASSED_OVER {
-        let query = "SELECT rid, fence, attempts FROM scan_job WHERE due <= ? ORDER BY due, rid LIMIT 1";
-        let Some((rid, fence, attempts)) = sql(query, [now.millis().into()]).row::<(i64, i64, i64)>(tx.conn)? else {
+        let query = "SELECT rid, fence, attempts, unended FROM scan_job WHERE due <= ? ORDER BY due, rid LIMIT 1";
+        let row: Option<(i64, i64, i64, i64)> = sql(query, [now.millis().into()]).row(tx.conn)?;
+        let Some((rid, fence, attempts, unended)) = row else {
             return Ok(None);
         };
-        let update = "UPDATE scan_job SET due = ?, fence = fence + 1, attempts = attempts + 1 WHERE rid = ?";
+        let update = "UPDATE scan_job SET due = ?, fence = fence + 1, attempts = attempts + 1, begun = 1 \
+            WHERE rid = ?";
         sql(update, [now.plus(lease).millis().into(), rid.into()]).run(tx.conn)?;
-        match scan_job(tx, rid, fence, attempts) {
+        match scan_job(tx, rid, fence, (attempts, unended)) {
             Err(StoreError::Corrupt { table, column, row }) => {
                 tracing::error!(table, column, row, "a scan job cannot be read and is passed over");
             }
@@ -143,8 +147,17 @@ pub(super) fn claim_scan(tx: &mut Tx<'_>, now: Timestamp, lease: Duration) -> Re
     Ok(None)
 }
 
+/// Jobs, and the age of the document that came first: rows are numbered as they come.
+pub(super) fn scan_backlog(conn: &mut SqliteConnection, now: Timestamp) -> Result<(u64, Duration), StoreError> {
+    let query =
+        "SELECT (SELECT count(*) FROM scan_job), (SELECT created FROM res WHERE rid = (SELECT min(rid) FROM scan_job))";
+    let row: Option<(i64, Option<i64>)> = sql(query, []).row(conn)?;
+    let (count, oldest) = row.unwrap_or_default();
+    Ok((u64::try_from(count).unwrap_or_default(), oldest.map_or(Duration::ZERO, |oldest| now.since(time(oldest)))))
+}
+
 /// A job that was claimed under the next fence.
-fn scan_job(tx: &mut Tx<'_>, rid: i64, fence: i64, attempts: i64) -> Result<ScanJob, StoreError> {
+fn scan_job(tx: &mut Tx<'_>, rid: i64, fence: i64, (attempts, unended): (i64, i64)) -> Result<ScanJob, StoreError> {
     let query = "SELECT r.id, r.created, r.decision, t.text FROM res r LEFT JOIN doc d ON d.rid = r.rid \
         LEFT JOIN target t ON t.number = d.patient WHERE r.rid = ?";
     let row: Option<(String, i64, Option<i64>, Option<String>)> = sql(query, [rid.into()]).row(tx.conn)?;
@@ -156,6 +169,7 @@ fn scan_job(tx: &mut Tx<'_>, rid: i64, fence: i64, attempts: i64) -> Result<Scan
         id: at("res", &rid).resource_id("id", &id)?,
         fence: place.number("fence", fence.saturating_add(1))?,
         attempts: place.number("attempts", attempts)?,
+        unended: place.number("unended", unended)?,
         created: time(created),
         decision: reading.decision(decision.ok_or_else(|| at("res", &rid).corrupt("decision"))?)?,
         subject: subject.map(Target),
@@ -171,7 +185,18 @@ pub(super) fn retry_scan(
     due: Timestamp,
 ) -> Result<bool, StoreError> {
     let values = [due.millis().into(), document.0.into(), fence.into()];
-    Ok(sql("UPDATE scan_job SET due = ? WHERE rid = ? AND fence = ?", values).run(tx.conn)? == 1)
+    Ok(sql("UPDATE scan_job SET due = ?, begun = 0 WHERE rid = ? AND fence = ?", values).run(tx.conn)? == 1)
+}
+
+/// Gives a claimed job back whose turn broke off.
+pub(super) fn scan_broke_off(
+    tx: &mut Tx<'_>,
+    document: DocumentNumber,
+    fence: u64,
+    due: Timestamp,
+) -> Result<bool, StoreError> {
+    let update = "UPDATE scan_job SET due = ?, begun = 0, unended = unended + 1 WHERE rid = ? AND fence = ?";
+    Ok(sql(update, [due.millis().into(), document.0.into(), fence.into()]).run(tx.conn)? == 1)
 }
 
 /// Ends a claimed job with its outcome.

@@ -11,7 +11,7 @@ use super::open::OpenError;
 use super::statement::sql;
 use super::{audit_rows, clock_rows, server};
 use crate::domain::clock_watch::ClockRecord;
-use crate::store::{AuditHead, AuditRow, SealedKey, StoreError};
+use crate::store::{AuditHead, AuditRow, IndexRow, SealedKey, StoreError};
 
 /// A reader of the log.
 #[derive(Clone)]
@@ -85,6 +85,22 @@ impl LogReader {
     pub async fn of_patient(&self, patient: &str) -> Result<Vec<u64>, StoreError> {
         let patient = patient.to_owned();
         self.read(move |conn| audit_rows::of_patient(conn, &patient)).await
+    }
+
+    /// Whether each entry is found under each patient's reference.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn indexed(&self, pairs: Vec<(u64, String)>) -> Result<Vec<bool>, StoreError> {
+        self.read(move |conn| audit_rows::indexed(conn, &pairs)).await
+    }
+
+    /// Rows of the look-up by patient, at most `limit`, after the one with these two numbers.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn index(&self, after: Option<(i64, i64)>, limit: usize) -> Result<Vec<IndexRow>, StoreError> {
+        self.read(move |conn| audit_rows::index(conn, after, limit)).await
     }
 
     /// What SQLite finds wrong with the file at a first look (`PRAGMA quick_check`); `None`: nothing.

@@ -20,9 +20,11 @@ mod outbox;
 mod outbox_turns;
 mod purge;
 mod read;
+mod reserve;
 mod rows;
 mod search;
 mod server;
+mod soundness;
 mod statement;
 mod subscriptions;
 mod subscriptions_filters;
@@ -47,6 +49,7 @@ use self::checkpoint::Checkpointer;
 use self::memory::Memory;
 use self::open::{Location, Readers};
 use self::read::Reading;
+use self::reserve::Reserve;
 use self::rows::time;
 use self::statement::sql;
 use self::writer::{Start, Writer};
@@ -60,6 +63,7 @@ pub struct SqliteStore {
     writer: Arc<Writer>,
     checkpointer: Arc<Checkpointer>,
     memory: Arc<Memory>,
+    reserve: Arc<Reserve>,
     long_reads: Arc<Semaphore>,
 }
 
@@ -79,8 +83,8 @@ impl SqliteStore {
         log::check_tenant(tenant)?;
         let location = Location::prepare(path)?;
         let mut conn = open::writer(&location)?;
-        open::migrate(&mut conn)?;
-        lifecycle::take_back_scans(&mut conn)?;
+        open::check_and_migrate(&mut conn)?;
+        lifecycle::take_back_scans(&mut conn, clock.now())?;
         outbox_turns::take_back(&mut conn)?;
         links::take_back_claims(&mut conn)?;
         let log = log::Log::load(&mut conn)?;
@@ -90,7 +94,9 @@ impl SqliteStore {
         memory.epochs.set(server::epochs(&mut conn)?);
         let readers = open::readers(&location, &settings)?;
         let truncate = Arc::new(AtomicBool::new(false));
-        let checkpointer = Checkpointer::start(open::checkpointer(&location)?, Arc::clone(&truncate))?;
+        let reserve = Arc::new(location.reserve(settings.reserve));
+        let checkpoints = open::checkpointer(&location)?;
+        let checkpointer = Checkpointer::start(checkpoints, Arc::clone(&truncate), Arc::clone(&reserve))?;
         let writer = Writer::start(Start {
             location: location.clone(),
             conn,
@@ -100,11 +106,12 @@ impl SqliteStore {
             tenant: tenant.to_owned(),
             memory: Arc::clone(&memory),
             truncate,
+            reserve: Arc::clone(&reserve),
             queue: settings.queue,
         })?;
         let long_reads = Arc::new(Semaphore::new(settings.long_reads.max(1)));
         let (writer, checkpointer) = (Arc::new(writer), Arc::new(checkpointer));
-        Ok(Arc::new(Self { location, readers, writer, checkpointer, memory, long_reads }))
+        Ok(Arc::new(Self { location, readers, writer, checkpointer, memory, reserve, long_reads }))
     }
 
     /// A bounded read, on the thread that asks: the hop to another costs more than the read.

@@ -5,12 +5,18 @@ use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+#[cfg(feature = "failpoints")]
+use diesel::connection::InstrumentationEvent;
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 use diesel::r2d2::{ConnectionManager, CustomizeConnection, Pool};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
+use super::reserve::Reserve;
+use super::soundness;
 use super::statement::sql;
+#[cfg(feature = "failpoints")]
+use crate::failpoint::{self, Point};
 use crate::store::StoreError;
 
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations/sqlite");
@@ -38,11 +44,13 @@ pub struct Settings {
     pub queue: usize,
     /// Unbounded reads (exports, look-ups by patient) that may run at once.
     pub long_reads: usize,
+    /// Bytes of the disk that are kept for the log when the disk is full; 0 for none.
+    pub reserve: u64,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { readers: 8, queue: 4_096, long_reads: 2 }
+        Self { readers: 8, queue: 4_096, long_reads: 2, reserve: 0 }
     }
 }
 
@@ -60,6 +68,15 @@ pub enum OpenError {
     SqliteTooOld {
         /// Its version.
         found: String,
+    },
+    /// The pages of the file are not what SQLite wrote.
+    #[error("the database file is damaged")]
+    Damaged,
+    /// The schema is not the one that this program made.
+    #[error("the schema is not as it was made: {what}")]
+    Schema {
+        /// The first thing that differs.
+        what: String,
     },
     /// The tenant is not an id that a leaf can carry.
     #[error("the instance's id cannot stand in the audit log")]
@@ -101,6 +118,11 @@ impl Location {
         Ok(Self { uri: format!("file://{text}"), path })
     }
 
+    /// The room that is kept for the log.
+    pub(super) fn reserve(&self, most: u64) -> Reserve {
+        Reserve::hold(&self.path, most)
+    }
+
     /// Bytes of the write-ahead log.
     pub(super) fn log_bytes(&self) -> u64 {
         let mut name = self.path.clone().into_os_string();
@@ -112,7 +134,7 @@ impl Location {
 /// A connection that may write.
 pub(super) fn writer(location: &Location) -> Result<SqliteConnection, OpenError> {
     let mut conn = connect(&format!("{}?mode=rw", location.uri))?;
-    conn.batch_execute(WRITER).map_err(|cause| OpenError::Database(Box::new(cause)))?;
+    conn.batch_execute(WRITER).map_err(unopened)?;
     Ok(conn)
 }
 
@@ -143,8 +165,30 @@ pub(super) fn migrate(conn: &mut SqliteConnection) -> Result<(), OpenError> {
     if let Some(found) = applied.iter().map(ToString::to_string).find(|version| !known.contains(version)) {
         return Err(OpenError::Newer { found });
     }
+    #[cfg(feature = "failpoints")]
+    conn.set_instrumentation(|event: InstrumentationEvent<'_>| {
+        if !matches!(event, InstrumentationEvent::FinishQuery { .. }) {
+            failpoint::here(Point::MigrationStep);
+        }
+    });
     conn.run_pending_migrations(MIGRATIONS).map_err(OpenError::Migration)?;
+    #[cfg(feature = "failpoints")]
+    conn.set_instrumentation(None::<fn(InstrumentationEvent<'_>)>);
     Ok(())
+}
+
+/// Checks what is there before anything is changed, brings the schema up to date, and holds it against a fresh one.
+pub(super) fn check_and_migrate(conn: &mut SqliteConnection) -> Result<(), OpenError> {
+    soundness::check_pages(conn)?;
+    migrate(conn)?;
+    let mut made = connect(":memory:")?;
+    migrate(&mut made)?;
+    soundness::check_schema(conn, &mut made)
+}
+
+/// A failure of opening, told apart where the file itself is no sound database.
+fn unopened(cause: diesel::result::Error) -> OpenError {
+    if soundness::is_damage(&cause.to_string()) { OpenError::Damaged } else { OpenError::Database(Box::new(cause)) }
 }
 
 fn parse_version(text: &str) -> Option<(u32, u32, u32)> {

@@ -14,6 +14,7 @@ use crate::domain::clock_watch::Destroyable;
 use crate::domain::id::FileId;
 use crate::domain::lifecycle::{State, Transition};
 use crate::domain::resource::DocumentNumber;
+use crate::failpoint::{self, Point};
 use crate::store::{SealedEntry, StoreError};
 
 /// Destroys what a document holds and leaves its tombstone; the keys first. Answers files whose bytes are elsewhere.
@@ -65,6 +66,7 @@ const EMPTY_FILE: &str = "UPDATE file SET key = NULL, inline = NULL, title = NUL
 
 fn destroy_files(tx: &mut Tx<'_>, rid: i64) -> Result<Vec<FileId>, StoreError> {
     sql("UPDATE file SET key = NULL WHERE rid = ?", [rid.into()]).run(tx.conn)?;
+    failpoint::here(Point::PurgeKeys);
     let query = "SELECT id FROM file WHERE rid = ? AND inline IS NULL ORDER BY content";
     let elsewhere: Vec<(Vec<u8>,)> = sql(query, [rid.into()]).rows(tx.conn)?;
     let inline = "DELETE FROM content WHERE number IN (SELECT inline FROM file WHERE rid = ?)";

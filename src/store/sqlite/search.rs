@@ -1,6 +1,9 @@
 //! Searches as one statement per page (and one for the total where the page does not tell it), in one snapshot. Access is a
 //! condition among the others, before order and limit, so that pages, positions and totals hold nothing else.
 
+use std::collections::BTreeSet;
+use std::sync::{Mutex, PoisonError};
+
 use diesel::prelude::*;
 
 use super::create::{ENCOUNTER, NO_DATE_DOWN};
@@ -8,6 +11,7 @@ use super::memory::Memory;
 use super::read::{Reading, StoredRow, select_current};
 use super::statement::{Sql, list, sql};
 use super::visibility::{self, Of};
+use crate::domain::clock::Timestamp;
 use crate::domain::policy::CodeTest;
 use crate::domain::principal::AccessScope;
 use crate::domain::query::{DateTest, Filter, Position, Prefix, Query, Sort, SortKey};
@@ -18,6 +22,9 @@ use crate::store::{Page, StoreError, TOTAL_LIMIT};
 const MAX_PAGE: usize = 1_000;
 /// Statements with more conditions are rare shapes and are not kept prepared.
 const KEPT_FILTERS: usize = 4;
+/// Shapes that are kept prepared, the first that come by: their number grows with every order of parameters and with every list of
+/// date prefixes, and each takes some 10 KiB of each connection for good.
+const KEPT_SHAPES: usize = 256;
 
 /// Answers a page.
 pub(super) fn page(
@@ -50,8 +57,9 @@ fn in_snapshot(
         (None, false) => u64::try_from(rows.len()).unwrap_or(u64::MAX),
         _ => total(conn, query, scope)?,
     };
+    let newest = newest(conn, query)?;
     Reading { conn, memory, committed: true }.add_files(&mut rows)?;
-    Ok(Page { rows: rows.into_iter().map(|(_, stored)| stored).collect(), next, total })
+    Ok(Page { newest, rows: rows.into_iter().map(|(_, stored)| stored).collect(), next, total })
 }
 
 /// The page's rows in order, and whether others follow.
@@ -67,6 +75,16 @@ fn rows(
     let mut reading = Reading { conn, memory, committed: true };
     let rows = found.into_iter().take(count).map(|row| reading.stored(row)).collect::<Result<Vec<_>, _>>()?;
     Ok((rows, more))
+}
+
+/// Lets a statement be kept prepared if it is one of few.
+fn keep_few(statement: &mut Sql, filters: usize) {
+    static KEPT: Mutex<BTreeSet<u64>> = Mutex::new(BTreeSet::new());
+    let mut kept = KEPT.lock().unwrap_or_else(PoisonError::into_inner);
+    let shape = statement.shape();
+    if !(kept.contains(&shape) || filters <= KEPT_FILTERS && kept.len() < KEPT_SHAPES && kept.insert(shape)) {
+        statement.once();
+    }
 }
 
 /// The page and one row more, by which it is seen whether others follow.
@@ -86,9 +104,7 @@ fn page_statement(query: &Query, scope: &AccessScope, count: usize) -> Sql {
     page.push(" LIMIT ?) p CROSS JOIN res r ON r.rid = p.rid", [u64::try_from(count + 1).unwrap_or(u64::MAX).into()]);
     let mut statement = select_current(page);
     statement.push(order.outer, []);
-    if query.filters.len() > KEPT_FILTERS {
-        statement.once();
-    }
+    keep_few(&mut statement, query.filters.len());
     statement
 }
 
@@ -96,10 +112,19 @@ fn total(conn: &mut SqliteConnection, query: &Query, scope: &AccessScope) -> Res
     let mut statement = sql("SELECT count(*) FROM (SELECT 1 ", []);
     statement.append(matching(query, scope));
     statement.push(" LIMIT ?)", [(TOTAL_LIMIT + 1).into()]);
-    if query.filters.len() > KEPT_FILTERS {
-        statement.once();
-    }
+    keep_few(&mut statement, query.filters.len());
     Ok(statement.one::<i64>(conn)?.and_then(|count| u64::try_from(count).ok()).unwrap_or_default())
+}
+
+/// The last change that a first page in order of changes has taken into account. Every change is stamped later than the one before,
+/// so that after a burst of them, or after a clock was set back, stamps are ahead of the clock; the clock cannot say it.
+fn newest(conn: &mut SqliteConnection, query: &Query) -> Result<Option<Timestamp>, StoreError> {
+    if query.after.is_some() || query.sort.key != SortKey::Updated {
+        return Ok(None);
+    }
+    let last =
+        sql("SELECT updated FROM res WHERE kind = ? ORDER BY updated DESC LIMIT 1", [query.kind.number().into()]);
+    Ok(last.one::<i64>(conn)?.map(Timestamp::from_millis))
 }
 
 fn key_of(sort: Sort, stored: &Stored, conn: &mut SqliteConnection, rid: i64) -> Result<i64, StoreError> {
@@ -188,9 +213,7 @@ pub(super) fn matches(
         statement.push(" AND ", []);
         statement.append(condition(filter, Kind::DocumentReference, scope));
     }
-    if filters.len() > KEPT_FILTERS {
-        statement.once();
-    }
+    keep_few(&mut statement, filters.len());
     Ok(statement.one::<i64>(conn)?.is_some())
 }
 
@@ -210,7 +233,8 @@ fn matching(query: &Query, scope: &AccessScope) -> Sql {
         statement.push(" AND ", []);
         statement.append(condition(filter, query.kind, scope));
     }
-    if let (Some(as_of), SortKey::Updated) = (query.as_of, query.sort.key) {
+    // Stamps may be ahead of the clock (see `newest`): the first page is read as things stand.
+    if let (Some(as_of), SortKey::Updated, Some(_)) = (query.as_of, query.sort.key, query.after) {
         statement.push(" AND r.updated <= ?", [as_of.millis().into()]);
     }
     statement
@@ -427,6 +451,22 @@ mod tests {
         statement.append(page_statement(&query, scope, 20));
         let steps: Vec<(i64, i64, i64, String)> = statement.rows(&mut conn).unwrap();
         steps.into_iter().map(|(_, _, _, step)| step + "\n").collect()
+    }
+
+    /// A caller that lists date prefixes in every order could otherwise make the server hold ever more statements.
+    #[test]
+    fn few_shapes_are_kept_prepared_however_many_are_asked() {
+        let mut kept = 0;
+        for at in 0..KEPT_SHAPES * 4 {
+            let mut statement = sql("SELECT 1", []);
+            (0..at).for_each(|_| statement.push(" OR 1", []));
+            keep_few(&mut statement, 1);
+            kept += usize::from(!statement.is_once());
+        }
+        assert!(kept <= KEPT_SHAPES, "{kept}");
+        let mut wide = sql("SELECT 2", []);
+        keep_few(&mut wide, KEPT_FILTERS + 1);
+        assert!(wide.is_once());
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! SQL as constant fragments with bound values. A fragment is `&'static str`, so that no value can become text of a statement;
 //! lists are bound as one JSON array, so that a statement has one text however long its lists are and is prepared once.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
+
 use diesel::prelude::*;
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
 use diesel::query_dsl::methods::LoadQuery;
@@ -131,6 +133,25 @@ impl Sql {
     /// Not kept prepared: for rare shapes, of which there could be too many.
     pub(super) fn once(&mut self) {
         self.once = true;
+    }
+
+    /// Whether it is not kept.
+    #[cfg(test)]
+    pub(super) fn is_once(&self) -> bool {
+        self.once
+    }
+
+    /// What tells its text from others, whatever its values are.
+    pub(super) fn shape(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        for piece in &self.pieces {
+            match piece {
+                Piece::Text(text) => text.hash(&mut hasher),
+                // Of another type is another statement to the driver's cache.
+                Piece::Bind(value) => std::mem::discriminant(value).hash(&mut hasher),
+            }
+        }
+        hasher.finish()
     }
 
     /// Runs it and answers the number of rows that it changed.

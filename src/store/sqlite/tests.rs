@@ -55,6 +55,19 @@ async fn a_full_disk_refuses_what_does_not_fit_and_nothing_is_lost() {
 }
 
 #[tokio::test]
+async fn f19_a_write_that_panics_is_refused_and_the_next_is_taken() {
+    let (store, _dir) = open();
+    assert_eq!(store.record(entry(10)).await.unwrap(), 0);
+    let broken = store.writer.run(|tx| -> Result<(), StoreError> {
+        tx.append(entry(10))?;
+        panic!("a job")
+    });
+    assert!(matches!(broken.await, Err(StoreError::Unavailable(_))));
+    assert_eq!(store.record(entry(10)).await.unwrap(), 1, "nothing of the batch was kept, and no number is lost");
+    assert!(store.health().await.is_ok());
+}
+
+#[tokio::test]
 async fn after_a_commit_without_an_answer_nothing_more_is_written() {
     let (store, _dir) = open();
     store.record(entry(10)).await.unwrap();

@@ -2,6 +2,7 @@
 //! [`BATCH`]), runs it in one transaction, writes the audit log's frontier once, commits, renews what is kept in memory, and
 //! then answers. Gathering needs no pause: what arrives during a commit is the next batch.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,9 +14,11 @@ use tokio::sync::oneshot;
 use super::log::Log;
 use super::memory::Memory;
 use super::open::{Location, OpenError, writer};
+use super::reserve::Reserve;
 use super::statement::sql;
 use super::tx::{Effects, Tx};
 use crate::domain::clock::{Clock, Timestamp};
+use crate::failpoint::{self, Point};
 use crate::store::StoreError;
 
 /// Most jobs of one transaction.
@@ -121,6 +124,7 @@ pub(super) struct Start {
     pub tenant: String,
     pub memory: Arc<Memory>,
     pub truncate: Arc<AtomicBool>,
+    pub reserve: Arc<Reserve>,
     pub queue: usize,
 }
 
@@ -137,9 +141,12 @@ impl Writer {
             tenant: start.tenant,
             memory: start.memory,
             truncate: start.truncate,
+            reserve: start.reserve,
             broken: Arc::clone(&broken),
+            in_commit: false,
         };
-        let thread = std::thread::Builder::new().name("store-writer".to_owned()).spawn(move || state.serve(&receiver));
+        let thread =
+            std::thread::Builder::new().name("store-writer".to_owned()).spawn(move || serve_or_abort(state, &receiver));
         let thread = Mutex::new(Some(thread.map_err(OpenError::File)?));
         Ok(Self { queue: Mutex::new(Some(sender)), broken, thread })
     }
@@ -212,7 +219,19 @@ struct State {
     tenant: String,
     memory: Arc<Memory>,
     truncate: Arc<AtomicBool>,
+    reserve: Arc<Reserve>,
     broken: Arc<AtomicBool>,
+    /// From the commit until its effects are known.
+    in_commit: bool,
+}
+
+/// What is kept in memory of committed rows decides who may read. When the thread that keeps it dies, it cannot be trusted any
+/// more, and neither can be said which writes stand: the process ends, as by a kill, and a new one reads what is there.
+fn serve_or_abort(state: State, queue: &Receiver<Message>) {
+    if catch_unwind(AssertUnwindSafe(|| state.serve(queue))).is_err() {
+        tracing::error!("the writer panicked: the process ends, to be started anew");
+        std::process::abort();
+    }
 }
 
 impl State {
@@ -240,7 +259,9 @@ impl State {
     }
 
     fn batch(&mut self, mut jobs: Vec<Box<dyn Job>>) {
-        let failure = match self.transact(&mut jobs) {
+        // Nothing outlives a transaction that is given up, so a job that panics is a batch that failed; in the commit nobody knows.
+        let done = catch_unwind(AssertUnwindSafe(|| self.transact(&mut jobs)));
+        let failure = match done.unwrap_or_else(|_| Err(self.panicked())) {
             Ok(effects) => {
                 effects.apply(&self.memory, &self.truncate);
                 None
@@ -258,6 +279,7 @@ impl State {
         if self.broken.load(Ordering::Acquire) {
             return Err(Failure::Unavailable("an earlier commit failed".into()));
         }
+        self.in_commit = false;
         sql("BEGIN IMMEDIATE", []).run(&mut self.conn).map_err(|error| Failure::of(&error, false))?;
         let mut tx = Tx {
             conn: &mut self.conn,
@@ -277,15 +299,26 @@ impl State {
         if let Err(error) = run {
             return Err(Failure::of(&error, false));
         }
+        failpoint::or_fail(Point::CommitBegun).map_err(|error| Failure::Unavailable(error.to_string().into()))?;
+        self.in_commit = true;
         sql("COMMIT", []).run(&mut self.conn).map_err(|error| Failure::of(&error, true))?;
+        failpoint::or_fail(Point::CommitDone).map_err(|error| Failure::Unknown(error.to_string().into()))?;
+        self.in_commit = false;
         (self.log, self.last_updated) = (log, last_updated);
         Ok(effects)
+    }
+
+    fn panicked(&self) -> Failure {
+        if self.in_commit { Failure::Unknown("panicked".into()) } else { Failure::Unavailable("panicked".into()) }
     }
 
     /// Leaves the failed transaction. After a commit without an answer the connection cannot be trusted, and neither can what
     /// the disk says of earlier writes: nothing more is written until a restart has read what is there.
     fn recover(&mut self, failure: &Failure) {
         tracing::error!(?failure, "a batch of writes failed");
+        if matches!(failure, Failure::Full) {
+            self.reserve.give_up();
+        }
         let rolled_back = sql("ROLLBACK", []).run(&mut self.conn).is_ok();
         if let Failure::Unknown(_) = failure {
             self.broken.store(true, Ordering::Release);

@@ -4,7 +4,10 @@
 mod actor;
 mod clock;
 mod documents;
+pub mod fault_proxy;
 mod log;
+mod sent;
+mod wire;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,10 +21,12 @@ use daylily::domain::refusal::Refusal;
 use daylily::vault::SystemEntropy;
 use tempfile::TempDir;
 
-pub use actor::{Actor, Answer};
+pub use actor::{Actor, Answer, FHIR};
 pub use clock::TestClock;
 pub use documents::*;
 pub use log::{LogEntry, altered, counted};
+pub use sent::{holds, host, raw, status};
+pub use wire::{Heard, RawConnection, Talk, talk};
 
 /// How long a condition may take to come true before a test fails.
 pub const PATIENCE: Duration = Duration::from_secs(30);

@@ -128,6 +128,16 @@ pub enum Finding {
     },
     /// More separate runs of erased cells than are checked.
     ErasuresTooMany,
+    /// An entry about a patient is not found under that patient: the look-up beside the log was changed.
+    Hidden {
+        /// Its number.
+        seq: u64,
+    },
+    /// An entry is found under a patient whom it does not name, or that is no entry.
+    Strange {
+        /// Number as the look-up names it.
+        seq: i64,
+    },
 }
 
 impl Finding {
@@ -145,9 +155,9 @@ impl Finding {
     /// The entry to name: the first that is, or may be, false. `None` when it is about no entry.
     pub fn entry(&self) -> Option<u64> {
         match self {
-            Self::Entry { seq, .. } => Some(*seq),
+            Self::Entry { seq, .. } | Self::Hidden { seq } => Some(*seq),
             Self::Missing { first, .. } | Self::ErasureUnrecorded { first, .. } => Some(*first),
-            Self::Repeated { seq } => u64::try_from(*seq).ok(),
+            Self::Repeated { seq } | Self::Strange { seq } => u64::try_from(*seq).ok(),
             Self::Rewritten { intact, .. } => Some(*intact),
             Self::Shortened { have, .. } => Some(*have),
             Self::Fork { .. } | Self::Checkpoint { .. } | Self::Tree | Self::ErasuresTooMany => None,

@@ -15,6 +15,9 @@ use super::watch::Watch;
 use super::{Facts, Lexer, Whole};
 use crate::domain::verdict::Finding;
 
+/// Object streams within object streams that are read: none is honest, a few may be a guess that was wrong.
+const MOST_WITHIN: u32 = 4;
+
 /// Reads the stream whose dictionary was just read, and its data to the end.
 pub(super) fn inspect(
     forward: &mut Forward<'_>,
@@ -138,7 +141,15 @@ impl Stream<'_> {
 
     fn content(&self, inside: &mut Forward<'_>) -> Outcome<()> {
         if self.facts.holds_objects() {
-            return Lexer::new(self.whole).run(inside);
+            // No object in an object stream has a stream of its own (7.5.7); whoever writes thousands wants the reader's stack.
+            let within = self.whole.within.get();
+            if within >= MOST_WITHIN {
+                return Err(Finding::ArchiveBomb.into());
+            }
+            self.whole.within.set(within + 1);
+            let outcome = Lexer::new(self.whole).run(inside);
+            self.whole.within.set(within);
+            return outcome;
         }
         if self.facts.embedded {
             return entry(self.number, inside, None).map(drop);

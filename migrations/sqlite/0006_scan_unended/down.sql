@@ -1,0 +1,2 @@
+ALTER TABLE scan_job DROP COLUMN unended;
+ALTER TABLE scan_job DROP COLUMN begun;
