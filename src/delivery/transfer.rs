@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::Delivery;
 use super::counting::{Marking, Settling, Use};
 use super::download::{Access, Arrival, Opened, Running, entry_of, subject_of, unwell_until};
 use super::failure::{blob_failure, store_failure};
 use super::still_open::StillOpen;
+use super::{Delivery, Line};
 use crate::blob::{OpenContent, READ_MOST};
 use crate::domain::audit::Outcome;
 use crate::domain::claim::Asked;
@@ -32,12 +32,22 @@ impl Delivery {
     ///
     /// # Errors
     /// `link-busy`, `link-used`; `audit-unavailable`: then no byte may leave.
-    pub async fn begin(self: &Arc<Self>, opened: Opened, asked: Asked) -> Result<Transfer, Refusal> {
+    pub async fn begin(
+        self: &Arc<Self>,
+        opened: Opened,
+        asked: Asked,
+        line: Option<Arc<dyn Line>>,
+    ) -> Result<Transfer, Refusal> {
         let until = opened.until;
-        self.begun(opened, asked).await.map_err(|refusal| unwell_until(refusal, until))
+        self.begun(opened, asked, line).await.map_err(|refusal| unwell_until(refusal, until))
     }
 
-    async fn begun(self: &Arc<Self>, opened: Opened, asked: Asked) -> Result<Transfer, Refusal> {
+    async fn begun(
+        self: &Arc<Self>,
+        opened: Opened,
+        asked: Asked,
+        line: Option<Arc<dyn Line>>,
+    ) -> Result<Transfer, Refusal> {
         let Opened { facts, content, first, still, access, row, .. } = opened;
         let counted = match &row {
             None => Ok(None),
@@ -57,7 +67,7 @@ impl Delivery {
         failpoint::here(Point::DownloadRecorded);
         let subject = subject_of(&facts, access.reader);
         let link = access.link.clone();
-        let number = self.transfers.enter(subject.map(|subject| Running { subject, link }));
+        let number = self.transfers.enter(subject.map(|subject| Running { subject, link, line }));
         let max_transfer = facts.document.as_ref().map(|document| document.decision.link.max_transfer);
         let ends = max_transfer.map(|most| self.clock.monotonic() + most);
         let record = !access.head;
@@ -154,6 +164,14 @@ impl Transfer {
     /// Bytes that this transfer sends.
     pub fn length(&self) -> u64 {
         self.range.end - self.range.start
+    }
+
+    /// The peer's system has acknowledged all of it.
+    pub fn acknowledged(&mut self) {}
+
+    /// Whether this is the last use of its link: its reader need not keep the connection.
+    pub fn is_last(&self) -> bool {
+        false
     }
 
     /// Ends the transfer and says how it ended on the wire; one that is merely dropped did not arrive.

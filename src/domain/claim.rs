@@ -26,6 +26,38 @@ pub struct ClaimNumber(pub i64);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct PartNumber(u64);
 
+/// How the peer of a transfer's connection parted from it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Parting {
+    /// Not yet, or without a word.
+    #[default]
+    None,
+    /// Everything was acknowledged, and then it ended in order or asked for something else.
+    InOrder,
+    /// The connection is over in another way: it may have left bytes unread.
+    Reset,
+}
+
+/// What a transfer's connection shows of it: bytes of the file that the peer's system has acknowledged.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Look {
+    /// At least so many, from the part's first on.
+    pub least: u64,
+    /// At most so many.
+    pub most: u64,
+    /// All that was to be sent was handed on and acknowledged.
+    pub all: bool,
+    /// How the peer parted.
+    pub parting: Parting,
+}
+
+impl Look {
+    /// Of a connection of which nothing can be known any more.
+    pub fn lost() -> Self {
+        Self { parting: Parting::Reset, ..Self::default() }
+    }
+}
+
 /// What a GET asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Asked {

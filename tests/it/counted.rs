@@ -67,7 +67,7 @@ impl Rig {
     async fn follow(&self, link: &str, from: &str, asked: Asked) -> Result<Transfer, Code> {
         let delivery = self.daylily.running().delivery();
         match delivery.open_link(request(link, from, None)).await.map_err(|refusal| refusal.code())? {
-            Followed::File(opened) => delivery.begin(opened, asked).await.map_err(|refusal| refusal.code()),
+            Followed::File(opened) => delivery.begin(opened, asked, None).await.map_err(|refusal| refusal.code()),
             Followed::Confirm(_) => Err(Code::LinkConfirmRequired),
         }
     }
@@ -325,7 +325,7 @@ async fn a110_a_link_to_confirm_gives_no_bytes_to_a_get() {
     else {
         panic!("asked again");
     };
-    let mut transfer = delivery.begin(opened, Asked::whole(size())).await.unwrap();
+    let mut transfer = delivery.begin(opened, Asked::whole(size()), None).await.unwrap();
     assert_eq!(take(&mut transfer, u64::MAX).await, size());
     transfer.settle(Arrival::Taken);
     let left = async || match delivery.open_link(request(&link, HERE, None)).await.unwrap() {
