@@ -29,6 +29,7 @@ pub(super) struct Counts(Mutex<HashMap<Counted, Arc<Running>>>);
 struct Running {
     counted: Counted,
     size: u64,
+    grace: Duration,
     live: Mutex<Live>,
 }
 
@@ -52,7 +53,7 @@ impl Counts {
             return None;
         }
         let live = Mutex::new(Live { book: Book::new(size, grace), lines: HashMap::new() });
-        let running = Arc::new(Running { counted: counted.clone(), size, live });
+        let running = Arc::new(Running { counted: counted.clone(), size, grace, live });
         all.insert(counted.clone(), Arc::clone(&running));
         Some(running)
     }
@@ -81,8 +82,11 @@ impl Running {
         let mut live = lock(&self.live);
         let Live { book, lines } = &mut *live;
         for attempt in book.watched() {
-            let Some(line) = lines.get(&attempt) else { continue };
-            if book.looked(attempt, &line.look(), now) {
+            let line = lines.get(&attempt);
+            let look = line.map(|line| line.look());
+            if book.looked(attempt, look.as_ref(), now)
+                && let Some(line) = line
+            {
                 line.cut();
             }
         }
@@ -265,6 +269,7 @@ impl Delivery {
             settlements: Vec::new(),
             entry: wanted.entry,
             at: self.clock.now(),
+            grace: grace_of(wanted.facts),
         };
         let (delivery, line) = (Arc::clone(self), wanted.line.map(Arc::clone));
         // In a task of its own: a reader that goes away meanwhile must not leave an attempt that nobody ends.
@@ -320,10 +325,11 @@ impl Delivery {
             self.settle(running).await.map_err(store_failure)?;
         }
         let (standing, last) = self.store.standing(&row.counted, row.uses, size).await.map_err(store_failure)?;
-        let moving = standing.claims.iter().filter(|claim| !claim.running.is_empty());
+        let now = self.clock.now();
+        let moving = standing.claims.iter().filter(|claim| claim.is_under_way(now));
         let is_own = moving.clone().any(|claim| from == Some(claim.from));
         let seconds = || running.as_ref().map_or(1, |r| lock(&r.live).book.busy_for(self.clock.monotonic()));
-        let refusal = match standing.choose(&Asked::whole(size), from.unwrap_or(NOWHERE)) {
+        let refusal = match standing.choose(&Asked::whole(size), from.unwrap_or(NOWHERE), now) {
             Choice::Attempt(_) | Choice::Claim => None,
             Choice::Busy if is_own => None,
             Choice::Busy => Some(busy(seconds())),
@@ -340,7 +346,8 @@ impl Delivery {
             return Ok(());
         }
         failpoint::here(Point::UseTaken);
-        let spent = self.store.settle(&running.counted, running.size, settlements.clone()).await?;
+        let kept_until = self.clock.now().plus(running.grace);
+        let spent = self.store.settle(&running.counted, running.size, settlements.clone(), kept_until).await?;
         lock(&running.live).book.settled(&settlements, &spent, self.clock.monotonic());
         Ok(())
     }

@@ -14,6 +14,7 @@ use std::ops::Range;
 
 pub use book::{Book, Settlement};
 
+use super::clock::Timestamp;
 use super::coverage::Coverage;
 
 /// Attempts of one claim that run at once.
@@ -122,6 +123,8 @@ pub struct Claim {
     pub sum: u64,
     /// A reset after the last byte gave it back already.
     pub given_back: bool,
+    /// Its newest attempt ended whole: until then its address may go on with the rest, and nobody else.
+    pub kept_until: Option<Timestamp>,
     /// What is under way.
     pub running: Vec<Attempt>,
 }
@@ -163,7 +166,17 @@ impl Claim {
     /// One that begins.
     pub fn begin(number: ClaimNumber, from: IpAddr) -> Self {
         let [received, again, reached] = std::array::from_fn(|_| Coverage::default());
-        Self { number, from, received, again, reached, sum: 0, given_back: false, running: Vec::new() }
+        Self {
+            number,
+            from,
+            received,
+            again,
+            reached,
+            sum: 0,
+            given_back: false,
+            kept_until: None,
+            running: Vec::new(),
+        }
     }
 
     /// Whether an attempt may begin, for a file of `size` bytes.
@@ -194,7 +207,7 @@ impl Claim {
         let mut received = std::mem::take(&mut self.received);
         self.credit(&mut received, attempt.range.start);
         self.received = received;
-        self.from = from;
+        (self.from, self.kept_until) = (from, None);
         self.running.push(attempt);
     }
 
@@ -204,13 +217,15 @@ impl Claim {
         }
     }
 
-    /// An attempt ended; `None` when it is none of those under way, because that was known already.
-    pub fn ended(&mut self, ending: &Ending, size: u64) -> Option<After> {
+    /// An attempt ended; `None` when it is none of those under way, because that was known already. One that ended whole keeps the claim
+    /// for its address `until`.
+    pub fn ended(&mut self, ending: &Ending, size: u64, until: Timestamp) -> Option<After> {
         let at = self.running.iter().position(|attempt| attempt.number == ending.attempt)?;
         let attempt = self.running.remove(at);
         let length = attempt.range.end - attempt.range.start;
         let (least, most) = (ending.least.min(length), ending.most.min(length));
         let from = attempt.range.start;
+        self.kept_until = (least == length).then_some(until);
         self.sum = self.sum.saturating_add(most);
         let piece = from..from.saturating_add(least);
         self.received.within(&piece).for_each(|piece| self.again.add(piece));
@@ -280,7 +295,7 @@ pub enum Choice {
 
 impl Standing {
     /// What to do about a GET from an address.
-    pub fn choose(&self, asked: &Asked, from: IpAddr) -> Choice {
+    pub fn choose(&self, asked: &Asked, from: IpAddr, now: Timestamp) -> Choice {
         let own = |claim: &&Claim| claim.from == from && !claim.running.is_empty();
         if asked.joins()
             && let Some(claim) = self.claims.iter().rev().find(own)
@@ -288,7 +303,7 @@ impl Standing {
             return if claim.admits(asked, self.size) { Choice::Attempt(claim.number) } else { Choice::Busy };
         }
         let continues = |claim: &&Claim| {
-            let is_free = claim.running.is_empty() || (claim.from == from && claim.only_probed());
+            let is_free = !claim.is_under_way(now) || (claim.from == from && claim.only_probed());
             is_free && claim.admits(asked, self.size)
         };
         if self.used < self.most
@@ -300,7 +315,9 @@ impl Standing {
         if self.used.saturating_add(open) < self.most {
             return Choice::Claim;
         }
-        let is_moving = self.claims.iter().any(|claim| !claim.running.is_empty());
+        // A claim that waits for its address is in the way of what it would admit.
+        let is_waiting = |claim: &Claim| claim.is_under_way(now) && claim.admits(asked, self.size);
+        let is_moving = self.claims.iter().any(|claim| !claim.running.is_empty() || is_waiting(claim));
         match self.used < self.most {
             true if is_moving => Choice::Busy,
             is_left => Choice::Used { twice: is_left },
@@ -315,6 +332,11 @@ impl Standing {
 }
 
 impl Claim {
+    /// Whether bytes of it move, or its address is waited for.
+    pub fn is_under_way(&self, now: Timestamp) -> bool {
+        !self.running.is_empty() || self.kept_until.is_some_and(|until| now <= until)
+    }
+
     fn only_probed(&self) -> bool {
         self.running.iter().all(|attempt| attempt.range.end <= PROBE)
     }

@@ -6,6 +6,7 @@
 //! handed out, and those that were marked as closing count as spent, because their last byte may have arrived.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use ipnet::IpNet;
@@ -83,6 +84,8 @@ pub struct Begin {
     pub entry: SealedEntry,
     /// When.
     pub at: Timestamp,
+    /// For how long a claim whose attempt ended whole is kept for its address.
+    pub grace: Duration,
 }
 
 /// Answer of [`LinkUses::begin_attempt`].
@@ -148,11 +151,13 @@ pub trait LinkUses: Send + Sync + std::fmt::Debug {
     /// Marks an attempt as closing: after a crash its use is spent. `false`: it is no longer there (its file was purged).
     async fn mark_closing(&self, attempt: AttemptNumber) -> Result<bool, StoreError>;
 
-    /// Settles what became of attempts at a file of `size` bytes. What was settled before, or whose file was purged, has no effect.
+    /// Settles what became of attempts at a file of `size` bytes. A claim whose
+    /// attempt ended whole is kept for its address until `kept_until`. What was settled before, or whose file was purged, has no effect.
     async fn settle(
         &self,
         counted: &Counted,
         size: u64,
         settlements: Vec<Settlement>,
+        kept_until: Timestamp,
     ) -> Result<Vec<SpentClaim>, StoreError>;
 }

@@ -101,14 +101,17 @@ impl Book {
         self.parts.iter().filter(is_watched).map(|part| part.attempt).collect()
     }
 
-    /// Takes in what a connection shows. Whether the attempt ended because nothing moved: then its connection is to be cut.
-    pub fn looked(&mut self, attempt: AttemptNumber, look: &Look, now: Duration) -> bool {
+    /// Takes in what a connection shows, where there is one that shows anything. Whether the attempt ended because nothing moved: then its connection is to be cut.
+    pub fn looked(&mut self, attempt: AttemptNumber, look: Option<&Look>, now: Duration) -> bool {
         let grace = self.grace;
         let Some(part) = self.parts.iter_mut().find(|part| part.attempt == attempt) else { return false };
-        if look.most > part.acknowledged {
-            (part.acknowledged, part.moved) = (look.most, now);
+        if look.is_some_and(|look| look.most > part.acknowledged) {
+            (part.acknowledged, part.moved) = (look.map_or(0, |look| look.most), now);
         }
         let is_silent = now.saturating_sub(part.moved) > grace;
+        // What nobody can see counts as handed out.
+        let unseen = Look { most: u64::MAX, ..Look::default() };
+        let look = look.unwrap_or(&unseen);
         match (part.stage, look.parting, look.all) {
             (Stage::Moving, Parting::Reset, _) => self.end(attempt, 0, look.most, false),
             (Stage::Moving, _, true) => self.acknowledge(attempt),
@@ -124,7 +127,7 @@ impl Book {
 
     /// A transfer is over: what its connection showed last, and whether the server stopped before it could be told.
     pub fn over(&mut self, attempt: AttemptNumber, look: &Look, is_stopped: bool, now: Duration) {
-        self.looked(attempt, look, now);
+        self.looked(attempt, Some(look), now);
         if self.parts.iter().any(|part| part.attempt == attempt && part.stage == Stage::Moving) {
             self.end(attempt, look.least, look.most, is_stopped);
         }

@@ -12,6 +12,10 @@ fn at(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
+fn stamp(at: Duration) -> Timestamp {
+    Timestamp::from_millis(i64::try_from(at.as_millis()).unwrap())
+}
+
 fn from(last: u8) -> IpAddr {
     IpAddr::from([192, 0, 2, last])
 }
@@ -69,18 +73,20 @@ impl Served {
     fn settle(&mut self, now: Duration) {
         for attempt in self.book.watched() {
             let Some(wire) = self.wires.iter().find(|wire| wire.attempt == attempt) else { continue };
-            self.book.looked(attempt, &wire.look(), now);
+            self.book.looked(attempt, Some(&wire.look()), now);
         }
         let (settlements, mut newly) = (self.book.unsettled(), Vec::new());
         for settlement in &settlements {
             match settlement {
                 Settlement::Ended(ending) => {
-                    self.spent.iter_mut().for_each(|claim| drop(claim.ended(ending, SIZE)));
+                    for claim in &mut self.spent {
+                        claim.ended(ending, SIZE, stamp(now + GRACE));
+                    }
                     let claims = &mut self.standing.claims;
                     let found =
                         claims.iter_mut().find(|claim| claim.running.iter().any(|a| a.number == ending.attempt));
                     let Some(claim) = found else { continue };
-                    if claim.ended(ending, SIZE) == Some(After::Spent) {
+                    if claim.ended(ending, SIZE, stamp(now + GRACE)) == Some(After::Spent) {
                         let number = claim.number;
                         newly.push(claim.spent(SIZE));
                         self.spend(number);
@@ -109,7 +115,7 @@ impl Served {
 
     fn get(&mut self, asked: &Asked, who: u8, now: Duration) -> Answer {
         self.settle(now);
-        let place = match self.standing.choose(asked, from(who)) {
+        let place = match self.standing.choose(asked, from(who), stamp(now)) {
             Choice::Busy => {
                 assert!((RETRY.0..=RETRY.1).contains(&self.book.busy_for(now)));
                 return Answer::Busy;
@@ -200,7 +206,7 @@ proptest! {
                     let asked = if partial { range(start, (start + length).min(SIZE), tagged) } else { Asked::whole(SIZE) };
                     let answer = served.get(&asked, who, now);
                     mends |= matches!(answer, Answer::Sends(attempt) if attempt.0 < 0);
-                    let moves = served.standing.claims.iter().any(|claim| !claim.running.is_empty());
+                    let moves = served.standing.claims.iter().any(|claim| claim.is_under_way(stamp(now)));
                     prop_assert!(answer != Answer::Busy || moves, "busy, and nothing moves");
                 }
                 Move::Send { which, most } => handed += served.send(which, most, now),
@@ -223,6 +229,7 @@ proptest! {
         while !served.wires.is_empty() {
             served.part(0, Parting::Reset, now);
         }
+        served.settle(now);
         let answer = served.get(&Asked::whole(SIZE), 9, now + GRACE + at(1));
         let was_spent = served.standing.used > 0;
         let gets = matches!(answer, Answer::Sends(_));
@@ -236,9 +243,9 @@ proptest! {
         let mut claim = Claim::begin(ClaimNumber(1), from(1));
         claim.began(Attempt { number: AttemptNumber(1), range: 0..SIZE, closing: false }, from(1));
         let ending = Ending { attempt: AttemptNumber(1), least, most: least.max(more), is_unknown: false };
-        prop_assert!(claim.ended(&ending, SIZE).is_some());
+        prop_assert!(claim.ended(&ending, SIZE, stamp(GRACE)).is_some());
         let once = claim.clone();
-        prop_assert!(claim.ended(&ending, SIZE).is_none());
+        prop_assert!(claim.ended(&ending, SIZE, stamp(GRACE)).is_none());
         prop_assert_eq!(claim, once);
     }
 }
@@ -272,9 +279,11 @@ fn all_but_the_last_byte_again_and_again_is_bounded_and_the_last_byte_spends() {
     assert_eq!(served.get(&range(0, SIZE - 1, false), 1, at(0)), Answer::Used { twice: false }, "that was all of it");
     let mut served = Served::new(1);
     let all_but_one = range(0, SIZE - 1, false);
-    assert!(served.take(&all_but_one, 1, Parting::InOrder) && served.take(&all_but_one, 2, Parting::InOrder));
-    assert_eq!(served.get(&all_but_one, 3, at(0)), Answer::Used { twice: true });
-    assert_eq!(served.get(&Asked::whole(SIZE), 3, at(0)), Answer::Used { twice: true });
+    assert!(served.take(&all_but_one, 1, Parting::InOrder) && served.take(&all_but_one, 1, Parting::InOrder));
+    for who in [1, 2] {
+        assert_eq!(served.get(&all_but_one, who, at(0)), Answer::Used { twice: true });
+        assert_eq!(served.get(&Asked::whole(SIZE), who, at(0)), Answer::Used { twice: true });
+    }
     assert!(served.take(&range(SIZE - 1, SIZE, false), 1, Parting::InOrder), "what is missing may always be had");
     assert_eq!(served.standing.used, 1);
 }
@@ -347,6 +356,18 @@ fn four_at_once_and_not_past_twice_the_length_in_all() {
 }
 
 #[test]
+fn a_claim_whose_part_arrived_waits_for_its_address() {
+    let mut served = Served::new(1);
+    assert!(served.take(&range(0, 6, false), 1, Parting::InOrder));
+    assert_eq!(served.get(&Asked::whole(SIZE), 2, GRACE), Answer::Busy);
+    assert!(served.take(&range(6, SIZE, false), 1, Parting::InOrder));
+    assert_eq!(served.standing.used, 1);
+    let mut served = Served::new(1);
+    assert!(served.take(&range(0, 6, false), 1, Parting::InOrder));
+    assert!(matches!(served.get(&Asked::whole(SIZE), 2, GRACE + at(1)), Answer::Sends(_)));
+}
+
+#[test]
 fn what_is_silent_ends_after_the_grace_and_busy_says_when() {
     let mut served = Served::new(1);
     let Answer::Sends(_) = served.get(&Asked::whole(SIZE), 1, at(0)) else { panic!() };
@@ -364,6 +385,6 @@ fn what_may_have_become_whole_when_the_server_stopped_is_spent() {
         let mut claim = Claim::begin(ClaimNumber(1), from(1));
         claim.began(Attempt { number: AttemptNumber(1), range: 0..SIZE, closing }, from(1));
         let ending = Ending { attempt: AttemptNumber(1), least: 3, most: 9, is_unknown: true };
-        assert_eq!(claim.ended(&ending, SIZE), Some(after));
+        assert_eq!(claim.ended(&ending, SIZE, stamp(GRACE)), Some(after));
     }
 }

@@ -19,9 +19,10 @@ use crate::store::{Begin, BeginOutcome, Begun, BegunAttempt, Counted, StoreError
 
 /// Settles, chooses, and begins an attempt or says why not.
 pub(super) fn begin(tx: &mut Tx<'_>, begin: Begin) -> Result<Begun, StoreError> {
-    let spent = settle(tx.conn, &begin.counted, begin.size, &begin.settlements)?;
+    let kept_until = begin.at.plus(begin.grace);
+    let spent = settle(tx.conn, &begin.counted, begin.size, &begin.settlements, kept_until)?;
     let (mut standing, last) = standing(tx.conn, &begin.counted, begin.most, begin.size)?;
-    let claim = match standing.choose(&begin.asked, begin.from) {
+    let claim = match standing.choose(&begin.asked, begin.from, begin.at) {
         Choice::Busy => return Ok(Begun { spent, outcome: BeginOutcome::Busy }),
         Choice::Used { twice } => return Ok(Begun { spent, outcome: BeginOutcome::Used { last, twice } }),
         Choice::Attempt(number) => {
@@ -57,7 +58,7 @@ fn attempt(
 
 fn insert(conn: &mut SqliteConnection, begin: &Begin) -> Result<ClaimNumber, StoreError> {
     let insert = "INSERT INTO link_claim (file, reader, recipient, opened, address, received, again, reached, sum, given_back, \
-        spent) VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0, 0, 0)";
+        kept_until, spent) VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0, 0, NULL, 0)";
     let [file, reader, recipient] = key(&begin.counted);
     let nothing = || Value::Blob(Vec::new());
     let values =
@@ -66,7 +67,8 @@ fn insert(conn: &mut SqliteConnection, begin: &Begin) -> Result<ClaimNumber, Sto
 }
 
 fn write(conn: &mut SqliteConnection, claim: &Claim, spent: bool) -> Result<(), StoreError> {
-    let update = "UPDATE link_claim SET address = ?, received = ?, again = ?, reached = ?, sum = ?, given_back = ?, spent = ? \
+    let update = "UPDATE link_claim SET address = ?, received = ?, again = ?, reached = ?, sum = ?, given_back = ?, kept_until = ?, \
+        spent = ? \
         WHERE number = ?";
     let values = [
         address(claim.from),
@@ -75,6 +77,7 @@ fn write(conn: &mut SqliteConnection, claim: &Claim, spent: bool) -> Result<(), 
         coverage(&claim.reached),
         claim.sum.into(),
         claim.given_back.into(),
+        claim.kept_until.map(Timestamp::millis).into(),
         spent.into(),
         claim.number.0.into(),
     ];
@@ -93,6 +96,7 @@ pub(super) fn settle(
     counted: &Counted,
     size: u64,
     settlements: &[Settlement],
+    kept_until: Timestamp,
 ) -> Result<Vec<SpentClaim>, StoreError> {
     let mut all_spent = Vec::new();
     for settlement in settlements {
@@ -106,7 +110,7 @@ pub(super) fn settle(
         let spent = match settlement {
             Settlement::Ended(ending) => {
                 sql("DELETE FROM link_attempt WHERE number = ?", [ending.attempt.0.into()]).run(conn)?;
-                claim.ended(ending, size) == Some(After::Spent) || was_spent
+                claim.ended(ending, size, kept_until) == Some(After::Spent) || was_spent
             }
             Settlement::Reset { range, mended, .. } => was_spent && !claim.reset(range, *mended, size, was_spent),
         };
@@ -147,25 +151,24 @@ pub(super) fn standing(
     let row = sql(query, key(counted)).row::<(i64, i64)>(conn)?;
     let (used, last) = row.map_or((0, None), |(used, last)| (used, Some(time(last))));
     let used = at("link_use", &used).number("used", used)?;
-    let query = "SELECT number, address, received, again, reached, sum, given_back, spent FROM link_claim \
+    let query = "SELECT number, address, received, again, reached, sum, given_back, kept_until, spent FROM link_claim \
         WHERE file = ? AND reader = ? AND recipient = ? AND spent = 0 ORDER BY number";
     let rows: Vec<ClaimColumns> = sql(query, key(counted)).rows(conn)?;
     let claims = rows.into_iter().map(|row| Ok(claim(conn, row)?.0)).collect::<Result<_, StoreError>>()?;
     Ok((Standing { size, most, used, claims }, last))
 }
 
-type ClaimColumns = (i64, Vec<u8>, Vec<u8>, Vec<u8>, Vec<u8>, i64, i64, i64);
+type ClaimColumns = (i64, Vec<u8>, Vec<u8>, Vec<u8>, Vec<u8>, i64, i64, Option<i64>, i64);
 
 fn one(conn: &mut SqliteConnection, number: i64) -> Result<Option<(Claim, bool)>, StoreError> {
-    let query =
-        "SELECT number, address, received, again, reached, sum, given_back, spent FROM link_claim WHERE number = ?";
+    let query = "SELECT number, address, received, again, reached, sum, given_back, kept_until, spent FROM link_claim WHERE number = ?";
     let row = sql(query, [number.into()]).row::<ClaimColumns>(conn)?;
     row.map(|row| claim(conn, row)).transpose()
 }
 
 /// A claim with its attempts, and whether it is spent.
 fn claim(conn: &mut SqliteConnection, row: ClaimColumns) -> Result<(Claim, bool), StoreError> {
-    let (number, from, received, again, reached, sum, given_back, spent) = row;
+    let (number, from, received, again, reached, sum, given_back, kept_until, spent) = row;
     let place = at_claim(&number);
     let claim = Claim {
         number: ClaimNumber(number),
@@ -175,6 +178,7 @@ fn claim(conn: &mut SqliteConnection, row: ClaimColumns) -> Result<(Claim, bool)
         reached: read_coverage(place, "reached", &reached)?,
         sum: place.number("sum", sum)?,
         given_back: place.flag("given_back", given_back)?,
+        kept_until: kept_until.map(time),
         running: attempts(conn, number)?,
     };
     Ok((claim, place.flag("spent", spent)?))
@@ -237,6 +241,7 @@ pub(super) fn take_back(conn: &mut SqliteConnection) -> Result<(), StoreError> {
         count(conn, ClaimNumber(number))?;
     }
     sql("DELETE FROM link_attempt", []).run(conn)?;
+    sql("UPDATE link_claim SET kept_until = NULL", []).run(conn)?;
     // Their connections are gone, and with them what could give them back.
     sql("DELETE FROM link_claim WHERE spent = 1", []).run(conn).map(drop)
 }

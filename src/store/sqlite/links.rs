@@ -45,9 +45,10 @@ impl LinkUses for SqliteStore {
         counted: &Counted,
         size: u64,
         settlements: Vec<Settlement>,
+        kept_until: Timestamp,
     ) -> Result<Vec<SpentClaim>, StoreError> {
         let counted = counted.clone();
-        self.writer.run(move |tx| claims::settle(tx.conn, &counted, size, &settlements)).await
+        self.writer.run(move |tx| claims::settle(tx.conn, &counted, size, &settlements, kept_until)).await
     }
 }
 
