@@ -255,7 +255,7 @@ mod tests {
     fn a_download_counts_as_cut_where_its_own_link_is_withdrawn() {
         let (link, other) = (LinkId::of_digest(&[1; 8]), LinkId::of_digest(&[2; 8]));
         let subject = Subject { reader: ClientNumber(1), document: DocumentNumber(7), patient: None };
-        let running = |link: Option<&LinkId>| Running { subject, link: link.cloned() };
+        let running = |link: Option<&LinkId>| Running { subject, link: link.cloned(), line: None };
         let covered = |scope: Scope, link: Option<&LinkId>| is_covered(&Some(scope), &running(link));
         assert!(covered(Scope::Link(link.clone()), Some(&link)));
         assert!(!covered(Scope::Link(other), Some(&link)));

@@ -6,14 +6,12 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::Delivery;
-use super::counting::used;
 use super::download::Download;
-use super::failure::store_failure;
 use crate::domain::audit::Entry;
 use crate::domain::clock::Timestamp;
 use crate::domain::id::LinkId;
 use crate::domain::link::{Claims, Purpose, VerifiedLink, commitment};
-use crate::domain::refusal::Refusal;
+use crate::domain::refusal::{Code, Refusal};
 use crate::domain::resource::FileFacts;
 use crate::store::LinkRow;
 
@@ -76,9 +74,9 @@ impl Delivery {
         let (uses_left, spent) = match row.uses {
             0 => (None, None),
             most => {
-                let uses = self.store.link_uses(&row.counted).await.map_err(store_failure)?;
-                let left = most.saturating_sub(uses.used);
-                (Some(left), (left == 0).then(|| used(most, uses.last)))
+                let uses = self.uses_now(row, facts.size, None).await?;
+                let spent = uses.refusal.filter(|refusal| refusal.code() == Code::LinkUsed);
+                (Some(most.saturating_sub(uses.used)), spent)
             }
         };
         let due = facts.document.as_ref().and_then(|document| document.due);

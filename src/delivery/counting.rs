@@ -1,56 +1,104 @@
-//! Uses of counted links: a claim for each delivery, in memory what moves ([`Book`]), in the store what counts. The store's one
-//! conditional write decides who has the last use; here is decided what belongs to it and when it is over.
+//! Uses of counted links: in memory what moves ([`Book`], and the connections that it moves over), in the store what counts. Each question
+//! is answered by what connections show at that moment, never by when somebody last looked: a request first looks at the transfers of
+//! its file and recipient, and brings what it saw into the write that decides.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::Delivery;
+use super::download::Arrival;
 use super::failure::store_failure;
-use crate::domain::claim::{Answer, Asked, Book, ClaimNumber, Ended, PartNumber};
+use super::{Delivery, Line};
+use crate::domain::claim::{Asked, AttemptNumber, Book, Choice, Look, Parting, Settlement};
 use crate::domain::clock::Timestamp;
 use crate::domain::refusal::{Code, Issue, Refusal};
 use crate::domain::resource::FileFacts;
 use crate::failpoint::{self, Point};
-use crate::store::{Claimed, Counted, LinkRow, StoreError};
+use crate::store::{Begin, BeginOutcome, BegunAttempt, Counted, LinkRow, SealedEntry, StoreError};
 
 /// Files and recipients whose uses are under way at once; more are refused as busy.
 const BOOKS_MOST: usize = 20_000;
 
-/// Books of what is under way.
+/// What is under way, by file and recipient.
 #[derive(Debug, Default)]
-pub(super) struct Counts(Mutex<HashMap<Counted, Arc<Mutex<Book>>>>);
+pub(super) struct Counts(Mutex<HashMap<Counted, Arc<Running>>>);
+
+/// The attempts at one file for one recipient, with their connections.
+#[derive(Debug)]
+struct Running {
+    counted: Counted,
+    size: u64,
+    grace: Duration,
+    live: Mutex<Live>,
+}
+
+#[derive(Debug)]
+struct Live {
+    book: Book,
+    lines: HashMap<AttemptNumber, Arc<dyn Line>>,
+}
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Counts {
-    fn book(&self, counted: &Counted, size: u64, grace: Duration) -> Option<Arc<Mutex<Book>>> {
-        let mut books = lock(&self.0);
-        if let Some(book) = books.get(counted) {
-            return Some(Arc::clone(book));
+    fn of(&self, counted: &Counted, size: u64, grace: Duration) -> Option<Arc<Running>> {
+        let mut all = lock(&self.0);
+        if let Some(running) = all.get(counted) {
+            return Some(Arc::clone(running));
         }
-        if books.len() >= BOOKS_MOST {
+        if all.len() >= BOOKS_MOST {
             return None;
         }
-        let book = Arc::new(Mutex::new(Book::new(size, grace)));
-        books.insert(counted.clone(), Arc::clone(&book));
-        Some(book)
+        let live = Mutex::new(Live { book: Book::new(size, grace), lines: HashMap::new() });
+        let running = Arc::new(Running { counted: counted.clone(), size, grace, live });
+        all.insert(counted.clone(), Arc::clone(&running));
+        Some(running)
     }
 
-    fn known(&self, counted: &Counted) -> Option<Arc<Mutex<Book>>> {
+    fn known(&self, counted: &Counted) -> Option<Arc<Running>> {
         lock(&self.0).get(counted).map(Arc::clone)
     }
 
-    fn all(&self) -> Vec<Arc<Mutex<Book>>> {
+    fn all(&self) -> Vec<Arc<Running>> {
         lock(&self.0).values().map(Arc::clone).collect()
     }
 
-    /// Closes books in which nothing stands; not those that somebody has open.
-    fn tidy(&self) {
-        lock(&self.0).retain(|_, book| Arc::strong_count(book) > 1 || !lock(book).is_empty());
+    /// Forgets where nothing is under way; not what somebody has open.
+    fn tidy(&self, now: Duration) {
+        lock(&self.0).retain(|_, running| {
+            let mut live = lock(&running.live);
+            live.book.tidy(now);
+            Arc::strong_count(running) > 1 || !live.book.is_empty()
+        });
+    }
+}
+
+impl Running {
+    /// Looks at every connection; answers all that the store has not taken yet.
+    fn look(&self, now: Duration) -> Vec<Settlement> {
+        let mut live = lock(&self.live);
+        let Live { book, lines } = &mut *live;
+        for attempt in book.watched() {
+            let line = lines.get(&attempt);
+            let look = line.map(|line| line.look());
+            if book.looked(attempt, look.as_ref(), now)
+                && let Some(line) = line
+            {
+                line.cut();
+            }
+        }
+        book.unsettled()
+    }
+
+    fn begun(&self, begun: &BegunAttempt, asked: &Asked, line: Option<&Arc<dyn Line>>, now: Duration) {
+        let mut live = lock(&self.live);
+        live.book.begun(&begun.claim, begun.attempt, asked, begun.closing, now);
+        if let Some(line) = line {
+            live.lines.insert(begun.attempt, Arc::clone(line));
+        }
     }
 }
 
@@ -58,26 +106,38 @@ impl Counts {
 #[derive(Debug)]
 pub(super) struct Use {
     delivery: Arc<Delivery>,
-    book: Arc<Mutex<Book>>,
-    part: PartNumber,
-    open: bool,
+    running: Arc<Running>,
+    attempt: AttemptNumber,
+    line: Option<Arc<dyn Line>>,
+    is_last: bool,
+    is_open: bool,
 }
 
+/// A GET by a counted link that may send: its part, and the number of the entry that says that it begins, where that is written.
+pub(super) type Taken = (Use, Option<u64>);
+
 impl Use {
-    /// Bytes that may still go; `None`: another took over, or it was silent for too long.
-    pub(super) fn may_send(&self) -> Option<u64> {
-        lock(&self.book).may_send(self.part)
+    /// Whether no further use could begin when this one did.
+    pub(super) fn is_last(&self) -> bool {
+        self.is_last
     }
 
-    /// The claim to mark before the next `length` bytes leave, if they complete it.
+    /// Bytes that may still go; `None`: another took over, or nothing moved for too long.
+    pub(super) fn may_send(&self) -> Option<u64> {
+        lock(&self.running.live).book.may_send(self.attempt)
+    }
+
+    /// The mark to make before the next `length` bytes leave, if they complete the file.
     pub(super) fn completes(&self, length: u64) -> Option<Marking> {
-        let claim = lock(&self.book).completes(self.part, length)?;
-        let (delivery, book) = (Arc::clone(&self.delivery), Arc::clone(&self.book));
+        if !lock(&self.running.live).book.completes(self.attempt, length) {
+            return None;
+        }
+        let (delivery, running, attempt) = (Arc::clone(&self.delivery), Arc::clone(&self.running), self.attempt);
         Some(Box::pin(async move {
-            match delivery.store.mark_claim(claim, true).await {
+            match delivery.store.mark_closing(attempt).await {
                 Ok(true) => {
                     failpoint::here(Point::UseMarked);
-                    lock(&book).marked(claim);
+                    lock(&running.live).book.marked(attempt);
                     Ok(())
                 }
                 Ok(false) => Err(Code::ContentPurged),
@@ -88,157 +148,243 @@ impl Use {
 
     /// Bytes were handed over.
     pub(super) fn handed(&self, length: u64) {
-        lock(&self.book).handed(self.part, length, self.delivery.clock.monotonic());
+        lock(&self.running.live).book.handed(self.attempt, length, self.delivery.clock.monotonic());
     }
 
-    /// Ends it at once, so that whoever asks next finds it ended; what that means is written by what is answered: whether the
-    /// file was thereby received whole.
-    pub(super) fn end(mut self, taken: bool) -> Settling {
-        self.open = false;
-        let ended = lock(&self.book).ended(self.part, taken, self.delivery.clock.monotonic());
-        let (delivery, book) = (Arc::clone(&self.delivery), Arc::clone(&self.book));
-        Box::pin(async move { delivery.settle_use(&book, ended).await })
+    /// Everything was acknowledged: the use is spent, though its connection may still be reset.
+    pub(super) fn acknowledged(&self) {
+        if self.running.look(self.delivery.clock.monotonic()).is_empty() {
+            return;
+        }
+        let (delivery, running) = (Arc::clone(&self.delivery), Arc::clone(&self.running));
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(async move { delivery.settle_in_passing(&running).await });
+        }
+    }
+
+    /// Ends it at once, so that whoever asks next finds it ended; what that means is written by what is answered.
+    pub(super) fn end(mut self, arrival: Arrival) -> Settling {
+        self.is_open = false;
+        self.over(arrival);
+        let (delivery, running) = (Arc::clone(&self.delivery), Arc::clone(&self.running));
+        Box::pin(async move { delivery.settle(&running).await })
+    }
+
+    fn over(&self, arrival: Arrival) {
+        let look = self.last_look(arrival);
+        let mut live = lock(&self.running.live);
+        live.lines.remove(&self.attempt);
+        let is_stopped = arrival == Arrival::Stopped;
+        live.book.over(self.attempt, &look, is_stopped, self.delivery.clock.monotonic());
+    }
+
+    /// What its connection shows at the end. What did not arrive must not arrive later, when it is counted already: so it is cut first.
+    fn last_look(&self, arrival: Arrival) -> Look {
+        let Some(line) = &self.line else { return believed(arrival) };
+        let look = line.look();
+        if arrival != Arrival::Unknown || look.all {
+            return look;
+        }
+        line.cut();
+        Look { most: line.look().most, ..look }
+    }
+}
+
+/// What an end means where no connection shows it.
+fn believed(arrival: Arrival) -> Look {
+    match arrival {
+        Arrival::Taken => Look { least: u64::MAX, most: u64::MAX, all: true, parting: Parting::InOrder },
+        Arrival::Unknown | Arrival::Stopped => Look { most: u64::MAX, ..Look::default() },
     }
 }
 
 /// The end of a part on its way into the store.
-pub(super) type Settling = std::pin::Pin<Box<dyn Future<Output = Result<bool, StoreError>> + Send>>;
+pub(super) type Settling = std::pin::Pin<Box<dyn Future<Output = Result<(), StoreError>> + Send>>;
 
 /// A mark on its way into the store.
 pub(super) type Marking = std::pin::Pin<Box<dyn Future<Output = Result<(), Code>> + Send>>;
 
 impl Drop for Use {
     fn drop(&mut self) {
-        if !self.open {
+        if !self.is_open {
             return;
         }
-        let ended = lock(&self.book).ended(self.part, false, self.delivery.clock.monotonic());
-        let (delivery, book) = (Arc::clone(&self.delivery), Arc::clone(&self.book));
-        if let (Ended::Unmark(_), Ok(runtime)) = (ended, tokio::runtime::Handle::try_current()) {
-            runtime.spawn(async move { delivery.settle_use(&book, ended).await });
+        self.over(Arrival::Unknown);
+        let (delivery, running) = (Arc::clone(&self.delivery), Arc::clone(&self.running));
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(async move { delivery.settle_in_passing(&running).await });
         }
     }
 }
 
+/// Where the uses of a link stand at this moment.
+#[derive(Debug, Default)]
+pub(super) struct UsesNow {
+    /// Uses that are spent.
+    pub(super) used: u32,
+    /// Uses whose bytes move.
+    pub(super) moving: u32,
+    /// When the newest spent one began.
+    pub(super) last: Option<Timestamp>,
+    /// Why a GET of the whole, from elsewhere, would be refused.
+    pub(super) refusal: Option<Refusal>,
+}
+
+/// What a GET brings to begin with.
+pub(super) struct Wanted<'a> {
+    /// The link.
+    pub(super) row: &'a Arc<LinkRow>,
+    /// Its file.
+    pub(super) facts: &'a FileFacts,
+    /// What it asks for.
+    pub(super) asked: &'a Asked,
+    /// Where it comes from.
+    pub(super) from: IpAddr,
+    /// Its connection.
+    pub(super) line: Option<&'a Arc<dyn Line>>,
+    /// Its first piece holds all that it asks for.
+    pub(super) is_one_piece: bool,
+    /// The entry that says that it begins.
+    pub(super) entry: SealedEntry,
+}
+
 impl Delivery {
-    /// Claims a use for a GET by a counted link, or finds the claim that it belongs to; `None` for a link without a limit.
+    /// Begins an attempt for a GET by a counted link; `None` for a link without a limit.
     ///
     /// # Errors
     /// `link-busy`, `link-used`; `server-busy`.
-    pub(super) async fn take_use(
-        self: &Arc<Self>,
-        row: &Arc<LinkRow>,
-        facts: &FileFacts,
-        asked: &Asked,
-        from: IpAddr,
-    ) -> Result<Option<Use>, Refusal> {
-        if row.uses == 0 {
+    pub(super) async fn take_use(self: &Arc<Self>, wanted: Wanted<'_>) -> Result<Option<Taken>, Refusal> {
+        if wanted.row.uses == 0 {
             return Ok(None);
         }
-        let grace = facts.document.as_ref().map(|document| document.decision.link.grace).unwrap_or_default();
-        let book = self.counts.book(&row.counted, facts.size, grace);
-        let book = book.ok_or_else(|| Refusal::of(Code::ServerBusy).retry_after(2))?;
-        let (delivery, row, asked) = (Arc::clone(self), Arc::clone(row), asked.clone());
-        // In a task of its own: a reader that goes away meanwhile must not leave a claim that nobody ends.
-        let taken = tokio::spawn(async move { delivery.claimed(&row, book, &asked, from.to_canonical()).await });
+        let running = self.counts.of(&wanted.row.counted, wanted.facts.size, grace_of(wanted.facts));
+        let running = running.ok_or_else(|| Refusal::of(Code::ServerBusy).retry_after(2))?;
+        let begin = Begin {
+            counted: wanted.row.counted.clone(),
+            most: wanted.row.uses,
+            size: wanted.facts.size,
+            asked: wanted.asked.clone(),
+            from: wanted.from.to_canonical(),
+            is_one_piece: wanted.is_one_piece,
+            settlements: Vec::new(),
+            entry: wanted.entry,
+            at: self.clock.now(),
+            grace: grace_of(wanted.facts),
+        };
+        let (delivery, line) = (Arc::clone(self), wanted.line.map(Arc::clone));
+        // In a task of its own: a reader that goes away meanwhile must not leave an attempt that nobody ends.
+        let taken = tokio::spawn(async move { delivery.begin_use(running, begin, line).await });
         taken.await.unwrap_or_else(|_| Err(Refusal::of(Code::ServerFault))).map(Some)
     }
 
-    async fn claimed(
+    async fn begin_use(
         self: Arc<Self>,
-        row: &LinkRow,
-        book: Arc<Mutex<Book>>,
-        asked: &Asked,
-        from: IpAddr,
-    ) -> Result<Use, Refusal> {
-        let answer = lock(&book).ask(asked, from, self.clock.monotonic());
-        let part = match answer {
-            Answer::Joined(part) => part,
-            Answer::Busy(seconds) => return Err(busy(seconds)),
-            Answer::Claim(over) => {
-                let claimed = self.store.claim_use(&row.counted, row.uses, over.clone(), self.clock.now()).await;
-                let claimed = claimed.map_err(store_failure)?;
-                let now = self.clock.monotonic();
-                let mut book = lock(&book);
-                book.given_up(&over);
-                match claimed {
-                    Claimed::Yes(number) => {
-                        failpoint::here(Point::UseClaimed);
-                        book.open(number, asked, from, now)
-                    }
-                    Claimed::Busy => return Err(busy(book.busy_for(now))),
-                    Claimed::Used(last) => return Err(used(row.uses, last)),
-                }
+        running: Arc<Running>,
+        mut begin: Begin,
+        line: Option<Arc<dyn Line>>,
+    ) -> Result<Taken, Refusal> {
+        let settlements = running.look(self.clock.monotonic());
+        begin.settlements.clone_from(&settlements);
+        let (asked, from, most) = (begin.asked.clone(), begin.from, begin.most);
+        let begun = self.store.begin_attempt(begin).await.map_err(store_failure)?;
+        let now = self.clock.monotonic();
+        lock(&running.live).book.settled(&settlements, &begun.spent, now);
+        let (attempt, is_last, seq) = match begun.outcome {
+            BeginOutcome::Yes(begun) => {
+                failpoint::here(Point::UseClaimed);
+                running.begun(&begun, &asked, line.as_ref(), now);
+                (begun.attempt, begun.is_last, Some(begun.seq))
+            }
+            BeginOutcome::Busy => return Err(busy(lock(&running.live).book.busy_for(now))),
+            BeginOutcome::Used { last, twice } => {
+                let mended = lock(&running.live).book.mend(&asked, from, now);
+                (mended.ok_or_else(|| used(most, last, twice))?, true, None)
             }
         };
-        Ok(Use { delivery: self, book, part, open: true })
+        Ok((Use { delivery: self, running, attempt, line, is_last, is_open: true }, seq))
     }
 
-    /// What `HEAD` answers for a counted link: as GET would, but nothing is claimed.
+    /// What `HEAD` answers for a counted link: as GET would, but nothing begins.
     ///
     /// # Errors
     /// `link-busy`, `link-used`.
-    pub(super) async fn look_at_use(&self, row: &LinkRow, from: IpAddr) -> Result<(), Refusal> {
+    pub(super) async fn look_at_use(&self, row: &LinkRow, size: u64, from: IpAddr) -> Result<(), Refusal> {
         if row.uses == 0 {
             return Ok(());
         }
-        let now = self.clock.monotonic();
-        let book = self.counts.known(&row.counted);
-        if book.as_ref().is_some_and(|book| lock(book).knows(from.to_canonical(), now)) {
+        match self.uses_now(row, size, Some(from.to_canonical())).await?.refusal {
+            Some(refusal) => Err(refusal),
+            None => Ok(()),
+        }
+    }
+
+    /// Where the uses of a counted link stand, all that can be known looked at first. `from`: who asks; its own claim is not in its way.
+    pub(super) async fn uses_now(&self, row: &LinkRow, size: u64, from: Option<IpAddr>) -> Result<UsesNow, Refusal> {
+        let running = self.counts.known(&row.counted);
+        if let Some(running) = &running {
+            self.settle(running).await.map_err(store_failure)?;
+        }
+        let (standing, last) = self.store.standing(&row.counted, row.uses, size).await.map_err(store_failure)?;
+        let now = self.clock.now();
+        let moving = standing.claims.iter().filter(|claim| claim.is_under_way(now));
+        let is_own = moving.clone().any(|claim| from == Some(claim.from));
+        let seconds = || running.as_ref().map_or(1, |r| lock(&r.live).book.busy_for(self.clock.monotonic()));
+        let refusal = match standing.choose(&Asked::whole(size), from.unwrap_or(NOWHERE), now) {
+            Choice::Attempt(_) | Choice::Claim => None,
+            Choice::Busy if is_own => None,
+            Choice::Busy => Some(busy(seconds())),
+            Choice::Used { twice } => Some(used(row.uses, last, twice)),
+        };
+        let moving = u32::try_from(moving.count()).unwrap_or(u32::MAX);
+        Ok(UsesNow { used: standing.used, moving, last, refusal })
+    }
+
+    /// Looks at what is under way, and makes durable what is known of it.
+    async fn settle(&self, running: &Running) -> Result<(), StoreError> {
+        let settlements = running.look(self.clock.monotonic());
+        if settlements.is_empty() {
             return Ok(());
         }
-        let uses = self.store.link_uses(&row.counted).await.map_err(store_failure)?;
-        let ended = book.as_ref().map_or(0, |book| lock(book).sweep(now).len());
-        let open = uses.open.saturating_sub(u32::try_from(ended).unwrap_or(u32::MAX));
-        match (uses.used >= row.uses, uses.used.saturating_add(open) >= row.uses) {
-            (true, _) => Err(used(row.uses, uses.last)),
-            (_, true) => Err(busy(book.map_or(1, |book| lock(&book).busy_for(now)))),
-            _ => Ok(()),
-        }
-    }
-
-    async fn settle_use(&self, book: &Arc<Mutex<Book>>, ended: Ended) -> Result<bool, StoreError> {
-        match ended {
-            Ended::Open => Ok(false),
-            // Marked already: whatever becomes of this write, the use counts.
-            Ended::Whole(claim) => {
-                failpoint::here(Point::UseTaken);
-                self.store.close_claim(claim).await.map(|_| true)
-            }
-            Ended::Unmark(claim) => {
-                let gone = self.store.mark_claim(claim, false).await;
-                lock(book).unmarked(claim, gone.is_ok());
-                gone.map(|_| false)
-            }
-        }
-    }
-
-    /// Gives back claims in which nothing moved for their grace, and forgets what is over. Called now and then; a reader who
-    /// comes earlier does the same for its own file.
-    ///
-    /// # Errors
-    /// Failures of the store; what could not be given back is tried again.
-    pub async fn give_back_silent_claims(&self) -> Result<(), Refusal> {
-        let now = self.clock.monotonic();
-        for book in self.counts.all() {
-            let over: Vec<ClaimNumber> = lock(&book).sweep(now);
-            if over.is_empty() {
-                continue;
-            }
-            self.store.give_back(over.clone()).await.map_err(store_failure)?;
-            lock(&book).given_up(&over);
-        }
-        self.counts.tidy();
+        failpoint::here(Point::UseTaken);
+        let kept_until = self.clock.now().plus(running.grace);
+        let spent = self.store.settle(&running.counted, running.size, settlements.clone(), kept_until).await?;
+        lock(&running.live).book.settled(&settlements, &spent, self.clock.monotonic());
         Ok(())
     }
+
+    async fn settle_in_passing(&self, running: &Running) {
+        if let Err(error) = self.settle(running).await {
+            tracing::warn!(cause = %error, "the end of a counted download waits to be recorded");
+        }
+    }
+
+    /// Ends attempts in which nothing moved for their grace, and forgets what is over. Called now and then; a reader who comes
+    /// earlier does the same for its own file.
+    ///
+    /// # Errors
+    /// Failures of the store; what could not be settled is tried again.
+    pub async fn end_silent_attempts(&self) -> Result<(), Refusal> {
+        for running in self.counts.all() {
+            self.settle(&running).await.map_err(store_failure)?;
+        }
+        self.counts.tidy(self.clock.monotonic());
+        Ok(())
+    }
+}
+
+/// An address that nobody calls from.
+const NOWHERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED);
+
+fn grace_of(facts: &FileFacts) -> Duration {
+    facts.document.as_ref().map(|document| document.decision.link.grace).unwrap_or_default()
 }
 
 fn busy(seconds: u32) -> Refusal {
     Refusal::of(Code::LinkBusy).retry_after(seconds)
 }
 
-/// A link of `most` uses of which none is left, the newest of them begun at a moment.
-pub(super) fn used(most: u32, last: Option<Timestamp>) -> Refusal {
+/// A link of `most` uses of which none is left, the newest of them begun at a moment; `twice`: because its bytes were handed out twice.
+fn used(most: u32, last: Option<Timestamp>, _twice: bool) -> Refusal {
     let refusal = Refusal::new(Issue::new(Code::LinkUsed).fill("uses", most));
     match last {
         Some(moment) => refusal.with_moment(moment),

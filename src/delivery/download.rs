@@ -15,7 +15,7 @@ use super::confirming::{Confirm, ConfirmedLink, is_confirmed};
 use super::failure::{blob_failure, store_failure};
 use super::offers::{about, not_found};
 use super::still_open::StillOpen;
-use super::{Caller, Delivery};
+use super::{Caller, Delivery, Line};
 use crate::blob::{CHUNK, ContentRef, OpenContent, Placement, READ_MOST};
 use crate::domain::audit::{Action, Entry, Outcome};
 use crate::domain::clock::Timestamp;
@@ -104,8 +104,10 @@ pub(super) struct Access {
 pub enum Arrival {
     /// The peer has taken everything that was handed on (contract, Links, Uses).
     Taken,
-    /// It has not, or nobody can tell.
+    /// It has not: it broke off, or nothing moved for too long.
     Unknown,
+    /// Nobody can tell: the server stopped first.
+    Stopped,
 }
 
 /// Downloads that are running, and those that may be resumed.
@@ -123,6 +125,8 @@ pub(super) struct Running {
     pub(super) subject: Subject,
     /// The link that opened it; `None` for a handle with a token, which only a wider revocation cuts.
     pub(super) link: Option<LinkId>,
+    /// Its connection, where that can be told of.
+    pub(super) line: Option<Arc<dyn Line>>,
 }
 
 impl Default for Transfers {

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use super::Delivery;
 use super::clock_rules::clock_issue;
+use super::counting::UsesNow;
 use super::failure::store_failure;
 use crate::domain::audit::cell::Cells;
 use crate::domain::audit::detail::{Detail, Object};
 use crate::domain::audit::{Action, Entry, Group, Leaf, Outcome};
-use crate::domain::claim::RETRY;
 use crate::domain::clock::Timestamp;
 use crate::domain::id::{FileId, LinkId, ResourceId};
 use crate::domain::lifecycle::State;
@@ -18,7 +18,7 @@ use crate::domain::link::{LinkError, VerifiedLink};
 use crate::domain::principal::Operator;
 use crate::domain::refusal::{Code, Issue, Refusal};
 use crate::domain::resource::{DocumentFacts, Kind, Step};
-use crate::store::{AuditRow, Hold, LinkRow, Uses};
+use crate::store::{AuditRow, Hold, LinkRow};
 
 /// Entries of the log that are looked at, newest first.
 const LOOKED_AT_MOST: usize = 200_000;
@@ -164,7 +164,7 @@ impl Delivery {
     async fn explain_link(&self, link: &VerifiedLink, expired: bool) -> Result<Explanation, Refusal> {
         let claims = link.claims();
         let file = self.store.file(claims.file).await.map_err(store_failure)?;
-        let (row, uses) = self.row_and_uses(link).await?;
+        let (row, uses) = self.row_and_uses(link, file.as_ref().map_or(0, |facts| facts.size)).await?;
         let issue = match &file {
             Some(facts) => {
                 // Asked from within the network that it is bound to: whoever explains is elsewhere.
@@ -173,7 +173,7 @@ impl Delivery {
             }
             None => Some(Issue::new(Code::ContentPurged).fill("when", self.clock.now())),
         };
-        let issue = issue.or_else(|| row.as_ref().and_then(|row| no_use_left(row, uses)));
+        let issue = issue.or_else(|| uses.refusal.as_ref().map(|refusal| refusal.first().clone()));
         // A confirmed link is recorded as the one that was confirmed.
         let id = row.as_ref().map_or(link.id(), |row| &row.id);
         let mut trail = Trail::default();
@@ -181,7 +181,7 @@ impl Delivery {
         let whole = self.look_at_log(&mut |seen| trail.take(seen, id, oldest)).await?;
         let reader = self.store.client_by_number(claims.reader).map(|client| format!("client/{}", client.id));
         let mut facts = vec![Fact { name: "link", by: reader, text: id.to_string(), ..Fact::default() }];
-        facts.extend(row.as_ref().into_iter().flat_map(|row| terms_of(row, uses)));
+        facts.extend(row.as_ref().into_iter().flat_map(|row| terms_of(row, &uses)));
         facts.extend(trail.made.take());
         let until = Fact { name: "until", at: Some(claims.expires), ..Fact::default() };
         facts.push(until);
@@ -193,11 +193,11 @@ impl Delivery {
     }
 
     /// What a link with a row says, and where its uses stand.
-    async fn row_and_uses(&self, link: &VerifiedLink) -> Result<(Option<LinkRow>, Uses), Refusal> {
-        let Some(number) = link.claims().row else { return Ok((None, Uses::default())) };
+    async fn row_and_uses(&self, link: &VerifiedLink, size: u64) -> Result<(Option<LinkRow>, UsesNow), Refusal> {
+        let Some(number) = link.claims().row else { return Ok((None, UsesNow::default())) };
         let row = self.store.link(number).await.map_err(store_failure)?;
-        let Some(row) = row.filter(|row| row.is_of(link.claims())) else { return Ok((None, Uses::default())) };
-        let uses = self.store.link_uses(&row.counted).await.map_err(store_failure)?;
+        let Some(row) = row.filter(|row| row.is_of(link.claims())) else { return Ok((None, UsesNow::default())) };
+        let uses = if row.uses > 0 { self.uses_now(&row, size, None).await? } else { UsesNow::default() };
         Ok((Some(row), uses))
     }
 
@@ -451,21 +451,11 @@ fn not_ours() -> Refusal {
     issue.cure_text("paste the whole link, as it was handed out, on the server that made it").into()
 }
 
-/// Why a counted link does not open now: used up, or its last use is under way.
-fn no_use_left(row: &LinkRow, uses: Uses) -> Option<Issue> {
-    match (row.uses, uses.used, uses.used.saturating_add(uses.open)) {
-        (0, ..) => None,
-        (most, used, _) if used >= most => Some(Issue::new(Code::LinkUsed).fill("uses", most)),
-        (most, _, begun) if begun >= most => Some(Issue::new(Code::LinkBusy).fill("n", RETRY.1)),
-        _ => None,
-    }
-}
-
 /// The terms of a link with a row: its uses, where it works, whether a person must press a button.
-fn terms_of(row: &LinkRow, uses: Uses) -> Vec<Fact> {
+fn terms_of(row: &LinkRow, uses: &UsesNow) -> Vec<Fact> {
     let mut facts = Vec::new();
     if row.uses > 0 {
-        let under_way = if uses.open > 0 { format!(", {} under way", uses.open) } else { String::new() };
+        let under_way = if uses.moving > 0 { format!(", {} under way", uses.moving) } else { String::new() };
         let text = format!("{} of {}{under_way}; counted per file and recipient", uses.used, row.uses);
         facts.push(Fact { name: "uses", at: uses.last, text, ..Fact::default() });
     }

@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::Delivery;
-use super::counting::{Marking, Settling, Use};
+use super::counting::{Marking, Settling, Use, Wanted};
 use super::download::{Access, Arrival, Opened, Running, entry_of, subject_of, unwell_until};
 use super::failure::{blob_failure, store_failure};
 use super::still_open::StillOpen;
+use super::{Delivery, Line};
 use crate::blob::{OpenContent, READ_MOST};
 use crate::domain::audit::Outcome;
 use crate::domain::claim::Asked;
@@ -32,17 +32,34 @@ impl Delivery {
     ///
     /// # Errors
     /// `link-busy`, `link-used`; `audit-unavailable`: then no byte may leave.
-    pub async fn begin(self: &Arc<Self>, opened: Opened, asked: Asked) -> Result<Transfer, Refusal> {
+    pub async fn begin(
+        self: &Arc<Self>,
+        opened: Opened,
+        asked: Asked,
+        line: Option<Arc<dyn Line>>,
+    ) -> Result<Transfer, Refusal> {
         let until = opened.until;
-        self.begun(opened, asked).await.map_err(|refusal| unwell_until(refusal, until))
+        self.begun(opened, asked, line).await.map_err(|refusal| unwell_until(refusal, until))
     }
 
-    async fn begun(self: &Arc<Self>, opened: Opened, asked: Asked) -> Result<Transfer, Refusal> {
+    async fn begun(
+        self: &Arc<Self>,
+        opened: Opened,
+        asked: Asked,
+        line: Option<Arc<dyn Line>>,
+    ) -> Result<Transfer, Refusal> {
         let Opened { facts, content, first, still, access, row, .. } = opened;
+        let batch = begun_with(first, &asked.range);
+        let outcome = if access.head { Outcome::Ok } else { Outcome::Attempted };
+        let entry = entry_of(&access, &facts, outcome);
         let counted = match &row {
             None => Ok(None),
-            Some(row) if access.head => self.look_at_use(row, access.address).await.map(|()| None),
-            Some(row) => self.take_use(row, &facts, &asked, access.address).await,
+            Some(row) if access.head => self.look_at_use(row, facts.size, access.address).await.map(|()| None),
+            Some(row) => {
+                let is_one_piece = length(&batch) == asked.length() && batch.len() <= PIECE;
+                let (from, line, entry) = (access.address, line.as_ref(), self.recorder.seal(&entry)?);
+                self.take_use(Wanted { row, facts: &facts, asked: &asked, from, line, is_one_piece, entry }).await
+            }
         };
         let counted = match counted {
             Ok(counted) => counted,
@@ -52,12 +69,15 @@ impl Delivery {
             }
         };
         let range = asked.range;
-        let outcome = if access.head { Outcome::Ok } else { Outcome::Attempted };
-        let seq = self.recorder.record(&entry_of(&access, &facts, outcome)).await?;
+        let (counted, seq) = counted.map_or((None, None), |(counted, seq)| (Some(counted), seq));
+        let seq = match seq {
+            Some(seq) => seq,
+            None => self.recorder.record(&entry).await?,
+        };
         failpoint::here(Point::DownloadRecorded);
         let subject = subject_of(&facts, access.reader);
         let link = access.link.clone();
-        let number = self.transfers.enter(subject.map(|subject| Running { subject, link }));
+        let number = self.transfers.enter(subject.map(|subject| Running { subject, link, line }));
         let max_transfer = facts.document.as_ref().map(|document| document.decision.link.max_transfer);
         let ends = max_transfer.map(|most| self.clock.monotonic() + most);
         let record = !access.head;
@@ -71,7 +91,7 @@ impl Delivery {
             seq,
             ends,
             at: range.start,
-            batch: begun_with(first, &range),
+            batch,
             range,
             counted,
             held: None,
@@ -91,12 +111,11 @@ impl Delivery {
             entry = entry.code(code);
         }
         // Before anything else: what was received whole is used, whatever becomes of its entry.
-        let used = match counted {
+        let settled = match counted {
             Some(counted) => counted.await.map_err(store_failure),
-            None => Ok(false),
+            None => Ok(()),
         };
         let whole = self.note_received(&access, &facts, range.start..range.start + sent, complete);
-        let whole = whole || used.as_ref().is_ok_and(|whole| *whole);
         match (&facts.document, whole) {
             (Some(document), true) if document.owner != access.reader => {
                 let receipt = Receipt { document: document.number, reader: access.reader, at: self.clock.now() };
@@ -104,7 +123,7 @@ impl Delivery {
             }
             _ => self.recorder.record(&entry).await.map(|_| ()),
         }?;
-        used.map(drop)
+        settled
     }
 }
 
@@ -154,6 +173,18 @@ impl Transfer {
     /// Bytes that this transfer sends.
     pub fn length(&self) -> u64 {
         self.range.end - self.range.start
+    }
+
+    /// The peer's system has acknowledged all of it.
+    pub fn acknowledged(&mut self) {
+        if let Some(counted) = &self.counted {
+            counted.acknowledged();
+        }
+    }
+
+    /// Whether this is the last use of its link: its reader need not keep the connection.
+    pub fn is_last(&self) -> bool {
+        self.counted.as_ref().is_some_and(Use::is_last)
     }
 
     /// Ends the transfer and says how it ended on the wire; one that is merely dropped did not arrive.
@@ -260,7 +291,8 @@ impl Drop for Transfer {
             return;
         }
         let sent = self.at - self.range.start;
-        let complete = sent == self.length() && self.arrival == Arrival::Taken;
+        let arrival = if sent == self.length() { self.arrival } else { Arrival::Unknown };
+        let complete = arrival == Arrival::Taken;
         let ended = Ended {
             facts: Arc::clone(&self.facts),
             access: self.access.clone(),
@@ -269,7 +301,7 @@ impl Drop for Transfer {
             sent,
             cut: self.cut,
             complete,
-            counted: self.counted.take().map(|counted| counted.end(complete)),
+            counted: self.counted.take().map(|counted| counted.end(arrival)),
         };
         let delivery = Arc::clone(&self.delivery);
         // The answer is gone already: how it ended is written by a task of its own. A stop waits for the store's queue.

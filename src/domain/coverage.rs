@@ -4,19 +4,32 @@
 use std::net::IpAddr;
 use std::ops::Range;
 
-/// Most separate pieces that are remembered; a reader that asks for more gaps than this is not put together.
+/// Most separate pieces that are remembered. Of more, those that lie nearest to each other become one: the gap between them counts
+/// as received, against the reader.
 const MOST_PIECES: usize = 64;
 
 /// Most broken downloads that are remembered of one reader and file; older ones give way.
 const MOST_LOOSE: usize = 16;
 
-/// A set of byte ranges, merged.
+/// A set of byte ranges: merged, in order, none empty.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Coverage {
     pieces: Vec<Range<u64>>,
 }
 
 impl Coverage {
+    /// From its pieces as [`Coverage::pieces`] gave them.
+    pub fn of(pieces: impl IntoIterator<Item = Range<u64>>) -> Self {
+        let mut coverage = Self::default();
+        pieces.into_iter().for_each(|piece| coverage.add(piece));
+        coverage
+    }
+
+    /// Its pieces in order.
+    pub fn pieces(&self) -> &[Range<u64>] {
+        &self.pieces
+    }
+
     /// Adds what was received.
     pub fn add(&mut self, piece: Range<u64>) {
         if piece.is_empty() {
@@ -30,14 +43,52 @@ impl Coverage {
             }
             apart
         });
-        if self.pieces.len() < MOST_PIECES {
-            self.pieces.push(merged);
+        let at = self.pieces.partition_point(|known| known.start < merged.start);
+        self.pieces.insert(at, merged);
+        if self.pieces.len() > MOST_PIECES {
+            self.close_narrowest_gap();
         }
     }
 
-    /// Whether any byte of a range was received.
-    pub fn overlaps(&self, range: &Range<u64>) -> bool {
-        self.pieces.iter().any(|piece| piece.start < range.end && range.start < piece.end)
+    /// Takes a range out again.
+    pub fn remove(&mut self, range: &Range<u64>) {
+        if range.is_empty() {
+            return;
+        }
+        let around =
+            |piece: Range<u64>| [piece.start..piece.end.min(range.start), piece.start.max(range.end)..piece.end];
+        let left = std::mem::take(&mut self.pieces).into_iter().flat_map(around).filter(|piece| !piece.is_empty());
+        self.pieces = left.collect();
+    }
+
+    fn close_narrowest_gap(&mut self) {
+        let gaps = self.pieces.iter().zip(self.pieces.iter().skip(1)).map(|(one, next)| next.start - one.end);
+        let Some((at, _)) = gaps.enumerate().min_by_key(|(_, gap)| *gap) else { return };
+        let next = self.pieces.remove(at + 1);
+        if let Some(one) = self.pieces.get_mut(at) {
+            one.end = next.end;
+        }
+    }
+
+    /// Bytes that were received.
+    pub fn length(&self) -> u64 {
+        self.pieces.iter().map(|piece| piece.end - piece.start).sum()
+    }
+
+    /// What of a range was received.
+    pub fn within(&self, range: &Range<u64>) -> impl Iterator<Item = Range<u64>> {
+        let within = |piece: &Range<u64>| piece.start.max(range.start)..piece.end.min(range.end);
+        self.pieces.iter().map(within).filter(|piece| !piece.is_empty())
+    }
+
+    /// Bytes of a range that were received.
+    pub fn overlap(&self, range: &Range<u64>) -> u64 {
+        self.within(range).map(|piece| piece.end - piece.start).sum()
+    }
+
+    /// The piece that a place lies in or ends.
+    pub fn piece_at(&self, place: u64) -> Option<&Range<u64>> {
+        self.pieces.iter().find(|piece| piece.start < place && place <= piece.end)
     }
 
     /// Whether every byte of a file of `size` bytes was received; an empty file is whole at once.
@@ -114,7 +165,31 @@ mod tests {
     }
     use proptest::prelude::*;
 
+    #[test]
+    fn what_is_too_many_pieces_to_remember_counts_as_received() {
+        let mut coverage = Coverage::default();
+        // Every other byte of 400; one of the gaps is wider than the others.
+        (0..200u64).for_each(|at| coverage.add(if at < 100 { 2 * at..2 * at + 1 } else { 2 * at + 5..2 * at + 6 }));
+        assert_eq!(coverage.pieces().len(), MOST_PIECES);
+        assert!(coverage.length() >= 200 && coverage.overlap(&(199..205)) == 0, "the widest gap is the last to close");
+        (0..406).for_each(|at| coverage.add(at..at + 1));
+        assert_eq!(coverage.pieces(), &[0..406]);
+    }
+
     proptest! {
+        #[test]
+        fn lengths_and_overlaps_are_those_of_the_bytes(pieces in prop::collection::vec((0u64..40, 0u64..12), 0..20), range in (0u64..40, 0u64..40)) {
+            let coverage = Coverage::of(pieces.iter().map(|(start, length)| *start..(start + length).min(40)));
+            let seen = |at: &u64| pieces.iter().any(|(start, length)| (*start..(start + length).min(40)).contains(at));
+            let count = |range: Range<u64>| range.filter(seen).count() as u64;
+            let range = range.0.min(range.1)..range.1.max(range.0);
+            prop_assert_eq!((coverage.length(), coverage.overlap(&range)), (count(0..40), count(range.clone())));
+            prop_assert_eq!(&Coverage::of(coverage.pieces().to_vec()), &coverage);
+            let mut less = coverage.clone();
+            less.remove(&range);
+            prop_assert_eq!((less.length(), less.overlap(&range)), (coverage.length() - coverage.overlap(&range), 0));
+        }
+
         #[test]
         fn it_is_whole_exactly_when_every_byte_was_received(pieces in prop::collection::vec((0u64..40, 0u64..12), 0..20)) {
             let mut coverage = Coverage::default();

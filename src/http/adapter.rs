@@ -9,8 +9,8 @@ use bytes::Bytes;
 use secrecy::ExposeSecret;
 
 use super::ports::{
-    Arrival, Asked, Caller, ConfirmedLink, Documents, Download, Followed, NewUpload, OpenBytes, OpenFile, Operation,
-    OperationInput, Pieces, RawBody, ResourceText, Written,
+    Arrival, Asked, Caller, ConfirmedLink, Documents, Download, Followed, Line, NewUpload, OpenBytes, OpenFile,
+    Operation, OperationInput, Pieces, RawBody, ResourceText, Written,
 };
 use crate::delivery::{
     self, Acknowledge, CreatedResource, Delivery, IssueLink, Opened, PutContext, PutSubscription, ReadResource,
@@ -294,9 +294,9 @@ impl OpenBytes for Held {
         self.delivery.binary_resource(caller, &self.opened).await
     }
 
-    async fn begin(self: Box<Self>, asked: Asked) -> Result<Box<dyn Pieces>, Refusal> {
+    async fn begin(self: Box<Self>, asked: Asked, line: Option<Arc<dyn Line>>) -> Result<Box<dyn Pieces>, Refusal> {
         let Self { delivery, opened, .. } = *self;
-        let transfer: Box<dyn Pieces> = Box::new(delivery.begin(opened, asked).await?);
+        let transfer: Box<dyn Pieces> = Box::new(delivery.begin(opened, asked, line).await?);
         Ok(transfer)
     }
 }
@@ -304,6 +304,14 @@ impl OpenBytes for Held {
 impl Pieces for Transfer {
     fn poll_piece(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Code>> {
         Self::poll_piece(self, context)
+    }
+
+    fn acknowledged(&mut self) {
+        Self::acknowledged(self);
+    }
+
+    fn is_last(&self) -> bool {
+        Self::is_last(self)
     }
 
     fn settle(self: Box<Self>, arrival: Arrival) {

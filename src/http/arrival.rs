@@ -1,13 +1,8 @@
 //! Whether a download was really taken: the connection's TCP counters, watched from the last byte handed on until the peer's own
 //! system has acknowledged everything and the peer then ended in order or asked for something else. "Handed to the kernel" says
-//! nothing: a reader that quits after 64 KiB leaves the rest in buffers. Only the deciding stands here, and the task that waits for
-//! it; reading the counters stands in [`counters`], what a taken download means elsewhere.
-//!
-//! What is compared are growths, so that it holds under TLS as well (there a `close_notify` alone says nothing): `bytes_acked` must have grown by all that `bytes_sent` without
-//! `bytes_retrans` grew, and that by at least the body. A peer that closes with unread bytes sends a reset, which leaves
-//! `bytes_received` as it was; its FIN counts one there, its next request more (Linux, `tcp_info`).
+//! nothing: a reader that quits after 64 KiB leaves the rest in buffers. Here stands the task that waits for it; reading the counters
+//! stands in [`counters`], what they say of a transfer in [`line`], what a taken download means elsewhere.
 
-use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,11 +10,15 @@ use actix_web::HttpRequest;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use super::ports::{Arrival, Pieces};
+use crate::delivery::Line as _;
+use crate::domain::claim::{Look, Parting};
 use crate::domain::clock::Clock;
 
 mod counters;
+mod line;
 
 pub(super) use counters::Connection;
+pub(super) use line::Line;
 
 /// The first look after the last byte was handed on; later ones follow at a sixteenth of the time waited.
 const FIRST_LOOK: Duration = Duration::from_micros(200);
@@ -42,7 +41,9 @@ pub(super) struct Sample {
     acked: u64,
     /// Bytes that came from the peer, its FIN counted as one.
     received: u64,
-    /// Bytes that wait to be sent, or for their acknowledgement.
+    /// Bytes that wait to be sent.
+    unsent: u64,
+    /// Whether bytes wait to be sent, or for their acknowledgement.
     waiting: bool,
     /// Whether the connection is over, by a reset or in order.
     closed: bool,
@@ -53,44 +54,10 @@ impl Sample {
     pub(super) fn acknowledged(&self) -> u64 {
         self.acked
     }
-}
 
-/// What a look says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Seen {
-    /// Settled.
-    Decided(Arrival),
-    /// Everything acknowledged, and since then silence.
-    Silent,
-    /// Not everything acknowledged yet.
-    Waiting,
-}
-
-/// What a transfer is held against: the counters before its first byte, and what the peer had said when the last one was handed on.
-#[derive(Debug, Clone, Copy)]
-struct Expected {
-    before: Sample,
-    said: u64,
-    body: u64,
-    /// Bytes of a goodbye under TLS, which a peer says also when it leaves bytes unread; 0 without TLS.
-    goodbye: u64,
-}
-
-impl Expected {
-    fn judge(&self, now: &Sample) -> Seen {
-        let sent = now.sent.saturating_sub(self.before.sent);
-        let acked = now.acked.saturating_sub(self.before.acked);
-        let all = sent >= self.body && acked >= sent && !now.waiting;
-        // Before it had everything the peer had no reason to go on: only what it says afterwards counts.
-        // A goodbye by itself is no such word: what follows it, FIN or reset, tells whether all was read.
-        let more = now.received.saturating_sub(self.said);
-        let went_on = more > 0 && more != self.goodbye;
-        match (all, went_on, now.closed) {
-            (true, true, _) => Seen::Decided(Arrival::Taken),
-            (_, _, true) => Seen::Decided(Arrival::Unknown),
-            (true, false, false) => Seen::Silent,
-            (false, _, false) => Seen::Waiting,
-        }
+    /// As it stays of a connection that this server cut.
+    fn cut(self) -> Self {
+        Self { closed: true, ..self }
     }
 }
 
@@ -129,8 +96,12 @@ impl Watches {
 
     /// Settles within the runtime that outlives this worker.
     fn settle(&self, pieces: Box<dyn Pieces>, arrival: Arrival) {
+        self.within(|| pieces.settle(arrival));
+    }
+
+    fn within(&self, act: impl FnOnce()) {
         let _within = self.runtime.as_ref().map(tokio::runtime::Handle::enter);
-        pieces.settle(arrival);
+        act();
     }
 }
 
@@ -138,38 +109,39 @@ impl Watches {
 #[derive(Debug)]
 pub(super) struct Eye {
     watches: Arc<Watches>,
-    connection: Option<(Rc<Connection>, Expected)>,
+    line: Option<Arc<Line>>,
     grace: Duration,
 }
 
 impl Eye {
     /// Takes the first sample. `body`: bytes that will be handed on; `grace`: as the document's decision says.
     pub(super) fn open(watches: &Arc<Watches>, request: &HttpRequest, body: u64, grace: Option<Duration>) -> Self {
-        let connection = request.conn_data::<Rc<Connection>>().and_then(|connection| {
-            let before = connection.sample()?;
-            Some((Rc::clone(connection), Expected { before, said: before.received, body, goodbye: connection.goodbye }))
-        });
+        let connection = request.conn_data::<Arc<Connection>>().map(Arc::clone);
+        let line = connection.and_then(|connection| Line::begin(connection, body)).map(Arc::new);
         let grace = grace.unwrap_or(GRACE).min(WATCH_MOST);
-        Self { watches: Arc::clone(watches), connection, grace }
+        Self { watches: Arc::clone(watches), line, grace }
+    }
+
+    /// The connection, where it can be told what its peer has.
+    pub(super) fn line(&self) -> Option<&Arc<Line>> {
+        self.line.as_ref()
     }
 
     /// To be called before the last byte is handed on.
-    pub(super) fn last_piece(&mut self) {
-        if let Some((connection, expected)) = &mut self.connection
-            && let Some(now) = connection.sample()
-        {
-            expected.said = now.received;
+    pub(super) fn last_piece(&self) {
+        if let Some(line) = &self.line {
+            line.last_piece();
         }
     }
 
     /// The whole was handed on: watches until it is settled.
     pub(super) fn watch(self, pieces: Box<dyn Pieces>) {
-        let Self { watches, connection, grace } = self;
+        let Self { watches, line, grace } = self;
         let place = Arc::clone(&watches.places).try_acquire_owned();
-        match (connection, place) {
-            (Some((connection, expected)), Ok(place)) => {
-                connection.is_watched.set(true);
-                let held = Held { watches, pieces: Some(pieces), connection, expected, _place: place };
+        match (line, place) {
+            (Some(line), Ok(place)) => {
+                line.connection().watched(true);
+                let held = Held { watches, pieces: Some(pieces), line, _place: place };
                 actix_web::rt::spawn(held.watch(grace));
             }
             // Another system, or no room: handed on is all that is known, and a use that may have arrived is not given back.
@@ -187,8 +159,7 @@ impl Eye {
 struct Held {
     watches: Arc<Watches>,
     pieces: Option<Box<dyn Pieces>>,
-    connection: Rc<Connection>,
-    expected: Expected,
+    line: Arc<Line>,
     _place: OwnedSemaphorePermit,
 }
 
@@ -197,21 +168,23 @@ impl Held {
         let clock = Arc::clone(&self.watches.clock);
         let mut stopping = self.watches.stopping.subscribe();
         let (mut waited, begun) = (Duration::ZERO, clock.monotonic());
-        let (mut moved, mut last) = (begun, self.expected.before);
+        let (mut since, mut moved) = (begun, (0, 0));
         loop {
-            let Some(now) = self.connection.sample() else { return self.decide(Arrival::Unknown) };
-            let seen = self.expected.judge(&now);
-            if let Seen::Decided(arrival) = seen {
-                return self.decide(arrival);
+            let look = self.line.look();
+            if look.all {
+                self.acknowledged();
             }
-            let time = clock.monotonic();
-            if (now.acked, now.sent) != (last.acked, last.sent) {
-                (moved, last) = (time, now);
+            if look.parting != Parting::None {
+                return self.decide(arrival(&look));
             }
-            let is_over = time.saturating_sub(moved) >= grace || time.saturating_sub(begun) >= WATCH_MOST;
+            let (time, now) = (clock.monotonic(), self.line.moved());
+            if now != moved {
+                (since, moved) = (time, now);
+            }
+            let is_over = time.saturating_sub(since) >= grace || time.saturating_sub(begun) >= WATCH_MOST;
             // At a stop silence is enough; what is still on its way out is let go on for as long as its connection may.
-            if is_over || (seen == Seen::Silent && *stopping.borrow()) {
-                return self.decide(if seen == Seen::Silent { Arrival::Taken } else { Arrival::Unknown });
+            if is_over || (look.all && *stopping.borrow()) {
+                return self.decide(if look.all { Arrival::Taken } else { Arrival::Unknown });
             }
             let pause = (waited / 16).clamp(FIRST_LOOK, LOOK_MOST);
             let _ = tokio::time::timeout(pause, stopping.changed()).await;
@@ -219,8 +192,14 @@ impl Held {
         }
     }
 
+    fn acknowledged(&mut self) {
+        if let Some(pieces) = &mut self.pieces {
+            self.watches.within(|| pieces.acknowledged());
+        }
+    }
+
     fn decide(&mut self, arrival: Arrival) {
-        self.connection.is_watched.set(false);
+        self.line.connection().watched(false);
         if let Some(pieces) = self.pieces.take() {
             self.watches.settle(pieces, arrival);
         }
@@ -229,46 +208,14 @@ impl Held {
 
 impl Drop for Held {
     fn drop(&mut self) {
-        let seen = self.connection.sample().map(|now| self.expected.judge(&now));
-        let taken = matches!(seen, Some(Seen::Silent | Seen::Decided(Arrival::Taken)));
-        self.decide(if taken { Arrival::Taken } else { Arrival::Unknown });
+        if self.pieces.is_some() {
+            let look = self.line.look();
+            self.decide(if look.all && look.parting != Parting::Reset { Arrival::Taken } else { Arrival::Stopped });
+        }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const BEFORE: Sample = Sample { sent: 500, acked: 500, received: 300, waiting: false, closed: false };
-
-    fn judged(sent: u64, acked: u64, received: u64, waiting: bool, closed: bool) -> Seen {
-        let expected = Expected { before: BEFORE, said: 300, body: 1000, goodbye: 24 };
-        expected.judge(&Sample { sent, acked, received, waiting, closed })
-    }
-
-    #[test]
-    fn only_what_was_acknowledged_whole_and_answered_is_taken() {
-        use Arrival::{Taken, Unknown};
-        for (seen, expected) in [
-            // 1,000 bytes of body behind 200 of head: all acknowledged, then the peer's FIN, or its next request.
-            (judged(1700, 1700, 301, false, false), Seen::Decided(Taken)),
-            (judged(1700, 1700, 301, false, true), Seen::Decided(Taken)),
-            (judged(1700, 1700, 700, false, false), Seen::Decided(Taken)),
-            (judged(1700, 1700, 300, false, false), Seen::Silent),
-            // A goodbye under TLS, then FIN, or a reset: it left bytes unread.
-            (judged(1700, 1700, 324, false, false), Seen::Silent),
-            (judged(1700, 1700, 325, false, false), Seen::Decided(Taken)),
-            (judged(1700, 1700, 325, false, true), Seen::Decided(Taken)),
-            (judged(1700, 1700, 324, false, true), Seen::Decided(Unknown)),
-            // A reset: closed, and nothing said.
-            (judged(1700, 1700, 300, false, true), Seen::Decided(Unknown)),
-            (judged(1700, 1200, 301, false, true), Seen::Decided(Unknown)),
-            (judged(1700, 1200, 300, true, false), Seen::Waiting),
-            (judged(1700, 1699, 301, true, false), Seen::Waiting),
-            // The last bytes are still in the server's own buffer.
-            (judged(1400, 1400, 301, false, false), Seen::Waiting),
-        ] {
-            assert_eq!(seen, expected);
-        }
-    }
+/// How a transfer ended whose peer has ended or gone on.
+fn arrival(look: &Look) -> Arrival {
+    if look.parting == Parting::InOrder { Arrival::Taken } else { Arrival::Unknown }
 }

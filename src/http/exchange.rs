@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_web::body::{BoxBody, MessageBody};
+use actix_web::body::{BodySize, BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::error::InternalError;
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -21,7 +21,7 @@ use futures_util::FutureExt;
 use metrics::{counter, gauge, histogram};
 use tokio::sync::Semaphore;
 
-use super::arrival::Watches;
+use super::arrival::{Line, Watches};
 use super::client_rate::ClientRate;
 use super::error::{self, Told, value};
 use super::peer::Proxies;
@@ -105,6 +105,8 @@ pub(super) struct Exchange {
     pub(super) case: Cell<Option<&'static str>>,
     /// The id of the link that was asked by, once it is known to be one of ours.
     pub(super) link: RefCell<Option<LinkId>>,
+    /// The line of the download that answers it.
+    pub(super) line: RefCell<Option<Arc<Line>>>,
     /// Seconds that a page has been asking again by itself, as its own address says.
     pub(super) waited: u32,
     method: Method,
@@ -130,6 +132,7 @@ impl Exchange {
             client: RefCell::new(None),
             case: Cell::new(None),
             link: RefCell::new(None),
+            line: RefCell::new(None),
             waited: waited(request.query_string()),
             method: request.method().clone(),
             origin: headers.contains_key(header::ORIGIN).then_some("present"),
@@ -249,6 +252,10 @@ fn complete(
         response = error::render(shared, exchange, refusal);
     }
     common(shared, exchange, response.headers_mut());
+    if let Some(line) = exchange.line.borrow_mut().take() {
+        let (least, most) = head_length(&response);
+        line.head_is(least, most);
+    }
     note(shared, exchange, &response, refusal.as_ref(), route);
     response
 }
@@ -288,6 +295,23 @@ fn common(shared: &Shared, exchange: &Exchange, headers: &mut HeaderMap) {
     {
         cors::permit(headers, permitted, exchange.method == Method::OPTIONS);
     }
+}
+
+/// Bytes of an answer's head as the framework will write it, at least and at most (RFC 9112 §2.1): its headers, and those that the
+/// framework adds.
+fn head_length(response: &HttpResponse<BoxBody>) -> (u64, u64) {
+    const STATUS_LINE: usize = "HTTP/1.1 200 \r\n".len();
+    const DATE: usize = "date: Thu, 01 Jan 1970 00:00:00 GMT\r\n".len();
+    const CONNECTION: usize = "connection: keep-alive\r\n".len();
+    let reason = response.status().canonical_reason().unwrap_or_default().len();
+    let lines = response.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + ": \r\n".len());
+    let length = match response.body().size() {
+        BodySize::Sized(length) => format!("content-length: {length}\r\n").len(),
+        _ => 0,
+    };
+    let least = STATUS_LINE + reason + lines.sum::<usize>() + length + DATE + "\r\n".len();
+    let wide = |length: usize| u64::try_from(length).unwrap_or(u64::MAX);
+    (wide(least), wide(least + CONNECTION))
 }
 
 /// One line and the metrics; never path, query, address or header values.

@@ -2,6 +2,7 @@
 
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use actix_web::body::{BodySize, MessageBody};
@@ -21,7 +22,7 @@ use super::disposition;
 use super::error::Told;
 use super::exchange::{Exchange, Shared};
 use super::fhir_routes::{caller, header_text, json, query_value};
-use super::ports::{Asked, Download, Followed, OpenFile, Pieces};
+use super::ports::{Asked, Download, Followed, Line, OpenFile, Pieces};
 use super::range::{Wanted, if_range_holds, wanted};
 use crate::domain::clock::Timestamp;
 use crate::domain::id::{FileId, ResourceId};
@@ -167,7 +168,7 @@ async fn send(shared: &Data<Shared>, request: &HttpRequest, file: OpenFile) -> R
     }
     if head {
         // Recorded as asked for; nothing is sent and nothing used.
-        drop(file.content.begin(Asked { range: 0..0, partial: false, tagged: false }).await?);
+        drop(file.content.begin(Asked { range: 0..0, partial: false, tagged: false }, None).await?);
         return Ok(response.body(Length(size)));
     }
     let permit = place(&shared.downloads)?;
@@ -175,7 +176,12 @@ async fn send(shared: &Data<Shared>, request: &HttpRequest, file: OpenFile) -> R
     let grace = facts.document.as_ref().map(|document| document.decision.link.grace);
     let eye = Eye::open(&shared.watches, request, left, grace);
     let partial = status == StatusCode::PARTIAL_CONTENT;
-    let pieces = file.content.begin(Asked { range: part, partial, tagged }).await?;
+    let line = eye.line().cloned().map(|line| -> Arc<dyn Line> { line });
+    let pieces = file.content.begin(Asked { range: part, partial, tagged }, line).await?;
+    if pieces.is_last() {
+        response.force_close();
+    }
+    of(request)?.line.replace(eye.line().map(Arc::clone));
     Ok(response.body(Sending::new(pieces, eye, left, left == size, permit)))
 }
 

@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 pub use crate::auth::Denied;
-pub use crate::delivery::{Arrival, Caller, Confirm, ConfirmedLink, Download, NewUpload};
+pub use crate::delivery::{Arrival, Caller, Confirm, ConfirmedLink, Download, Line, NewUpload};
 pub use crate::domain::claim::Asked;
 use crate::domain::clock::Timestamp;
 use crate::domain::id::{FileId, LinkId, RequestId, ResourceId};
@@ -114,12 +114,12 @@ pub trait OpenBytes: fmt::Debug {
     /// `audit-unavailable`, `content-damaged`, `accept-unsupported` for a file over the limit.
     async fn as_resource(self: Box<Self>) -> Result<String, Refusal>;
 
-    /// Begins to send what was asked for; the entry that says so is durable when this returns. Of a counted link this claims
-    /// the use. For `HEAD` the range is empty.
+    /// Begins to send what was asked for over `line`; the entry that says so is durable when this returns. Of a counted link this
+    /// claims the use. For `HEAD` the range is empty, and there is no line.
     ///
     /// # Errors
     /// `link-busy` (with `Retry-After`), `link-used`; `audit-unavailable`: then no byte may leave.
-    async fn begin(self: Box<Self>, asked: Asked) -> Result<Box<dyn Pieces>, Refusal>;
+    async fn begin(self: Box<Self>, asked: Asked, line: Option<Arc<dyn Line>>) -> Result<Box<dyn Pieces>, Refusal>;
 }
 
 /// A transfer under way; dropping it ends and records it.
@@ -129,6 +129,12 @@ pub trait Pieces: fmt::Debug {
     /// # Errors
     /// Why the transfer is cut. There is no answer left to give: the connection breaks.
     fn poll_piece(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Code>>;
+
+    /// The peer's system has acknowledged all of it; how its end is read is not known yet.
+    fn acknowledged(&mut self);
+
+    /// Whether the reader is told to ask for nothing more over this connection.
+    fn is_last(&self) -> bool;
 
     /// Ends the transfer and says how it ended on the wire.
     fn settle(self: Box<Self>, arrival: Arrival);

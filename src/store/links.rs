@@ -1,14 +1,18 @@
-//! Links that have a row, and their uses, as a part of the store's trait. A use begins with one conditional write and counts
-//! when the whole was received; what of it lives in memory only (parts, traffic) is [`crate::domain::claim`]'s.
+//! Links that have a row, and their uses, as a part of the store's trait. Each attempt at a use begins with one conditional write,
+//! which reserves its length, and ends with one that says what was acknowledged; the rules are those of [`crate::domain::claim`], applied
+//! within the transaction.
 //!
-//! A claim belongs to the process that made it. At the start nobody holds one: those that were marked as closing count as used,
-//! because their last byte may have arrived, and all others are given back, because it never left.
+//! Attempts belong to the process that began them. At the start none is under way: of those that were left the whole length counts as
+//! handed out, and those that were marked as closing count as spent, because their last byte may have arrived.
+
+use std::net::IpAddr;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use ipnet::IpNet;
 
 use super::{SealedEntry, StoreError};
-use crate::domain::claim::ClaimNumber;
+use crate::domain::claim::{Asked, AttemptNumber, Claim, Settlement, SpentClaim, Standing};
 use crate::domain::clock::Timestamp;
 use crate::domain::id::{FileId, LinkId};
 use crate::domain::link::{Claims, LinkNumber};
@@ -59,26 +63,69 @@ impl std::fmt::Debug for LinkRow {
     }
 }
 
-/// Where the uses of a file by a recipient stand.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Uses {
-    /// Whole deliveries.
-    pub used: u32,
-    /// Claims that are open.
-    pub open: u32,
-    /// When the newest whole delivery began; `None` before the first.
-    pub last: Option<Timestamp>,
+/// A GET by a counted link, as the store is asked to begin it.
+#[derive(Debug, Clone)]
+pub struct Begin {
+    /// What its uses count by.
+    pub counted: Counted,
+    /// Uses that the link allows.
+    pub most: u32,
+    /// Bytes of the file.
+    pub size: u64,
+    /// What it asks for.
+    pub asked: Asked,
+    /// Where it comes from.
+    pub from: IpAddr,
+    /// Its first piece holds all that it asks for: if that makes the file whole, the attempt is closing from the start.
+    pub is_one_piece: bool,
+    /// What is known of earlier attempts and not settled yet.
+    pub settlements: Vec<Settlement>,
+    /// The entry that says that sending begins; written only if it does.
+    pub entry: SealedEntry,
+    /// When.
+    pub at: Timestamp,
+    /// For how long a claim whose attempt ended whole is kept for its address.
+    pub grace: Duration,
 }
 
-/// Answer of [`LinkUses::claim_use`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Claimed {
-    /// The use is this claim's.
-    Yes(ClaimNumber),
+/// Answer of [`LinkUses::begin_attempt`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Begun {
+    /// Claims that were spent by the settlements.
+    pub spent: Vec<SpentClaim>,
+    /// Whether it begins.
+    pub outcome: BeginOutcome,
+}
+
+/// Whether an attempt begins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BeginOutcome {
+    /// It does, and its length is reserved.
+    Yes(Box<BegunAttempt>),
     /// The last use is under way.
     Busy,
-    /// There is none left. When the newest use began, where that is known.
-    Used(Option<Timestamp>),
+    /// There is none left.
+    Used {
+        /// When the newest spent use began, where there is one.
+        last: Option<Timestamp>,
+        /// What there was, was handed out twice without a whole download.
+        twice: bool,
+    },
+}
+
+/// An attempt that begins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BegunAttempt {
+    /// Its claim, with it.
+    pub claim: Claim,
+    /// Its number.
+    pub attempt: AttemptNumber,
+    /// It is marked as closing.
+    pub closing: bool,
+    /// No further use could begin now.
+    pub is_last: bool,
+    /// Number of the entry that says that it begins.
+    pub seq: u64,
 }
 
 /// Links with rows, and uses.
@@ -90,24 +137,27 @@ pub trait LinkUses: Send + Sync + std::fmt::Debug {
     /// The link of a number.
     async fn link(&self, number: LinkNumber) -> Result<Option<LinkRow>, StoreError>;
 
-    /// Where uses stand.
-    async fn link_uses(&self, counted: &Counted) -> Result<Uses, StoreError>;
-
-    /// Claims a use if there are fewer than `most` uses and claims; gives back `over` first, in the same write.
-    async fn claim_use(
+    /// All that stands against a GET by a link of `most` uses, and when the newest spent use began.
+    async fn standing(
         &self,
         counted: &Counted,
         most: u32,
-        over: Vec<ClaimNumber>,
-        now: Timestamp,
-    ) -> Result<Claimed, StoreError>;
+        size: u64,
+    ) -> Result<(Standing, Option<Timestamp>), StoreError>;
 
-    /// Marks a claim, or takes the mark away: after a crash a marked one counts as used. `false`: it is no longer there.
-    async fn mark_claim(&self, claim: ClaimNumber, closing: bool) -> Result<bool, StoreError>;
+    /// Settles, then begins an attempt if [`Standing::choose`] says so, in one write.
+    async fn begin_attempt(&self, begin: Begin) -> Result<Begun, StoreError>;
 
-    /// Ends a claim as used. `false`: it is no longer there (its file was purged).
-    async fn close_claim(&self, claim: ClaimNumber) -> Result<bool, StoreError>;
+    /// Marks an attempt as closing: after a crash its use is spent. `false`: it is no longer there (its file was purged).
+    async fn mark_closing(&self, attempt: AttemptNumber) -> Result<bool, StoreError>;
 
-    /// Gives claims back.
-    async fn give_back(&self, claims: Vec<ClaimNumber>) -> Result<(), StoreError>;
+    /// Settles what became of attempts at a file of `size` bytes. A claim whose
+    /// attempt ended whole is kept for its address until `kept_until`. What was settled before, or whose file was purged, has no effect.
+    async fn settle(
+        &self,
+        counted: &Counted,
+        size: u64,
+        settlements: Vec<Settlement>,
+        kept_until: Timestamp,
+    ) -> Result<Vec<SpentClaim>, StoreError>;
 }

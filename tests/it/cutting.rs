@@ -35,7 +35,7 @@ async fn by_handle(daylily: &TestDaylily, actor: &Actor, file: FileId) -> Transf
     let delivery = daylily.running().delivery();
     let opened = delivery.open_handle(&caller(daylily, actor), file, false).await.unwrap();
     let size = opened.facts.size;
-    let mut transfer = delivery.begin(opened, daylily::domain::claim::Asked::whole(size)).await.unwrap();
+    let mut transfer = delivery.begin(opened, daylily::domain::claim::Asked::whole(size), None).await.unwrap();
     assert!(transfer.next_piece().await.unwrap().is_some());
     transfer
 }

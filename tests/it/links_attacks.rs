@@ -140,7 +140,7 @@ async fn a108_a_transfer_that_began_in_time_ends_with_its_own_time() {
     let Followed::File(opened) = delivery.open_link(download(&link, "127.0.0.1")).await.unwrap() else {
         panic!("asked first")
     };
-    let mut transfer = delivery.begin(opened, Asked::whole(bytes.len() as u64)).await.unwrap();
+    let mut transfer = delivery.begin(opened, Asked::whole(bytes.len() as u64), None).await.unwrap();
     assert!(transfer.next_piece().await.unwrap().is_some());
     daylily.clock.advance(16 * MINUTE);
     assert_eq!(daylily.get(&link).await.said(), (410, "link-expired"), "for whoever comes now");

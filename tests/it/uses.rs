@@ -30,7 +30,7 @@ async fn follow(daylily: &TestDaylily, link: &str, from: &str, range: Asked) -> 
         confirmation: None,
     };
     let Followed::File(opened) = daylily.running().delivery().open_link(download).await.unwrap() else { panic!() };
-    daylily.running().delivery().begin(opened, range).await.unwrap()
+    daylily.running().delivery().begin(opened, range, None).await.unwrap()
 }
 
 async fn take(transfer: &mut Transfer, most: u64) -> u64 {

@@ -1,9 +1,10 @@
 //! A connection's TCP counters, read through a duplicate of its descriptor; on systems other than Linux there are none. Nothing is
 //! decided here.
 
-use std::cell::Cell;
 #[cfg(target_os = "linux")]
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use actix_web::rt::net::TcpStream;
@@ -16,7 +17,9 @@ pub(in crate::http) struct Connection {
     /// Bytes of a peer's `close_notify` under TLS; 0 without.
     pub(super) goodbye: u64,
     /// Whether the end of a download over it is awaited.
-    pub(super) is_watched: Cell<bool>,
+    is_watched: AtomicBool,
+    /// The last counters of a connection that was cut: cutting clears those of the system.
+    last: Mutex<Option<Sample>>,
     #[cfg(target_os = "linux")]
     descriptor: OwnedFd,
 }
@@ -39,7 +42,12 @@ mod tcp_info {
 impl Connection {
     /// Whether a goodbye of this server would blur what its peer's end says.
     pub(in crate::http) fn is_watched_under_tls(&self) -> bool {
-        self.goodbye > 0 && self.is_watched.get()
+        self.goodbye > 0 && self.is_watched.load(Ordering::Acquire)
+    }
+
+    /// Notes whether the end of a download over it is awaited.
+    pub(super) fn watched(&self, is_watched: bool) {
+        self.is_watched.store(is_watched, Ordering::Release);
     }
 }
 
@@ -49,13 +57,31 @@ impl Connection {
     pub(in crate::http) fn of(stream: &TcpStream, goodbye: u64) -> Option<Self> {
         stream.as_fd().try_clone_to_owned().ok().map(|descriptor| Self {
             goodbye,
-            is_watched: Cell::new(false),
+            is_watched: AtomicBool::new(false),
+            last: Mutex::new(None),
             descriptor,
         })
     }
 
-    /// The counters now.
+    /// The counters now, or as they were when it was cut.
     pub(in crate::http) fn sample(&self) -> Option<Sample> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner).or_else(|| self.counters())
+    }
+
+    /// Ends the connection with a reset and drops what the system still holds of it. Closing sends none while a duplicate of the descriptor
+    /// lives; a connect to no address does at once (`connect(2)`, `AF_UNSPEC`).
+    pub(in crate::http) fn cut(&self) {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        if last.is_some() {
+            return;
+        }
+        *last = self.counters().map(Sample::cut);
+        if let Err(error) = rustix::net::connect_unspec(&self.descriptor) {
+            tracing::warn!(kind = ?error.kind(), "a connection could not be reset");
+        }
+    }
+
+    fn counters(&self) -> Option<Sample> {
         /// `TCP_CLOSE` of Linux's `tcp_states.h`.
         const CLOSE: u8 = 7;
         let info = nix::sys::socket::getsockopt(&self.descriptor, tcp_info::TcpInfo).ok()?;
@@ -63,6 +89,7 @@ impl Connection {
             sent: info.tcpi_bytes_sent.saturating_sub(info.tcpi_bytes_retrans),
             acked: info.tcpi_bytes_acked,
             received: info.tcpi_bytes_received,
+            unsent: u64::from(info.tcpi_notsent_bytes),
             waiting: info.tcpi_notsent_bytes > 0 || info.tcpi_unacked > 0,
             closed: info.tcpi_state == CLOSE,
         })
@@ -85,6 +112,8 @@ impl Connection {
     pub(in crate::http) fn sample(&self) -> Option<Sample> {
         None
     }
+
+    pub(in crate::http) fn cut(&self) {}
 
     pub(in crate::http) fn reset_on_close(&self) {}
 }

@@ -43,7 +43,11 @@ impl OpenBytes for Held {
         Ok("{\"resourceType\":\"Binary\"}".to_owned())
     }
 
-    async fn begin(self: Box<Self>, Asked { range, .. }: Asked) -> Result<Box<dyn Pieces>, Refusal> {
+    async fn begin(
+        self: Box<Self>,
+        Asked { range, .. }: Asked,
+        _: Option<Arc<dyn Line>>,
+    ) -> Result<Box<dyn Pieces>, Refusal> {
         let range = usize::try_from(range.start).unwrap()..usize::try_from(range.end).unwrap();
         Ok(Box::new(Held(Some(Bytes::from_static(&BYTES[range])))))
     }
@@ -52,6 +56,12 @@ impl OpenBytes for Held {
 impl Pieces for Held {
     fn poll_piece(&mut self, _: &mut std::task::Context<'_>) -> std::task::Poll<Result<Option<Bytes>, Code>> {
         std::task::Poll::Ready(Ok(self.0.take()))
+    }
+
+    fn acknowledged(&mut self) {}
+
+    fn is_last(&self) -> bool {
+        false
     }
 
     fn settle(self: Box<Self>, _: Arrival) {}

@@ -8,6 +8,7 @@
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -58,7 +59,7 @@ pub(in crate::http) struct Wire<S> {
     linger: Option<Pin<Box<Sleep>>>,
     parting: Option<Pin<Box<Sleep>>>,
     doubt: Rc<Doubt>,
-    connection: Option<Rc<Connection>>,
+    connection: Option<Arc<Connection>>,
 }
 
 impl<S> Wire<S> {
@@ -77,7 +78,7 @@ impl<S> Wire<S> {
             linger: None,
             parting: None,
             doubt: Rc::default(),
-            connection: connection.map(Rc::new),
+            connection: connection.map(Arc::new),
         }
     }
 
@@ -93,7 +94,7 @@ impl<S> Wire<S> {
     pub(in crate::http) fn note(&self, noted: &mut actix_web::dev::Extensions) {
         noted.insert(Rc::clone(&self.doubt));
         if let Some(connection) = &self.connection {
-            noted.insert(Rc::clone(connection));
+            noted.insert(Arc::clone(connection));
         }
     }
 

@@ -1,17 +1,17 @@
-//! Links with rows, and their uses. Claims are counted in the writer's one order of commits, so no two get the last use.
+//! Links with rows. What becomes of their uses stands in [`super::claims`].
 
 use async_trait::async_trait;
 use diesel::prelude::*;
 
-use super::SqliteStore;
 use super::rows::{at, time};
 use super::statement::{Value, sql};
 use super::tx::Tx;
-use crate::domain::claim::ClaimNumber;
+use super::{SqliteStore, claims};
+use crate::domain::claim::{AttemptNumber, Settlement, SpentClaim, Standing};
 use crate::domain::clock::Timestamp;
 use crate::domain::id::{FileId, LinkId};
 use crate::domain::link::LinkNumber;
-use crate::store::{Claimed, Counted, LinkRow, LinkUses, SealedEntry, StoreError, Uses};
+use crate::store::{Begin, Begun, Counted, LinkRow, LinkUses, SealedEntry, StoreError};
 
 #[async_trait]
 impl LinkUses for SqliteStore {
@@ -23,39 +23,37 @@ impl LinkUses for SqliteStore {
         self.read(|reading| link(reading.conn, number))
     }
 
-    async fn link_uses(&self, counted: &Counted) -> Result<Uses, StoreError> {
-        self.read(|reading| uses(reading.conn, counted))
-    }
-
-    async fn claim_use(
+    async fn standing(
         &self,
         counted: &Counted,
         most: u32,
-        over: Vec<ClaimNumber>,
-        now: Timestamp,
-    ) -> Result<Claimed, StoreError> {
+        size: u64,
+    ) -> Result<(Standing, Option<Timestamp>), StoreError> {
+        self.read(|reading| claims::standing(reading.conn, counted, most, size))
+    }
+
+    async fn begin_attempt(&self, begin: Begin) -> Result<Begun, StoreError> {
+        self.writer.run(move |tx| claims::begin(tx, begin)).await
+    }
+
+    async fn mark_closing(&self, attempt: AttemptNumber) -> Result<bool, StoreError> {
+        self.writer.run(move |tx| claims::mark_closing(tx.conn, attempt)).await
+    }
+
+    async fn settle(
+        &self,
+        counted: &Counted,
+        size: u64,
+        settlements: Vec<Settlement>,
+        kept_until: Timestamp,
+    ) -> Result<Vec<SpentClaim>, StoreError> {
         let counted = counted.clone();
-        self.writer.run(move |tx| claim(tx, &counted, most, &over, now)).await
-    }
-
-    async fn mark_claim(&self, claim: ClaimNumber, closing: bool) -> Result<bool, StoreError> {
-        self.writer.run(move |tx| mark(tx.conn, claim, closing)).await
-    }
-
-    async fn close_claim(&self, claim: ClaimNumber) -> Result<bool, StoreError> {
-        self.writer.run(move |tx| close(tx.conn, claim)).await
-    }
-
-    async fn give_back(&self, claims: Vec<ClaimNumber>) -> Result<(), StoreError> {
-        if claims.is_empty() {
-            return Ok(());
-        }
-        self.writer.run(move |tx| give_back(tx.conn, &claims)).await
+        self.writer.run(move |tx| claims::settle(tx.conn, &counted, size, &settlements, kept_until)).await
     }
 }
 
 /// Values of the key that uses count by.
-fn key(counted: &Counted) -> [Value; 3] {
+pub(super) fn key(counted: &Counted) -> [Value; 3] {
     let recipient: &[u8] = counted.recipient.as_ref().map_or(&[], |digest| digest.as_slice());
     [counted.file.as_bytes().as_slice().into(), counted.reader.0.into(), recipient.into()]
 }
@@ -109,73 +107,12 @@ fn link(conn: &mut SqliteConnection, number: LinkNumber) -> Result<Option<LinkRo
     }))
 }
 
-fn uses(conn: &mut SqliteConnection, counted: &Counted) -> Result<Uses, StoreError> {
-    let query = "SELECT used, last FROM link_use WHERE file = ? AND reader = ? AND recipient = ?";
-    let row = sql(query, key(counted)).row::<(i64, i64)>(conn)?;
-    let (used, last) = row.map_or((0, None), |(used, last)| (used, Some(time(last))));
-    let query = "SELECT count(*) FROM link_claim WHERE file = ? AND reader = ? AND recipient = ?";
-    let open: i64 = sql(query, key(counted)).one(conn)?.unwrap_or(0);
-    let place = at("link_use", &used);
-    Ok(Uses { used: place.number("used", used)?, open: place.number("number", open)?, last })
-}
-
-fn claim(
-    tx: &mut Tx<'_>,
-    counted: &Counted,
-    most: u32,
-    over: &[ClaimNumber],
-    now: Timestamp,
-) -> Result<Claimed, StoreError> {
-    give_back(tx.conn, over)?;
-    let now_used = uses(tx.conn, counted)?;
-    if now_used.used >= most {
-        return Ok(Claimed::Used(now_used.last));
-    }
-    if now_used.used.saturating_add(now_used.open) >= most {
-        return Ok(Claimed::Busy);
-    }
-    let insert = "INSERT INTO link_claim (file, reader, recipient, opened, closing) VALUES (?, ?, ?, ?, 0)";
-    let [file, reader, recipient] = key(counted);
-    let number = sql(insert, [file, reader, recipient, now.millis().into()]).insert(tx.conn)?;
-    Ok(Claimed::Yes(ClaimNumber(number)))
-}
-
-fn mark(conn: &mut SqliteConnection, claim: ClaimNumber, closing: bool) -> Result<bool, StoreError> {
-    let update = "UPDATE link_claim SET closing = ? WHERE number = ?";
-    Ok(sql(update, [closing.into(), claim.0.into()]).run(conn)? > 0)
-}
-
-const USE: &str = "INSERT INTO link_use (file, reader, recipient, used, last) \
-    SELECT file, reader, recipient, 1, opened FROM link_claim WHERE number = ? \
-    ON CONFLICT (file, reader, recipient) DO UPDATE SET used = used + 1, last = max(last, excluded.last)";
-
-fn close(conn: &mut SqliteConnection, claim: ClaimNumber) -> Result<bool, StoreError> {
-    let counted = sql(USE, [claim.0.into()]).run(conn)? > 0;
-    sql("DELETE FROM link_claim WHERE number = ?", [claim.0.into()]).run(conn)?;
-    Ok(counted)
-}
-
-fn give_back(conn: &mut SqliteConnection, claims: &[ClaimNumber]) -> Result<(), StoreError> {
-    for claim in claims {
-        sql("DELETE FROM link_claim WHERE number = ?", [claim.0.into()]).run(conn)?;
-    }
-    Ok(())
-}
-
-/// At the start nobody holds a claim: what may have arrived whole counts as used, all else is given back.
-pub(super) fn take_back_claims(conn: &mut SqliteConnection) -> Result<(), StoreError> {
-    let closing: Vec<(i64,)> = sql("SELECT number FROM link_claim WHERE closing = 1", []).rows(conn)?;
-    for (number,) in closing {
-        close(conn, ClaimNumber(number))?;
-    }
-    sql("DELETE FROM link_claim", []).run(conn).map(drop)
-}
-
 /// Forgets links and counts of a file that is destroyed.
 pub(super) fn destroy(conn: &mut SqliteConnection, file: FileId) -> Result<(), StoreError> {
     for delete in [
         "DELETE FROM link WHERE file = ?",
         "DELETE FROM link_use WHERE file = ?",
+        "DELETE FROM link_attempt WHERE claim IN (SELECT number FROM link_claim WHERE file = ?)",
         "DELETE FROM link_claim WHERE file = ?",
     ] {
         sql(delete, [file.as_bytes().as_slice().into()]).run(conn)?;

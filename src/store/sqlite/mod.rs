@@ -4,6 +4,7 @@
 mod acknowledgements;
 mod audit_rows;
 mod checkpoint;
+mod claims;
 mod clock_rows;
 mod create;
 mod due;
@@ -86,7 +87,7 @@ impl SqliteStore {
         open::check_and_migrate(&mut conn)?;
         lifecycle::take_back_scans(&mut conn, clock.now())?;
         outbox_turns::take_back(&mut conn)?;
-        links::take_back_claims(&mut conn)?;
+        claims::take_back(&mut conn)?;
         let log = log::Log::load(&mut conn)?;
         let last_updated: Option<i64> = sql("SELECT coalesce(max(updated), 0) FROM res", []).one(&mut conn)?;
         let memory = Arc::new(Memory::default());

@@ -25,6 +25,9 @@ const LONGEST_LINK: Duration = Duration::from_secs(400 * 86_400);
 /// How long a link's row is kept after its time, for who asks what became of it.
 const LINK_ROWS_KEPT: Duration = Duration::from_secs(30 * 86_400);
 
+/// How long the row of a spent use is kept: longer than any connection is watched that could give it back.
+const SPENT_KEPT: Duration = Duration::from_secs(2 * 86_400);
+
 type KeyRow = (String, i64, Vec<u8>, i64, Option<i64>);
 
 /// Everything sealed.
@@ -268,6 +271,7 @@ pub(super) fn forget_expired(tx: &mut Tx<'_>, now: Timestamp) -> Result<(), Stor
     outbox::forget(tx, now)?;
     super::operators::forget_approvals(tx, now.minus(ASSENT_HOLDS))?;
     super::links::forget_links(tx.conn, now.minus(LINK_ROWS_KEPT))?;
+    super::claims::forget_spent(tx.conn, now.minus(SPENT_KEPT))?;
     if sql("DELETE FROM revocation WHERE scope = 'link' AND at < ?", [links.millis().into()]).run(tx.conn)? > 0 {
         tx.effects.forget_links = Some(links);
     }

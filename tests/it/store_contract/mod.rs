@@ -70,7 +70,7 @@ macro_rules! contract {
             a_filter_tells_what_the_search_finds
             a_link_reads_back_and_its_number_is_taken_once
             of_many_claims_at_once_no_more_are_made_than_uses_are_left
-            a_use_counts_once_and_one_that_is_given_back_does_not
+            a_use_is_spent_once_and_one_that_broke_off_is_not
             links_and_uses_go_with_their_file
         }
     };
