@@ -47,6 +47,14 @@ impl OpenBytes for Held {
         let range = usize::try_from(range.start).unwrap()..usize::try_from(range.end).unwrap();
         Ok(Box::new(Held(Some(Bytes::from_static(&BYTES[range])))))
     }
+
+    async fn unchanged(self: Box<Self>) -> Result<(), Refusal> {
+        Ok(())
+    }
+
+    async fn decline(self: Box<Self>, refusal: Refusal) -> Refusal {
+        refusal
+    }
 }
 
 impl Pieces for Held {
@@ -133,6 +141,12 @@ impl Documents for OneFile {
     }
     async fn confirm_link(&self, _: Download) -> Result<ConfirmedLink, Refusal> {
         Err(Code::LinkInvalid.into())
+    }
+    async fn decline_prefetch(&self, request: Download) -> Refusal {
+        if request.token == "good" { Code::LinkPrefetch.into() } else { Code::LinkInvalid.into() }
+    }
+    async fn decline_method(&self, request: Download) -> Result<bool, Refusal> {
+        Ok(request.token == "confirm")
     }
     async fn open_link(&self, request: Download) -> Result<Followed, Refusal> {
         match &*request.token {
@@ -340,6 +354,9 @@ async fn a127_other_methods_are_refused_with_allow() {
     for (method, uri, allow, code) in [
         ("TRACE", "/d/good", "GET, HEAD", "method-not-allowed"),
         ("POST", "/d/good", "GET, HEAD", "method-not-allowed"),
+        ("PUT", "/d/confirm", "GET, HEAD, POST", "method-not-allowed"),
+        ("PUT", "/d/altered", "GET, HEAD", "method-not-allowed"),
+        ("PUT", "/d/=/x", "GET, HEAD", "method-not-allowed"),
         ("PROPFIND", "/livez", "GET, HEAD", "method-not-allowed"),
         ("GET", "/auth/token", "POST", "method-not-allowed"),
         ("DELETE", "/fhir/DocumentReference/1", "GET, HEAD", "interaction-unsupported"),
@@ -361,7 +378,7 @@ async fn what_no_route_sees() {
     for (request, status, code) in [
         (get("/fhir/Foo/1"), 404, "path-unknown"),
         (get("/fhir//metadata"), 404, "path-unknown"),
-        (get("/d/%2e%2e"), 404, "path-unknown"),
+        (get("/d/%2e%2e"), 403, "link-invalid"),
         (get("/metrics"), 404, "path-unknown"),
         (get("/livez").insert_header(("host", "evil.example")), 421, "request-malformed"),
         (with_token(get("/fhir/Patient/1")).append_header(("authorization", "Bearer b")), 400, "credentials-misplaced"),
