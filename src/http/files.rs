@@ -58,7 +58,7 @@ pub(super) async fn by_link(request: HttpRequest, shared: Data<Shared>) -> Resul
 
 /// The text of the link that a request names, if it can be one.
 pub(super) fn token(request: &HttpRequest, shared: &Shared) -> Option<String> {
-    link_path::token(below(shared.base_url.path(), request.uri().path()))
+    link_path::token(below(shared.base_url.path(), request.uri().path())).map(str::to_owned)
 }
 
 /// A request for what a link names.
