@@ -353,10 +353,8 @@ impl Delivery {
         let (content, first) = match self.sound_content(&facts).await {
             Ok(sound) => sound,
             Err(refusal) => {
-                // That stored bytes are not what they were belongs in the log, like a transfer that is cut for it.
-                if refusal.code() == Code::ContentDamaged {
-                    self.recorder.record(&entry_of(&access, &facts, Outcome::Error).code(refusal.code())).await?;
-                }
+                // That stored bytes are not what they were, or cannot be had, belongs in the log, like a transfer that is cut for it.
+                self.recorder.record(&entry_of(&access, &facts, Outcome::Error).code(refusal.code())).await?;
                 return Err(refusal);
             }
         };
