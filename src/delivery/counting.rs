@@ -12,7 +12,7 @@ use super::failure::store_failure;
 use super::{Delivery, Line};
 use crate::domain::claim::{Asked, AttemptNumber, Book, Choice, Look, Parting, Settlement};
 use crate::domain::clock::Timestamp;
-use crate::domain::refusal::{Code, Issue, Refusal};
+use crate::domain::refusal::{Code, Issue, Reason, Refusal};
 use crate::domain::resource::FileFacts;
 use crate::failpoint::{self, Point};
 use crate::store::{Begin, BeginOutcome, BegunAttempt, Counted, LinkRow, SealedEntry, StoreError};
@@ -384,8 +384,9 @@ fn busy(seconds: u32) -> Refusal {
 }
 
 /// A link of `most` uses of which none is left, the newest of them begun at a moment; `twice`: because its bytes were handed out twice.
-fn used(most: u32, last: Option<Timestamp>, _twice: bool) -> Refusal {
+fn used(most: u32, last: Option<Timestamp>, twice: bool) -> Refusal {
     let refusal = Refusal::new(Issue::new(Code::LinkUsed).fill("uses", most));
+    let refusal = if twice { refusal.with_reason(Reason::HandedOutTwice) } else { refusal };
     match last {
         Some(moment) => refusal.with_moment(moment),
         None => refusal,

@@ -57,13 +57,21 @@ pub enum Followed {
     Confirm(Confirm),
 }
 
-/// By whom and how a link is followed, when that has been found good.
-struct Found {
-    facts: Arc<FileFacts>,
-    access: Access,
+/// By whom and how an authentic link is followed.
+pub(super) struct Found {
+    pub(super) facts: Arc<FileFacts>,
+    pub(super) access: Access,
     still: StillOpen,
     link: VerifiedLink,
+    expired: bool,
     row: Option<Arc<LinkRow>>,
+}
+
+impl Found {
+    /// Whether it leads to the page with the button.
+    pub(super) fn is_to_confirm(&self) -> bool {
+        self.row.as_deref().is_some_and(|row| row.confirm) && self.link.claims().purpose == Purpose::Download
+    }
 }
 
 /// A file that may be sent.
@@ -169,10 +177,10 @@ impl Delivery {
 
     async fn open_found(&self, download: &Download) -> Result<Followed, Refusal> {
         let found = self.find_link(download).await?;
-        let Found { facts, access, still, link, row } = found;
-        let asks = row.as_deref().is_some_and(|row| row.confirm);
+        let asks = found.is_to_confirm();
+        let Found { facts, access, still, link, row, .. } = found;
         match (link.claims().purpose, row) {
-            (Purpose::Download, Some(row)) if asks => {
+            (_, Some(row)) if asks => {
                 let page = self.confirm_page(&facts, &link, &row).await?;
                 let refusal = page.spent.clone().unwrap_or_else(|| Refusal::of(Code::LinkConfirmRequired));
                 self.deny(&access, &facts, &refusal).await?;
@@ -201,25 +209,33 @@ impl Delivery {
     /// The link that a person confirmed on the page: bound to the page's cookie, for a minute at most.
     ///
     /// # Errors
-    /// As [`Delivery::open_link`]; `link-confirm-required` without a cookie, `link-invalid` for a link that asks for no
-    /// confirmation.
+    /// As [`Delivery::open_link`]; `link-confirm-required` without a cookie; `method-not-allowed` for a link that asks for no
+    /// confirmation, however it stands.
     pub async fn confirm_link(&self, download: Download) -> Result<ConfirmedLink, Refusal> {
-        let Found { facts, access, link, row, .. } = self.find_link(&download).await?;
-        let to_confirm = row.is_some_and(|row| row.confirm) && link.claims().purpose == Purpose::Download;
-        let refused = match (to_confirm, &download.confirmation) {
-            (false, _) => Code::LinkInvalid,
-            (true, None) => Code::LinkConfirmRequired,
-            (true, Some(secret)) => {
-                let entry = entry_of(&access, &facts, Outcome::Ok).with("confirmed", "yes");
-                return self.confirmed(&link, secret, &entry).await;
+        let known = self.known_link(&download).await?;
+        let refused = if known.is_to_confirm() {
+            let found = self.still_good(known, &download).await?;
+            if let Some(secret) = &download.confirmation {
+                let entry = entry_of(&found.access, &found.facts, Outcome::Ok).with("confirmed", "yes");
+                return self.confirmed(&found.link, secret, &entry).await;
             }
+            (found, Refusal::of(Code::LinkConfirmRequired))
+        } else {
+            (known, Refusal::of(Code::MethodNotAllowed))
         };
-        let refusal = Refusal::of(refused);
-        self.deny(&access, &facts, &refusal).await?;
+        let (found, refusal) = refused;
+        self.deny(&found.access, &found.facts, &refusal).await?;
         Err(refusal)
     }
 
-    async fn find_link(&self, download: &Download) -> Result<Found, Refusal> {
+    /// A link that opens now.
+    pub(super) async fn find_link(&self, download: &Download) -> Result<Found, Refusal> {
+        let known = self.known_link(download).await?;
+        self.still_good(known, download).await
+    }
+
+    /// An authentic link, however it stands.
+    pub(super) async fn known_link(&self, download: &Download) -> Result<Found, Refusal> {
         let now = self.clock.now();
         let (link, expired) = match self.link_keys().verify_any(&download.token, now) {
             Ok(link) => (link, false),
@@ -239,11 +255,15 @@ impl Delivery {
         // Numbers come again once a row is forgotten; a row belongs to the link whose file and reader it has.
         let row = row.filter(|row| row.is_of(link.claims()));
         let access = self.link_access(&link, row.as_ref(), download);
-        if let Some(refusal) = self.link_closed((&link, expired), row.as_ref(), &facts, download.address) {
-            self.deny(&access, &facts, &refusal).await?;
-            return Err(refusal);
-        }
-        Ok(Found { facts, access, still, link, row: row.map(Arc::new) })
+        Ok(Found { facts, access, still, link, expired, row: row.map(Arc::new) })
+    }
+
+    async fn still_good(&self, found: Found, download: &Download) -> Result<Found, Refusal> {
+        let closed =
+            self.link_closed((&found.link, found.expired), found.row.as_deref(), &found.facts, download.address);
+        let Some(refusal) = closed else { return Ok(found) };
+        self.deny(&found.access, &found.facts, &refusal).await?;
+        Err(refusal)
     }
 
     pub(super) async fn deny(&self, access: &Access, facts: &FileFacts, refusal: &Refusal) -> Result<(), Refusal> {
@@ -337,10 +357,8 @@ impl Delivery {
         let (content, first) = match self.sound_content(&facts).await {
             Ok(sound) => sound,
             Err(refusal) => {
-                // That stored bytes are not what they were belongs in the log, like a transfer that is cut for it.
-                if refusal.code() == Code::ContentDamaged {
-                    self.recorder.record(&entry_of(&access, &facts, Outcome::Error).code(refusal.code())).await?;
-                }
+                // That stored bytes are not what they were, or cannot be had, belongs in the log, like a transfer that is cut for it.
+                self.recorder.record(&entry_of(&access, &facts, Outcome::Error).code(refusal.code())).await?;
                 return Err(refusal);
             }
         };

@@ -177,6 +177,14 @@ impl Documents for Served {
         })
     }
 
+    async fn decline_prefetch(&self, request: Download) -> Refusal {
+        self.delivery.decline_prefetch(&request).await
+    }
+
+    async fn decline_method(&self, request: Download) -> Result<bool, Refusal> {
+        self.delivery.decline_method(&request).await
+    }
+
     async fn confirm_link(&self, request: Download) -> Result<ConfirmedLink, Refusal> {
         self.delivery.confirm_link(request).await
     }
@@ -298,6 +306,14 @@ impl OpenBytes for Held {
         let Self { delivery, opened, .. } = *self;
         let transfer: Box<dyn Pieces> = Box::new(delivery.begin(opened, asked, line).await?);
         Ok(transfer)
+    }
+
+    async fn unchanged(self: Box<Self>) -> Result<(), Refusal> {
+        self.delivery.unchanged(&self.opened).await
+    }
+
+    async fn decline(self: Box<Self>, refusal: Refusal) -> Refusal {
+        self.delivery.decline(&self.opened, refusal).await
     }
 }
 

@@ -6,7 +6,7 @@ use actix_web::body::None as NoBody;
 use actix_web::cookie::time::Duration as Span;
 use actix_web::cookie::{Cookie, SameSite};
 use actix_web::http::{Method, StatusCode, header};
-use actix_web::web::{Data, Path};
+use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
 
 use super::error::{Told, value};
@@ -26,8 +26,10 @@ const COOKIE_SECONDS: i64 = 600;
 /// Letters of the secret: 128 bits.
 const SECRET_LENGTH: usize = 22;
 const HTML: &str = "text/html; charset=utf-8";
-/// What a link takes that needs no confirming.
+/// What a link takes that needs no confirming; what is no link says the same.
 const METHODS: &str = "GET, HEAD";
+/// What a link takes whose page has the button.
+const METHODS_TO_CONFIRM: &str = "GET, HEAD, POST";
 
 /// The secret of the page's cookie, where the request brings one.
 pub(super) fn cookie(request: &HttpRequest) -> Option<String> {
@@ -52,42 +54,44 @@ pub(super) fn page(shared: &Shared, request: &HttpRequest, facts: &Confirm) -> R
     Ok(response.content_type(HTML).body(pages::confirm(&shared.pages, facts)))
 }
 
-/// `POST /d/{token}`: the button.
-pub(super) async fn pressed(
-    request: HttpRequest,
-    shared: Data<Shared>,
-    token: Path<String>,
-) -> Result<HttpResponse, Told> {
-    let token = token.into_inner();
+/// `POST /d/{token}`: the button. A link without one, and what is no link, answer as to any other method.
+pub(super) async fn pressed(request: HttpRequest, shared: Data<Shared>) -> Result<HttpResponse, Told> {
     let exchange = files::of(&request)?;
-    if token.len() > files::TOKEN_MOST {
-        return Err(routes::not_allowed(METHODS).into());
-    }
+    let Some(token) = files::token(&request, &shared) else { return Err(routes::not_allowed(METHODS).into()) };
     let id = link::id_of(&token);
     let mut asked = files::download(&request, &exchange, token, false);
     if !is_from_the_page(&request, &shared) {
         asked.confirmation = None;
     }
     let confirmed = shared.documents.confirm_link(asked.clone()).await;
+    if !confirmed.as_ref().is_err_and(|refusal| refusal.code() == Code::LinkInvalid) {
+        exchange.link.replace(Some(id));
+    }
     match confirmed {
         Ok(link) => {
-            exchange.link.replace(Some(id));
             // A path alone: whoever came by another spelling of this host stays where the cookie is.
             let base = shared.base_url.as_str();
             let below = link.url.strip_prefix(base).unwrap_or(&link.url);
             let to = format!("{}{below}", shared.base_url.path());
             Ok(HttpResponse::SeeOther().insert_header((header::LOCATION, value(&to))).finish())
         }
-        // A link that asks for no confirming, or none of ours: the same answer for both.
-        Err(refusal) if refusal.code() == Code::LinkInvalid => Err(routes::not_allowed(METHODS).into()),
-        Err(refusal) => {
-            exchange.link.replace(Some(id));
-            if refusal.code() == Code::LinkConfirmRequired && exchange.html {
-                return without_cookie(&shared, asked).await;
-            }
-            Err(refusal.into())
+        Err(refusal) if matches!(refusal.code(), Code::LinkInvalid | Code::MethodNotAllowed) => {
+            Err(routes::not_allowed(METHODS).into())
         }
+        Err(refusal) if refusal.code() == Code::LinkConfirmRequired && exchange.html => {
+            without_cookie(&shared, asked).await
+        }
+        Err(refusal) => Err(refusal.into()),
     }
+}
+
+/// Any method that no link takes: 405 with those that this one does.
+pub(super) async fn another_method(request: HttpRequest, shared: Data<Shared>) -> Result<HttpResponse, Told> {
+    let exchange = files::of(&request)?;
+    let Some(token) = files::token(&request, &shared) else { return Err(routes::not_allowed(METHODS).into()) };
+    let asked = files::download(&request, &exchange, token, false);
+    let is_to_confirm = shared.documents.decline_method(asked).await?;
+    Err(routes::not_allowed(if is_to_confirm { METHODS_TO_CONFIRM } else { METHODS }).into())
 }
 
 /// The page that says what is missing, with a new cookie and the button.

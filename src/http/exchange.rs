@@ -12,8 +12,8 @@ use std::time::Duration;
 use actix_web::body::{BodySize, BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::error::InternalError;
+use actix_web::http::Method;
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use actix_web::http::{Method, Uri};
 use actix_web::middleware::Next;
 use actix_web::web::Data;
 use actix_web::{Error, HttpMessage, HttpResponse};
@@ -27,7 +27,7 @@ use super::error::{self, Told, value};
 use super::peer::Proxies;
 use super::ports::{Documents, Gate};
 use super::refusals::Refusals;
-use super::{accept, cors, screen, wire};
+use super::{accept, cors, link_path, screen, wire};
 use crate::config::{BaseUrl, Limits, Pages, WebOrigin};
 use crate::domain::clock::{Clock, Entropy};
 use crate::domain::id::{ClientId, LinkId, RequestId};
@@ -120,12 +120,12 @@ impl Exchange {
         let headers = request.headers();
         let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
         let id = text(HeaderName::from_static("x-request-id")).and_then(RequestId::parse);
-        let path = below(shared.base_url.path(), request.uri());
+        let path = below(shared.base_url.path(), request.uri().path());
         let socket = request.peer_addr().map_or(IpAddr::from([0, 0, 0, 0]), |peer| peer.ip().to_canonical());
         Self {
             id: id.unwrap_or_else(|| RequestId::random(&*shared.entropy)),
             surface: surface(path),
-            is_link: path.starts_with("/d/"),
+            is_link: link_path::is_one(path),
             html: accept::prefers_html(text(header::ACCEPT)),
             address: shared.proxies.caller(socket, headers),
             socket,
@@ -151,8 +151,7 @@ fn waited(query: &str) -> u32 {
 }
 
 /// The path below the base URL's own.
-fn below<'a>(base: &str, uri: &'a Uri) -> &'a str {
-    let path = uri.path();
+pub(super) fn below<'a>(base: &str, path: &'a str) -> &'a str {
     path.strip_prefix(base).filter(|rest| rest.starts_with('/')).unwrap_or(path)
 }
 

@@ -1,5 +1,6 @@
 //! Bytes on their way out: by link (`/d/{token}`), and as a Binary with a token. Headers as the contract's table of links has them.
 
+use std::ops::Range;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -9,7 +10,7 @@ use actix_web::body::{BodySize, MessageBody};
 use actix_web::http::header::{self, HeaderName};
 use actix_web::http::{Method, StatusCode};
 use actix_web::web::{Bytes, Data, Path};
-use actix_web::{HttpMessage, HttpRequest, HttpResponse};
+use actix_web::{HttpMessage, HttpRequest, HttpResponse, HttpResponseBuilder};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use metrics::{counter, gauge};
@@ -17,13 +18,13 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::accept::{self, BinaryForm};
 use super::arrival::Eye;
-use super::confirm;
-use super::disposition;
 use super::error::Told;
-use super::exchange::{Exchange, Shared};
+use super::exchange::{Exchange, Shared, below};
 use super::fhir_routes::{caller, header_text, json, query_value};
 use super::ports::{Asked, Download, Followed, Line, OpenFile, Pieces};
+use super::preconditions::{self, Judged};
 use super::range::{Wanted, if_range_holds, wanted};
+use super::{confirm, disposition, link_path, prefetch};
 use crate::domain::clock::Timestamp;
 use crate::domain::id::{FileId, ResourceId};
 use crate::domain::link;
@@ -31,24 +32,21 @@ use crate::domain::refusal::{Code, Refusal};
 use crate::domain::resource::FileFacts;
 use crate::telemetry::metrics::{DOWNLOADED_BYTES, DOWNLOADS, DOWNLOADS_RUNNING};
 
-/// Longest text behind `/d/` that is looked at.
-pub(super) const TOKEN_MOST: usize = 256;
+/// `Cache-Control` of bytes: nobody keeps them.
+const KEEP_NOTHING: &str = "private, no-store";
 
 /// `GET`, `HEAD` `/d/{token}`. Query and `Authorization` mean nothing here.
-pub(super) async fn by_link(
-    request: HttpRequest,
-    shared: Data<Shared>,
-    token: Path<String>,
-) -> Result<HttpResponse, Told> {
-    let token = token.into_inner();
-    if token.len() > TOKEN_MOST {
-        return Err(Code::LinkInvalid.into());
-    }
+pub(super) async fn by_link(request: HttpRequest, shared: Data<Shared>) -> Result<HttpResponse, Told> {
     let exchange = of(&request)?;
+    let token = token(&request, &shared).ok_or(Code::LinkInvalid)?;
     let head = request.method() == Method::HEAD;
     let id = link::id_of(&token);
     let asked = download(&request, &exchange, token, head);
-    let opened = shared.documents.open_link(asked).await;
+    let opened = if prefetch::says_so(request.headers()) {
+        Err(shared.documents.decline_prefetch(asked).await)
+    } else {
+        shared.documents.open_link(asked).await
+    };
     if !opened.as_ref().is_err_and(|refusal| refusal.code() == Code::LinkInvalid) {
         exchange.link.replace(Some(id));
     }
@@ -57,6 +55,11 @@ pub(super) async fn by_link(
         Followed::Confirm(facts) if head || exchange.html => confirm::page(&shared, &request, &facts),
         Followed::Confirm(_) => Err(Code::LinkConfirmRequired.into()),
     }
+}
+
+/// The text of the link that a request names, if it can be one.
+pub(super) fn token(request: &HttpRequest, shared: &Shared) -> Option<String> {
+    link_path::token(below(shared.base_url.path(), request.uri().path())).map(str::to_owned)
 }
 
 /// A request for what a link names.
@@ -96,10 +99,13 @@ async fn binary_version(
     let head = request.method() == Method::HEAD;
     let opened = shared.documents.open_handle(&caller, file, head).await?;
     let format = query_value(&request, "_format");
-    match accept::binary_form(header_text(&request, header::ACCEPT), format.as_deref(), &opened.facts.media_type)? {
-        BinaryForm::Raw => send(&shared, &request, opened).await,
-        BinaryForm::Resource if opened.facts.size > shared.limits.binary_form => Err(accept::unsupported().into()),
-        BinaryForm::Resource => resource(&request, opened).await,
+    let form = accept::binary_form(header_text(&request, header::ACCEPT), format.as_deref(), &opened.facts.media_type);
+    let is_large = opened.facts.size > shared.limits.binary_form;
+    match form {
+        Ok(BinaryForm::Raw) => send(&shared, &request, opened).await,
+        Ok(BinaryForm::Resource) if !is_large => resource(&request, opened).await,
+        Ok(BinaryForm::Resource) => Err(opened.content.decline(accept::unsupported()).await.into()),
+        Err(refusal) => Err(opened.content.decline(refusal).await.into()),
     }
 }
 
@@ -132,50 +138,41 @@ fn etag(facts: &FileFacts) -> String {
     format!("\"{}\"", hex::encode(facts.sha256))
 }
 
+/// The answer of an opened file. What is refused here, conditions first (RFC 9110 §13.2.2), is refused before a use is claimed.
 async fn send(shared: &Data<Shared>, request: &HttpRequest, file: OpenFile) -> Result<HttpResponse, Told> {
-    let (facts, size) = (std::sync::Arc::clone(&file.facts), file.facts.size);
-    let (tag, modified) = (etag(&facts), http_date(facts.created));
+    let size = file.facts.size;
+    let (tag, modified) = (etag(&file.facts), http_date(file.facts.created));
+    match preconditions::judge(request.headers(), &tag, file.facts.created) {
+        Judged::Met => {}
+        Judged::Unchanged => return unchanged(file, &tag, &modified).await,
+        Judged::Failed => return Err(file.content.decline(Code::PreconditionFailed.into()).await.into()),
+    }
     let head = request.method() == Method::HEAD;
     // RFC 9110 §14.2: Range has no meaning with any method but GET.
     let usable = !head && if_range_holds(header_text(request, header::IF_RANGE), &tag, &modified);
     let range = header_text(request, header::RANGE).filter(|_| usable);
     let tagged = header_text(request, header::IF_RANGE) == Some(tag.as_str());
-    let (status, part) = match wanted(range, size) {
-        Wanted::Whole => (StatusCode::OK, 0..size),
-        Wanted::Part(part) => (StatusCode::PARTIAL_CONTENT, part),
-        Wanted::Unsatisfiable => return Err(Refusal::of(Code::RangeNotSatisfiable).with_length(size).into()),
+    let (partial, part) = match wanted(range, size) {
+        Wanted::Whole => (false, 0..size),
+        Wanted::Part(part) => (true, part),
+        Wanted::Unsatisfiable => {
+            let refusal = Refusal::of(Code::RangeNotSatisfiable).with_length(size);
+            return Err(file.content.decline(refusal).await.into());
+        }
     };
-    let mut response = HttpResponse::build(status);
-    let media = media_type(&facts.media_type);
-    response
-        .insert_header((header::CONTENT_TYPE, media))
-        .insert_header((
-            header::CONTENT_DISPOSITION,
-            disposition::attachment(file.file_name.as_deref().or(facts.title.as_deref()), media),
-        ))
-        .insert_header((header::CACHE_CONTROL, "private, no-store"))
-        .insert_header((header::CONTENT_SECURITY_POLICY, "sandbox; default-src 'none'; frame-ancestors 'none'"))
-        .insert_header((HeaderName::from_static("repr-digest"), format!("sha-256=:{}:", STANDARD.encode(facts.sha256))))
-        .insert_header((header::ETAG, tag))
-        .insert_header((header::LAST_MODIFIED, modified))
-        .insert_header((header::ACCEPT_RANGES, "bytes"));
-    if let Some(context) = &file.security_context {
-        response.insert_header((HeaderName::from_static("x-security-context"), super::error::value(context)));
-    }
-    if status == StatusCode::PARTIAL_CONTENT {
-        let last = part.end.saturating_sub(1);
-        response.insert_header((header::CONTENT_RANGE, format!("bytes {}-{last}/{size}", part.start)));
-    }
+    let mut response = described(&file, (&tag, &modified), partial.then_some(&part));
     if head {
         // Recorded as asked for; nothing is sent and nothing used.
         drop(file.content.begin(Asked { range: 0..0, partial: false, tagged: false }, None).await?);
         return Ok(response.body(Length(size)));
     }
-    let permit = place(&shared.downloads)?;
+    let permit = match place(&shared.downloads) {
+        Ok(permit) => permit,
+        Err(refusal) => return Err(file.content.decline(refusal).await.into()),
+    };
     let left = part.end - part.start;
-    let grace = facts.document.as_ref().map(|document| document.decision.link.grace);
+    let grace = file.facts.document.as_ref().map(|document| document.decision.link.grace);
     let eye = Eye::open(&shared.watches, request, left, grace);
-    let partial = status == StatusCode::PARTIAL_CONTENT;
     let line = eye.line().cloned().map(|line| -> Arc<dyn Line> { line });
     let pieces = file.content.begin(Asked { range: part, partial, tagged }, line).await?;
     if pieces.is_last() {
@@ -183,6 +180,43 @@ async fn send(shared: &Data<Shared>, request: &HttpRequest, file: OpenFile) -> R
     }
     of(request)?.line.replace(eye.line().map(Arc::clone));
     Ok(response.body(Sending::new(pieces, eye, left, left == size, permit)))
+}
+
+/// The head of an answer with bytes; `part`: those of a 206.
+fn described(file: &OpenFile, (tag, modified): (&str, &str), part: Option<&Range<u64>>) -> HttpResponseBuilder {
+    let facts = &file.facts;
+    let mut response = HttpResponse::build(if part.is_some() { StatusCode::PARTIAL_CONTENT } else { StatusCode::OK });
+    let media = media_type(&facts.media_type);
+    response
+        .insert_header((header::CONTENT_TYPE, media))
+        .insert_header((
+            header::CONTENT_DISPOSITION,
+            disposition::attachment(file.file_name.as_deref().or(facts.title.as_deref()), media),
+        ))
+        .insert_header((header::CACHE_CONTROL, KEEP_NOTHING))
+        .insert_header((header::CONTENT_SECURITY_POLICY, "sandbox; default-src 'none'; frame-ancestors 'none'"))
+        .insert_header((HeaderName::from_static("repr-digest"), format!("sha-256=:{}:", STANDARD.encode(facts.sha256))))
+        .insert_header((header::ETAG, tag))
+        .insert_header((header::LAST_MODIFIED, modified))
+        .insert_header((header::ACCEPT_RANGES, "bytes"))
+        // A proxy that read ahead would hold bytes that a revocation no longer reaches, and would take them for the reader.
+        .insert_header((HeaderName::from_static("x-accel-buffering"), "no"));
+    if let Some(context) = &file.security_context {
+        response.insert_header((HeaderName::from_static("x-security-context"), super::error::value(context)));
+    }
+    if let Some(part) = part {
+        let (last, size) = (part.end.saturating_sub(1), facts.size);
+        response.insert_header((header::CONTENT_RANGE, format!("bytes {}-{last}/{size}", part.start)));
+    }
+    response
+}
+
+/// 304, with what a 200 would say of the bytes (RFC 9110 §15.4.5).
+async fn unchanged(file: OpenFile, tag: &str, modified: &str) -> Result<HttpResponse, Told> {
+    file.content.unchanged().await?;
+    let mut response = HttpResponse::NotModified();
+    response.insert_header((header::CACHE_CONTROL, KEEP_NOTHING));
+    Ok(response.insert_header((header::ETAG, tag)).insert_header((header::LAST_MODIFIED, modified)).finish())
 }
 
 /// One of the places that there are for transfers.

@@ -35,6 +35,7 @@ pub(super) fn heading(code: Code) -> &'static str {
         Code::ContentQuarantined | Code::ContentDamaged => "The document is not available",
         Code::ContentNotReady => "The document is being checked",
         Code::PathUnknown => "There is no page here",
+        Code::LinkPrefetch => "This link has not been opened yet",
         Code::RateLimited => "Too many requests",
         code if matches!(code.entry().status, 500 | 503 | 507) => "The document cannot be sent just now",
         _ => "This did not work",
@@ -99,7 +100,7 @@ mod tests {
     use aws_lc_rs::digest::{SHA256, digest};
     use base64::Engine as _;
 
-    use crate::domain::refusal::{ALL, Issue};
+    use crate::domain::refusal::{ALL, Issue, Reason};
 
     const READER: Reader<'_> = Reader { reference: "lk_0123", is_link: true, waited: 0 };
 
@@ -183,6 +184,19 @@ mod tests {
                     "If that was not you, tell the person or organisation that sent it and give this reference: lk_0123.",
                     "How to get a new one",
                 ],
+            ),
+            (
+                named(Code::LinkUsed).with_moment(at).with_reason(Reason::HandedOutTwice),
+                "This link has already been used",
+                vec![
+                    "Its bytes were handed out twice without a whole download.",
+                    "Ask the person or organisation that sent it for a new link and give this reference: lk_0123.",
+                ],
+            ),
+            (
+                Refusal::of(Code::LinkPrefetch),
+                "This link has not been opened yet",
+                vec!["A browser or a preview asked for this file ahead of its reader.", "nothing was used up"],
             ),
             (
                 named(Code::LinkRevoked),

@@ -120,6 +120,15 @@ pub trait OpenBytes: fmt::Debug {
     /// # Errors
     /// `link-busy` (with `Retry-After`), `link-used`; `audit-unavailable`: then no byte may leave.
     async fn begin(self: Box<Self>, asked: Asked, line: Option<Arc<dyn Line>>) -> Result<Box<dyn Pieces>, Refusal>;
+
+    /// Records that nothing is sent, since the caller has these very bytes; uses nothing (304).
+    ///
+    /// # Errors
+    /// As [`OpenBytes::begin`].
+    async fn unchanged(self: Box<Self>) -> Result<(), Refusal>;
+
+    /// Records that nothing is sent, and why. What the caller is to be told: that, or why it would have got nothing anyway.
+    async fn decline(self: Box<Self>, refusal: Refusal) -> Refusal;
 }
 
 /// A transfer under way; dropping it ends and records it.
@@ -186,6 +195,10 @@ pub trait Documents: Send + Sync + fmt::Debug {
     async fn upload(&self, caller: &Caller, head: NewUpload, body: &mut dyn RawBody) -> Result<Written, Refusal>;
     /// A file by link.
     async fn open_link(&self, request: Download) -> Result<Followed, Refusal>;
+    /// A link that was asked by ahead of its reader: why nothing is opened, recorded for a link of ours.
+    async fn decline_prefetch(&self, request: Download) -> Refusal;
+    /// A link that was asked by with a method that it does not take; whether it is one to confirm, which takes POST.
+    async fn decline_method(&self, request: Download) -> Result<bool, Refusal>;
     /// The page's POST: `request.confirmation` is its cookie. Answered with 303 to the URL.
     async fn confirm_link(&self, request: Download) -> Result<ConfirmedLink, Refusal>;
     /// A file by id and token.

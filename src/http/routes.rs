@@ -44,7 +44,9 @@ fn open(config: &mut ServiceConfig) {
 
 /// Whoever holds the link.
 fn whoever_holds_a_link(config: &mut ServiceConfig) {
-    config.service(get("/d/{token}", files::by_link).route(web::post().to(confirm::pressed)));
+    let links = web::resource("/d/{token:.*}").default_service(web::to(confirm::another_method));
+    let links = links.route(web::get().to(files::by_link)).route(web::head().to(files::by_link));
+    config.service(links.route(web::post().to(confirm::pressed)));
 }
 
 /// Clients with an access token.

@@ -4,8 +4,8 @@
 use actix_web::dev::ServiceRequest;
 use actix_web::http::header;
 
-use super::body;
-use super::exchange::Shared;
+use super::exchange::{Shared, below};
+use super::{body, link_path};
 use crate::domain::refusal::{Code, Issue, Refusal};
 
 /// Headers that may stand once only.
@@ -15,7 +15,7 @@ const SINGLE: [header::HeaderName; 5] =
 /// Why a request goes no further, if so.
 pub(super) fn refuse(shared: &Shared, request: &ServiceRequest) -> Option<Refusal> {
     sizes(shared, request)
-        .or_else(|| path(request.uri().path()))
+        .or_else(|| path(shared.base_url.path(), request.uri().path()))
         .or_else(|| repeated(request))
         .or_else(|| foreign_host(shared, request))
         .or_else(|| query(shared, request.query_string()))
@@ -48,8 +48,12 @@ fn sizes(shared: &Shared, request: &ServiceRequest) -> Option<Refusal> {
     None
 }
 
-/// Every path that is served is written in letters that need no encoding; another spelling of one of them is none of ours.
-fn path(raw: &str) -> Option<Refusal> {
+/// Every path that is served is written in letters that need no encoding; another spelling of one of them is none of ours. Below
+/// `/d/` every spelling goes on: what is no link's is answered as an altered link is (see [`super::link_path`]).
+fn path(base: &str, raw: &str) -> Option<Refusal> {
+    if link_path::is_one(below(base, raw)) {
+        return None;
+    }
     if !raw.starts_with('/') || raw.bytes().any(|b| !b.is_ascii_graphic()) || !encoding_is_sound(raw) {
         return Some(malformed("path"));
     }
@@ -129,7 +133,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn status(raw: &str) -> Option<u16> {
-        path(raw).map(|refusal| refusal.status())
+        path("/sub", raw).map(|refusal| refusal.status())
     }
 
     #[test]
@@ -143,18 +147,36 @@ mod tests {
             "//fhir",
             "/fhir/",
             "/fhir/./Patient",
-            "/d/../x",
-            "/d/%2e%2e",
+            "/fhir/../x",
+            "/fhir/%2e%2e",
             "/%64/x",
-            "/d/a%2fb",
+            "/d%2fx",
+            "//d/x",
+            "/fhir/a%2fb",
             "/fhir/Patient/1;.js",
-            "/d/a:b",
-            "/d/%E2%82%AC",
+            "/fhir/a:b",
+            "/fhir/%E2%82%AC",
         ] {
             assert_eq!(status(unknown), Some(404), "{unknown}");
         }
-        for malformed in ["/d/%00", "/d/%ff", "/d/%zz", "/d/%2", "/d/%0a", "/d/\u{e9}", "*", "x"] {
+        for malformed in ["/fhir/%00", "/e/%ff", "/e/%zz", "/e/%2", "/e/%0a", "/e/\u{e9}", "*", "x"] {
             assert_eq!(status(malformed), Some(400), "{malformed}");
+        }
+        // Whether it is a link's is not told here.
+        for below in [
+            "/d/../x",
+            "/d/%2e%2e",
+            "/d/a%2fb",
+            "/d/a:b",
+            "/d/%00",
+            "/d/%ff",
+            "/d/%zz",
+            "/d/",
+            "/d//",
+            "/sub/d/=",
+            "/d/a;x",
+        ] {
+            assert_eq!(status(below), None, "{below}");
         }
     }
 
@@ -174,7 +196,7 @@ mod tests {
     proptest! {
         #[test]
         fn what_goes_on_needs_no_decoding(raw in "/[!-~]{0,30}") {
-            if path(&raw).is_none() {
+            if !link_path::is_one(&raw) && path("", &raw).is_none() {
                 prop_assert!(!raw.contains('%') && !raw.contains("//") && !raw.contains(';') && !raw.split('/').any(|s| s == ".."));
             }
         }

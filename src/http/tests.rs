@@ -29,6 +29,7 @@ impl Clock for FakeClock {
 
 mod every_route;
 mod places;
+mod refused;
 mod surface;
 
 pub(super) fn clock() -> Arc<FakeClock> {

@@ -188,7 +188,7 @@ const ROUTES: &[Route] = &[
     route("/fhir/{types}", "GET", "/fhir/CodeSystem?url=urn:daylily:fhir/CodeSystem/error", [200; 3]),
     route("/fhir/{types}/{ID}", "GET", "/fhir/CodeSystem/error", [200; 3]),
     route("/errors/{code}", "GET", "/errors/link-expired", [200; 3]),
-    route("/d/{token}", "GET", "{link}", [200; 3]),
+    route("/d/{token:.*}", "GET", "{link}", [200; 3]),
     route("/fhir/Binary", "POST", "/fhir/Binary", [401, 403, 201]),
     route("/fhir/Binary/{ID}", "GET", "/fhir/Binary/{file}", [401, 403, 200]),
     route("/fhir/Binary/{id}/_history/{version}", "GET", "/fhir/Binary/{file}/_history/1", [401, 403, 200]),
@@ -239,7 +239,7 @@ fn registered() -> Vec<String> {
     let source = include_str!("../../src/http/routes.rs");
     let body = source.split("/// A resource that is only read.").next().unwrap();
     let mut found = Vec::new();
-    for opening in ["get(", "refusing("] {
+    for opening in ["get(", "refusing(", "web::resource("] {
         for rest in body.split(opening).skip(1) {
             let rest = rest.trim_start().trim_start_matches("&format!(").trim_start_matches('&');
             match rest.strip_prefix('"') {

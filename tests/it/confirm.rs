@@ -74,7 +74,7 @@ async fn a110_scanners_previews_and_programs_use_nothing_up_and_get_no_bytes() {
         vec![],
         vec![("Accept", "*/*"), ("User-Agent", "MailScanner")],
         vec![("Accept", "application/pdf"), ("Range", "bytes=0-0")],
-        vec![BROWSER, ("User-Agent", "WhatsApp/2.0"), ("Purpose", "prefetch"), ("Sec-Purpose", "prefetch;prerender")],
+        vec![BROWSER, ("User-Agent", "WhatsApp/2.0")],
     ] {
         let got = asked(&daylily, Method::GET, &link, &headers).await;
         let is_page = headers.contains(&BROWSER);

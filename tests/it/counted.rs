@@ -306,7 +306,7 @@ async fn a110_a_link_to_confirm_gives_no_bytes_to_a_get() {
     let code = async |download| delivery.confirm_link(download).await.unwrap_err().code();
     assert_eq!(code(request(&link, HERE, None)).await, Code::LinkConfirmRequired);
     let confirmed = delivery.confirm_link(request(&link, HERE, Some(&page.cookie))).await.unwrap().url;
-    assert_eq!(code(request(&confirmed, HERE, Some(&page.cookie))).await, Code::LinkInvalid);
+    assert_eq!(code(request(&confirmed, HERE, Some(&page.cookie))).await, Code::MethodNotAllowed);
     for wrong in [None, Some("AAAAAAAAAAAAAAAAAAAAAA")] {
         let refused = delivery.open_link(request(&confirmed, HERE, wrong)).await.unwrap_err();
         assert_eq!(refused.code(), Code::LinkConfirmRequired);

@@ -44,6 +44,7 @@ async fn a_good_link_has_exactly_the_headers_of_the_contract() {
             ("referrer-policy", "no-referrer".to_owned()),
             ("repr-digest", format!("sha-256=:{digest}:")),
             ("accept-ranges", "bytes".to_owned()),
+            ("x-accel-buffering", "no".to_owned()),
             ("cross-origin-resource-policy", "same-origin".to_owned()),
         ];
         for (name, value) in expected {

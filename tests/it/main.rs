@@ -50,6 +50,8 @@ mod links_answers;
 #[cfg(test)]
 mod links_attacks;
 #[cfg(test)]
+mod links_declined;
+#[cfg(test)]
 mod operators;
 #[cfg(test)]
 mod outbound_attacks;

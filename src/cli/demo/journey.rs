@@ -35,31 +35,32 @@ struct Handed {
 /// The journey.
 pub(super) async fn run(scene: &mut Scene, nature: &Nature, steps: &mut Steps<'_>) -> Result<(), Broken> {
     let (listening, held) = told::subscribe(&scene.receiver, nature).await?;
-    steps.told(Ok(held))?;
+    steps.held(&held);
     let letter = pdf::letter(&["Discharge letter", "Demo patient 1", "All values are made up."], LETTER);
     let sum = sha256(&letter);
     let handed = hand_over(scene, letter, ("application/pdf", DISCHARGE)).await?;
     let line = format!("The source handed over a discharge letter of {} bytes", number(bytes(LETTER)));
-    steps.told(Ok(Held::new("handed-over", line, "DocumentReference, Binary")))?;
-    steps.told(decided(scene, &handed).await)?;
-    steps.told(released(scene, &handed).await)?;
-    steps.told(nothing_before(scene, &handed).await)?;
-    steps.told(told::told(&listening, &handed.id).await)?;
+    steps.held(&Held::new("handed-over", line, "DocumentReference, Binary"));
+    steps.held(&decided(scene, &handed).await?);
+    steps.held(&released(scene, &handed).await?);
+    steps.held(&nothing_before(scene, &handed).await?);
+    steps.held(&told::told(&listening, &handed.id).await?);
     scene.listening = Some(listening);
     let (link, found) = found(scene).await?;
-    steps.told(Ok(found))?;
-    steps.told(followed(scene, &link, &sum).await)?;
-    steps.told(once(scene, &handed, &sum).await)?;
-    steps.told(altered(scene, &link).await)?;
-    steps.told(stranger(scene, &handed).await)?;
-    steps.told(revoked(scene, &handed, &link).await)?;
+    steps.held(&found);
+    steps.held(&followed(scene, &link, &sum).await?);
+    steps.held(&once(scene, &handed, &sum).await?);
+    steps.held(&altered(scene, &link).await?);
+    steps.held(&stranger(scene, &handed).await?);
+    steps.held(&revoked(scene, &handed, &link).await?);
     let (infected, held) = infected(scene).await?;
     scene.infected = infected;
-    steps.told(Ok(held))?;
-    steps.told(over(scene).await)?;
+    steps.held(&held);
+    steps.held(&over(scene).await?);
     let record = Record::open(scene.running.settings(), nature).await?;
-    steps.told(record.whole().await)?;
-    steps.told(record.changed().await)
+    steps.held(&record.whole().await?);
+    steps.held(&record.changed().await?);
+    Ok(())
 }
 
 fn bytes(length: usize) -> u64 {
@@ -67,7 +68,7 @@ fn bytes(length: usize) -> u64 {
 }
 
 pub(super) fn silent(what: &str) -> impl Fn(String) -> Broken + '_ {
-    move |saw| Broken::new(what, saw)
+    move |saw| Broken::silent(what, saw)
 }
 
 /// Bytes first, then the document that names them.
@@ -130,10 +131,10 @@ async fn state(scene: &Scene, id: &str, wanted: &str) -> Result<Vec<String>, Bro
             return Ok(seen);
         }
         if seen.last().is_some_and(|state| matches!(state.as_str(), "ready" | "quarantined" | "purged")) {
-            break;
+            return Err(Broken::new(wanted, seen.join(", ")));
         }
     }
-    Err(Broken::new(wanted, seen.join(", ")))
+    Err(Broken::late(wanted, seen.join(", ")))
 }
 
 fn transitions(parameters: &Value) -> Vec<String> {
@@ -203,16 +204,7 @@ async fn once(scene: &Scene, handed: &Handed, sum: &str) -> Result<Held, Broken>
     let first = follow(&scene.http, &link).await.map_err(silent("200"))?;
     expect("200", &first.words())?;
     expect(sum, &first.sha256())?;
-    // Until the server has seen that the whole file was taken, the last use is under way.
-    let mut second = String::new();
-    for _ in 0..LOOKS {
-        second = follow(&scene.http, &link).await.map_err(silent("410 link-used"))?.words();
-        if second != "409 link-busy" {
-            break;
-        }
-        tokio::time::sleep(LOOK_EVERY / 10).await;
-    }
-    expect("410 link-used", &second)?;
+    refused(follow(&scene.http, &link).await, "410 link-used").await?;
     let line = "A one-time link: worked once, the second time refused";
     Ok(Held::new("once", line, "$issue-link, 410 link-used"))
 }
@@ -263,16 +255,7 @@ async fn over(scene: &Scene) -> Result<Held, Broken> {
     if !on_disk(scene, name) {
         return Err(Broken::new("the letter's bytes on disk, encrypted", "none"));
     }
-    let mut last = String::new();
-    for _ in 0..LOOKS {
-        let answer = scene.source.get(&format!("DocumentReference/{}", handed.id)).await;
-        last = answer.map_err(silent("410 content-purged"))?.words();
-        if last == "410 content-purged" {
-            break;
-        }
-        tokio::time::sleep(LOOK_EVERY).await;
-    }
-    expect("410 content-purged", &last)?;
+    purged(scene, &handed.id).await?;
     refused(scene.source.get(&format!("Binary/{name}")).await, "410 content-purged").await?;
     for _ in 0..LOOKS {
         if !on_disk(scene, name) {
@@ -287,6 +270,20 @@ async fn over(scene: &Scene) -> Result<Held, Broken> {
     }
     let line = "A letter whose time is over: its key destroyed, its bytes gone from disk";
     Ok(Held::new("over", line, "expired → purged"))
+}
+
+/// Waits until a document is purged.
+async fn purged(scene: &Scene, id: &str) -> Result<(), Broken> {
+    let mut last = String::new();
+    for _ in 0..LOOKS {
+        let answer = scene.source.get(&format!("DocumentReference/{id}")).await;
+        last = answer.map_err(silent("410 content-purged"))?.words();
+        if last == "410 content-purged" {
+            return Ok(());
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+    Err(Broken::late("410 content-purged", last))
 }
 
 /// Whether a file of this name lies anywhere below the data folder's `blobs`.

@@ -15,7 +15,7 @@ use ipnet::IpNet;
 use reqwest::Client;
 
 use self::actor::Actor;
-use self::steps::{Broken, Held, Steps};
+use self::steps::{Held, Steps};
 use super::arguments::Demo;
 use super::message::Failure;
 use super::serve::wait_for_signal;
@@ -75,11 +75,8 @@ pub(super) async fn run(demo: Demo, terminal: &Terminal, nature: Nature) -> Resu
     }
     let mut steps = Steps::new(terminal, &nature);
     let mut scene = Box::pin(set_up(&demo, &folder.path, &nature, &mut steps)).await?;
-    let outcome = match journey::run(&mut scene, &nature, &mut steps).await {
-        Ok(()) => Ok(()),
-        Err(broken) => steps.told(Err(broken)),
-    };
-    if outcome.is_err() {
+    if let Err(broken) = journey::run(&mut scene, &nature, &mut steps).await {
+        steps.broken(&broken);
         folder.keep = true;
         scene.running.stop().await;
         terminal.tell(&format!("the folder is kept: {}", folder.path.display()));
@@ -122,7 +119,7 @@ async fn set_up(demo: &Demo, folder: &Path, nature: &Nature, steps: &mut Steps<'
     let http = Client::builder().timeout(PATIENCE).no_proxy().redirect(reqwest::redirect::Policy::none()).build();
     let http = http.map_err(|_| Failure::other(Code::ServerFault, "TLS could not be set up on this machine"))?;
     let line = "Started a server with an empty database, new keys and a policy";
-    told(steps, Held::new("started", line, format!("FHIR R4 at {base}/fhir")));
+    steps.held(&Held::new("started", line, format!("FHIR R4 at {base}/fhir")));
     let operations = running.operations();
     let mut actors = Vec::new();
     for (id, scope) in [
@@ -132,25 +129,18 @@ async fn set_up(demo: &Demo, folder: &Path, nature: &Nature, steps: &mut Steps<'
     ] {
         actors.push(register(operations.as_ref(), (id, scope), folder, (&base, &http), nature).await?);
     }
-    told(
-        steps,
-        Held::new("registered", "Registered three programs: a source, a receiver and a stranger", "SMART clients"),
-    );
+    let line = "Registered three programs: a source, a receiver and a stranger";
+    steps.held(&Held::new("registered", line, "SMART clients"));
     for actor in &mut actors {
         actor.sign_in(nature).await?;
     }
     let line = "Each proved who it is with its own key; no password was sent";
-    told(steps, Held::new("signed-in", line, "private_key_jwt"));
+    steps.held(&Held::new("signed-in", line, "private_key_jwt"));
     let mut actors = actors.into_iter();
     let (Some(source), Some(receiver), Some(stranger)) = (actors.next(), actors.next(), actors.next()) else {
         return Err(Failure::other(Code::ServerFault, "run the demo again"));
     };
     Ok(Scene { running, http, source, receiver, stranger, listening: None, infected: String::new() })
-}
-
-fn told(steps: &mut Steps<'_>, held: Held) {
-    // What held is only printed.
-    let _ = steps.told(Ok::<Held, Broken>(held));
 }
 
 /// Starts the server: at the address asked for, else the usual one, else, when that is taken, a free one.

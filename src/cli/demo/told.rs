@@ -90,7 +90,7 @@ async fn message(listening: &Receiver, kind: &str) -> Result<Received, Broken> {
             return Ok(received);
         }
     }
-    Err(Broken::new(format!("a message ({kind})"), "none in time"))
+    Err(Broken::late(format!("a message ({kind})"), "none in time"))
 }
 
 /// `handshake`, `event-notification`.

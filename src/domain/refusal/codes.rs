@@ -56,6 +56,9 @@ codes! {
     RangeNotSatisfiable "range-not-satisfiable": 416 exit 1, Value, None, Caller,
         "The range lies outside the file, which has {size} bytes.",
         "Ask for a range below {size}, as `Content-Range` says.";
+    PreconditionFailed "precondition-failed": 412 exit 1, Conflict, None, Caller,
+        "The file is not the one that the request asks for by its tag or date.",
+        "Leave out `If-Match` and `If-Unmodified-Since`, or start again with the `ETag` that HEAD gives.";
     RequestTimeout "request-timeout": 408 exit 1, Timeout, None, Caller,
         "The request did not arrive in time.",
         "Send it again, over a faster network or in smaller parts.";
@@ -254,6 +257,9 @@ codes! {
     LinkBusy "link-busy": 409 exit 1, Conflict, None, Caller,
         "The last use of this link is under way.",
         "Wait as `Retry-After` says; if that download breaks off, the link works again.";
+    LinkPrefetch "link-prefetch": 503 exit 1, BusinessRule, None, Caller,
+        "A browser or a preview asked for this file ahead of its reader.",
+        "Open the link; nothing was used up.";
     LinkWrongNetwork "link-wrong-network": 403 exit 1, Forbidden, None, Caller,
         "This link works only from the network it was made for.",
         "Open it there, or ask for one without that limit.";

@@ -5,9 +5,11 @@
 
 mod codes;
 mod page;
+mod reason;
 
 pub use codes::{ALL, Code};
 pub use page::errors_markdown;
+pub use reason::Reason;
 
 use std::fmt;
 
@@ -266,6 +268,7 @@ struct Parts {
     length: Option<u64>,
     moment: Option<Timestamp>,
     oauth: Option<OauthError>,
+    reason: Option<Reason>,
 }
 
 impl Refusal {
@@ -305,6 +308,7 @@ impl Refusal {
             length: None,
             moment: None,
             oauth: None,
+            reason: None,
         }))
     }
 

@@ -8,7 +8,7 @@ use super::frame::{day, moment, someone};
 use super::heading;
 use crate::config::Pages;
 use crate::domain::clock::Timestamp;
-use crate::domain::refusal::{Code, Refusal};
+use crate::domain::refusal::{Code, Reason, Refusal};
 
 /// Seconds after which a page that asks again by itself gives up.
 pub(super) const TRIES_MOST: u32 = 600;
@@ -46,7 +46,8 @@ pub(super) fn words(pages: &Pages, refusal: &Refusal, reference: &str, waited: u
 
 /// Whether this server, not the link, is the reason.
 fn is_unwell(code: Code) -> bool {
-    code != Code::ContentNotReady && code != Code::ContentDamaged && matches!(code.entry().status, 500 | 503 | 507)
+    let of_the_link = matches!(code, Code::ContentNotReady | Code::ContentDamaged | Code::LinkPrefetch);
+    !of_the_link && matches!(code.entry().status, 500 | 503 | 507)
 }
 
 /// The moment that a message names; the table of codes puts it there as a FHIR instant.
@@ -101,6 +102,9 @@ impl Said<'_> {
                 } },
                 self.how_to_get_another(),
             ),
+            Code::LinkUsed if self.refusal.reason() == Some(Reason::HandedOutTwice) => {
+                (html! { p { "Its bytes were handed out twice without a whole download." } }, self.how_to_get_another())
+            }
             Code::LinkUsed => (
                 html! { p {
                     "It was made to be used " (self.times()) ", and that "

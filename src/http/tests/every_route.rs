@@ -31,7 +31,7 @@ fn paths(pattern: &str) -> Vec<String> {
     });
     let (inside, behind) = rest.split_at(end.unwrap());
     let choices: Vec<String> = match inside.split_once(':') {
-        Some(("id", _)) | None => vec![if inside == "code" { "link-expired" } else { "x1" }.to_owned()],
+        Some(("id" | "token", _)) | None => vec![if inside == "code" { "link-expired" } else { "x1" }.to_owned()],
         Some((_, expression)) => expression.split('|').map(|choice| choice.replace('\\', "")).collect(),
     };
     let tails = paths(&behind[1..]);

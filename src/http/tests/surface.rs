@@ -51,6 +51,14 @@ impl OpenBytes for Held {
         let range = usize::try_from(range.start).unwrap()..usize::try_from(range.end).unwrap();
         Ok(Box::new(Held(Some(Bytes::from_static(&BYTES[range])))))
     }
+
+    async fn unchanged(self: Box<Self>) -> Result<(), Refusal> {
+        Ok(())
+    }
+
+    async fn decline(self: Box<Self>, refusal: Refusal) -> Refusal {
+        refusal
+    }
 }
 
 impl Pieces for Held {
@@ -143,6 +151,12 @@ impl Documents for OneFile {
     }
     async fn confirm_link(&self, _: Download) -> Result<ConfirmedLink, Refusal> {
         Err(Code::LinkInvalid.into())
+    }
+    async fn decline_prefetch(&self, request: Download) -> Refusal {
+        if request.token == "good" { Code::LinkPrefetch.into() } else { Code::LinkInvalid.into() }
+    }
+    async fn decline_method(&self, request: Download) -> Result<bool, Refusal> {
+        Ok(request.token == "confirm")
     }
     async fn open_link(&self, request: Download) -> Result<Followed, Refusal> {
         match &*request.token {
@@ -343,44 +357,6 @@ async fn ranges_of_a_link() {
     assert_eq!(ask(other).await.status, 200);
     let several = ask(get("/d/good").insert_header(("range", "bytes=0-1,4-5"))).await;
     assert_eq!((several.status, several.body.len()), (200, BYTES.len()));
-}
-
-#[actix_web::test]
-async fn a127_other_methods_are_refused_with_allow() {
-    for (method, uri, allow, code) in [
-        ("TRACE", "/d/good", "GET, HEAD", "method-not-allowed"),
-        ("POST", "/d/good", "GET, HEAD", "method-not-allowed"),
-        ("PROPFIND", "/livez", "GET, HEAD", "method-not-allowed"),
-        ("GET", "/auth/token", "POST", "method-not-allowed"),
-        ("DELETE", "/fhir/DocumentReference/1", "GET, HEAD", "interaction-unsupported"),
-        ("PUT", "/fhir/DocumentReference/1", "GET, HEAD", "interaction-unsupported"),
-        ("GET", "/fhir/Binary", "POST", "interaction-unsupported"),
-    ] {
-        let request = get(uri).method(actix_web::http::Method::from_bytes(method.as_bytes()).unwrap());
-        let seen = ask(request).await;
-        assert_eq!(
-            (seen.status, seen.header("allow"), seen.header("daylily-error")),
-            (405, allow, code),
-            "{method} {uri}"
-        );
-    }
-}
-
-#[actix_web::test]
-async fn what_no_route_sees() {
-    for (request, status, code) in [
-        (get("/fhir/Foo/1"), 404, "path-unknown"),
-        (get("/fhir//metadata"), 404, "path-unknown"),
-        (get("/d/%2e%2e"), 404, "path-unknown"),
-        (get("/metrics"), 404, "path-unknown"),
-        (get("/livez").insert_header(("host", "evil.example")), 421, "request-malformed"),
-        (with_token(get("/fhir/Patient/1")).append_header(("authorization", "Bearer b")), 400, "credentials-misplaced"),
-        (get(&format!("/fhir/Patient?a={}", "x".repeat(9000))), 414, "request-too-large"),
-        (get("/livez").insert_header(("x-a", "x".repeat(40_000))), 431, "request-too-large"),
-    ] {
-        let seen = ask(request).await;
-        assert_eq!((seen.status, seen.header("daylily-error")), (status, code));
-    }
 }
 
 #[actix_web::test]
