@@ -13,6 +13,7 @@ use moka::sync::Cache;
 
 use super::confirming::{Confirm, ConfirmedLink, is_confirmed};
 use super::failure::{blob_failure, store_failure};
+use super::judged::Judged;
 use super::offers::{about, not_found};
 use super::still_open::StillOpen;
 use super::{Caller, Delivery};
@@ -235,7 +236,8 @@ impl Delivery {
         // Numbers come again once a row is forgotten; a row belongs to the link whose file and reader it has.
         let row = row.filter(|row| row.is_of(link.claims()));
         let access = self.link_access(&link, row.as_ref(), download);
-        if let Some(refusal) = self.link_closed((&link, expired), row.as_ref(), &facts, download.address) {
+        let judged = Judged::by_text((&link, expired));
+        if let Some(refusal) = self.link_closed(&judged, row.as_ref(), &facts, download.address) {
             self.deny(&access, &facts, &refusal).await?;
             return Err(refusal);
         }
@@ -265,17 +267,17 @@ impl Delivery {
     /// Why an authentic link does not open now, if it does not.
     pub(super) fn link_closed(
         &self,
-        (link, expired): (&VerifiedLink, bool),
+        link: &Judged<'_>,
         row: Option<&LinkRow>,
         facts: &FileFacts,
         address: IpAddr,
     ) -> Option<Refusal> {
-        if expired {
-            return Some(Issue::new(Code::LinkExpired).fill("when", link.claims().expires).into());
+        if link.expired {
+            return Some(Issue::new(Code::LinkExpired).fill("when", link.expires).into());
         }
-        let subject = subject_of(facts, link.claims().reader)?;
-        let id = row.map_or(link.id(), |row| &row.id);
-        if let Some(at) = self.store.epochs().revoked_at(&subject, link.claims().epoch, id) {
+        let subject = subject_of(facts, link.reader)?;
+        let id = row.map_or(link.id, |row| &row.id);
+        if let Some(at) = self.store.epochs().revoked_at(&subject, link.epoch, id) {
             return Some(Issue::new(Code::LinkRevoked).fill("when", at).into());
         }
         let now = self.clock.now();
@@ -290,7 +292,7 @@ impl Delivery {
         }
         let closed = facts.document.as_ref().and_then(|document| self.closed(document, now));
         // The row goes with the content: where that is there and the row is not, what it said cannot be held to.
-        let lost = || (link.claims().row.is_some() && row.is_none()).then(|| Refusal::of(Code::LinkInvalid));
+        let lost = || (link.row.is_some() && row.is_none()).then(|| Refusal::of(Code::LinkInvalid));
         closed.or_else(lost)
     }
 

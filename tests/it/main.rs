@@ -89,3 +89,4 @@ mod webhooks;
 mod webhooks_long;
 #[cfg(test)]
 mod wire_faults;
+mod withdrawn;
