@@ -89,4 +89,5 @@ mod webhooks;
 mod webhooks_long;
 #[cfg(test)]
 mod wire_faults;
+#[cfg(test)]
 mod withdrawn;

@@ -254,10 +254,13 @@ async fn die_at(first: usize, second: usize, death: Death) -> (bool, bool) {
     last.settle().await.unwrap();
     last.check(&seen, &what);
     last.give(&mut seen);
-    let (rows, entries) = (disk.lock().unwrap().rows.clone(), disk.lock().unwrap().entries.clone());
-    let once: BTreeSet<_> = entries.iter().collect();
-    assert_eq!((entries.len(), once.len()), (rows.len(), rows.len()), "{what}: each is recorded once");
-    assert!(disk.lock().unwrap().spool.is_empty(), "{what}");
+    {
+        let disk = disk.lock().unwrap();
+        let once: BTreeSet<_> = disk.entries.iter().collect();
+        let counts = (disk.entries.len(), once.len());
+        assert_eq!(counts, (disk.rows.len(), disk.rows.len()), "{what}: each is recorded once");
+        assert!(disk.spool.is_empty(), "{what}");
+    }
     // And another start ends nothing.
     let after = Life::begin(&disk);
     after.settle().await.unwrap();
