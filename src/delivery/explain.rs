@@ -462,7 +462,8 @@ fn not_ours() -> Refusal {
 /// What is not in the index may have been a link all the same: only its text says more.
 fn not_given() -> Refusal {
     let issue = Issue::new(Code::ResourceNotFound).message_text("no link that can be open has this reference");
-    let cure = "its time is over, its file was destroyed, or it was mistyped; with the link itself, give `daylily explain -`";
+    let cure =
+        "its time is over, its file was destroyed, or it was mistyped; with the link itself, give `daylily explain -`";
     issue.cure_text(cure).into()
 }
 

@@ -40,7 +40,7 @@ impl Delivery {
         let before = self.store.epochs();
         let reason = wanted.reason.as_deref().unwrap_or("no reason given");
         let entry = caller.entry(Action::LinkRevoke, Outcome::Ok).document(id, u64::from(document.version));
-        let entry = about(entry, &document).reason(reason);
+        let entry = wanted.link.iter().fold(about(entry, &document).reason(reason), Entry::link);
         self.cut((scope.clone(), holder), reason, &entry).await?;
         failpoint::here(Point::RevocationDone);
         if wanted.state {

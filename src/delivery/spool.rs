@@ -213,7 +213,8 @@ impl Spooled {
             "link" => Scope::Link(LinkId::parse(key)?),
             _ => return None,
         };
-        let holder = match (value.get("reader").and_then(Value::as_u64), value.get("document").and_then(Value::as_i64)) {
+        let holder = match (value.get("reader").and_then(Value::as_u64), value.get("document").and_then(Value::as_i64))
+        {
             (Some(reader), Some(document)) => {
                 Some(Holder { reader: ClientNumber(reader.try_into().ok()?), document: DocumentNumber(document) })
             }

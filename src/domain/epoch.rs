@@ -256,7 +256,11 @@ mod tests {
         assert_eq!(epochs.revoked_at(&mine, epochs.current(&mine), &link("the next")), None);
         assert_eq!((epochs.current(&theirs), epochs.current(&another)), (before, before));
         epochs.cut(Scope::Document(mine.document), None, at(4));
-        assert_eq!(epochs.revoked_at(&mine, before + 1, &link("the next")), Some(at(4)), "which is a link as any other");
+        assert_eq!(
+            epochs.revoked_at(&mine, before + 1, &link("the next")),
+            Some(at(4)),
+            "which is a link as any other"
+        );
     }
 
     /// What becomes of a revocation after it was cut in memory.

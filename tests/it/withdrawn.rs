@@ -91,7 +91,7 @@ async fn the_right_to_revoke_and_whom_it_touched_do_not_come_from_the_log() {
     let stranger = daylily.client("stranger", FULL, &["all"]).await;
     let (id, shown) = daylily.ready_link(&source, &pdf(1, 200)).await;
     let (counted, theirs) =
-        (issued(&source, &id, &[("uses", "valueInteger", json!(2))]).await, daylily.link(&stranger, &id).await);
+        (issued(&source, &id, &[("uses", "valuePositiveInt", json!(2))]).await, daylily.link(&stranger, &id).await);
     // As if so many newer entries stood there that nobody reads back to these.
     change_rows(daylily.data(), "UPDATE audit SET cells = x'00'");
     assert_eq!(withdraw(&stranger, &id, &shown).await.status, 404, "not its issuer, nor the owner");
@@ -111,7 +111,7 @@ async fn links_of_before_the_index_are_gathered_at_the_first_start() {
     let mut daylily = TestDaylily::start().await;
     let source = daylily.source().await;
     let (id, shown) = daylily.ready_link(&source, &pdf(1, 200)).await;
-    let counted = issued(&source, &id, &[("uses", "valueInteger", json!(2))]).await;
+    let counted = issued(&source, &id, &[("uses", "valuePositiveInt", json!(2))]).await;
     let revoked = issued(&source, &id, &[]).await;
     withdrawn_by_command(&daylily, RevocationAim::Link(revoked.clone()), false).await;
     daylily.stop().await;
@@ -192,7 +192,7 @@ async fn explain_answers_from_the_reference_that_pages_show() {
     let daylily = TestDaylily::start().await;
     let source = daylily.source().await;
     let (id, shown) = daylily.ready_link(&source, &pdf(1, 200)).await;
-    let counted = issued(&source, &id, &[("uses", "valueInteger", json!(2))]).await;
+    let counted = issued(&source, &id, &[("uses", "valuePositiveInt", json!(2))]).await;
     let fact = |view: &ExplanationView, name: &str| view.facts.iter().find(|fact| fact.name == name).cloned();
     for link in [&shown, &counted] {
         let view = explained(&daylily, &reference(link)).await.unwrap();
