@@ -93,7 +93,7 @@ fn offered_by(subject: &Object) -> Vec<Named> {
     let link = |detail: &Detail| match detail {
         Detail::List(parts) => match parts.as_slice() {
             [Detail::Text(id), Detail::Text(file), Detail::Whole(second)] => {
-                let expires = Timestamp::from_millis(i64::try_from(second.get()).ok()?.saturating_mul(1_000));
+                let expires = Timestamp::from_millis(second.get().saturating_mul(1_000));
                 Some((LinkId::parse(id)?, FileId::parse(file)?, expires))
             }
             _ => None,
