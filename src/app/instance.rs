@@ -150,7 +150,8 @@ impl Instance {
             endpoints: super::endpoints::GuardedEndpoints::by(&settings, terms(&settings, &base).base.root()),
         };
         let delivery = Arc::new(Delivery::new(parts));
-        delivery.recall_spool()?;
+        delivery.recall_spool().await?;
+        delivery.gather_given_links().await?;
         delivery.watch_clock().await?;
         let digest = match seed.apply {
             Some(new) => delivery.apply_policy(&Actor::Server, new).await?,

@@ -169,7 +169,7 @@ impl Commands {
     ) -> Result<Response, Refusal> {
         let aim = self.aim(aim)?;
         let revoked = if preview {
-            self.delivery.revoke_preview(operator, &aim).await?
+            self.delivery.revoke_preview(operator, &aim, state).await?
         } else {
             self.delivery.revoke(operator, &aim, &reason, state).await?
         };
@@ -320,12 +320,17 @@ fn key_words(keys: &ClientKeys) -> Vec<String> {
     }
 }
 
+/// What ending the links of a document leaves as it was.
+const NEW_LINKS: &str =
+    "readers get new links at their next read; to end access, move the document to revoked with --state";
+
 fn revocation(revoked: Revoked) -> RevocationView {
     RevocationView {
         revocation: if revoked.number == 0 { String::new() } else { format!("rv_{}", revoked.number) },
         links: revoked.links,
         cut: revoked.cut,
         recipients: revoked.clients,
+        note: revoked.new_links.then(|| NEW_LINKS.to_owned()),
     }
 }
 

@@ -317,7 +317,9 @@ pub(crate) struct PolicyApply {
 pub(crate) enum Links {
     /// Cut access at once, running transfers included, and say whom it touched
     #[command(
-        after_help = "Example:\n  daylily links revoke --client ward-viewer --reason \"lost laptop, ticket 4711\""
+        after_help = "Examples:\n  daylily links revoke --client ward-viewer --reason \"lost laptop, ticket 4711\"\n  \
+            daylily links revoke --document DocumentReference/9f31 --state --reason \"sent in error\"\n\n\
+            Without --state the document stays open: its readers get new links at their next read."
     )]
     Revoke(LinksRevoke),
 }
@@ -328,7 +330,7 @@ pub(crate) struct LinksRevoke {
     pub(crate) place: Place,
     #[command(flatten)]
     pub(crate) aim: RevokeAim,
-    /// With `--document`: move it to `revoked` as well
+    /// With `--document`: move it to `revoked` as well, which ends access to it for good (for what was sent in error)
     #[arg(long, conflicts_with_all = ["link", "client", "patient", "all"])]
     pub(crate) state: bool,
     /// Why; kept in the record
@@ -345,10 +347,10 @@ pub(crate) struct LinksRevoke {
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false)]
 pub(crate) struct RevokeAim {
-    /// One link, read from standard input
+    /// One link, read from standard input; its reader gets another one at the next read
     #[arg(long, value_name = "-", value_parser = stdin_mark)]
     pub(crate) link: Option<StdinMark>,
-    /// All links of a document (DocumentReference/…)
+    /// All links of a document (DocumentReference/…); readers get new ones, but with `--state`
     #[arg(long, value_name = "REF")]
     pub(crate) document: Option<String>,
     /// All links of a client
@@ -423,7 +425,7 @@ pub(crate) enum ExportFormat {
 
 #[derive(Debug, Args)]
 pub(crate) struct Explain {
-    /// DocumentReference/ID, Binary/ID, a request's id, or `-` for a link on standard input
+    /// DocumentReference/ID, Binary/ID, a link's reference (lk_…), a request's id, or `-` for a link on standard input
     #[arg(value_name = "REF", allow_hyphen_values = true)]
     pub(crate) what: String,
     #[command(flatten)]

@@ -9,12 +9,17 @@ use super::{backend, input};
 use crate::app::Nature;
 use crate::control::{ExplainAim, ExplanationView, FactView, Request, Response};
 use crate::domain::clock::Timestamp;
+use crate::domain::id::LinkId;
 
 /// Runs it.
 pub(super) async fn run(command: Explain, terminal: &Terminal, nature: &Nature) -> Result<u8, Failure> {
     let settings = input::settings(&command.place, Vec::new(), false)?;
     let aim = aim(&command.what)?;
-    let link = matches!(aim, ExplainAim::Link(_));
+    let link = match &aim {
+        ExplainAim::Link(_) => true,
+        ExplainAim::Reference(text) => LinkId::parse(text).is_some(),
+        ExplainAim::Request(_) => false,
+    };
     match backend::perform(&settings, nature, terminal, Request::Explain { aim }).await? {
         Response::Explanation(view) => {
             tell(&view, link, terminal);
@@ -32,6 +37,10 @@ fn aim(what: &str) -> Result<ExplainAim, Failure> {
     if what.contains("://") || what.contains("/d/") || what.len() > 64 + "DocumentReference/".len() {
         let cure = "give `daylily explain -` and paste the link";
         return Err(Failure::flag("a link", "would stay in the shell's history", cure));
+    }
+    // As it is read out: the alphabet of ids has small letters only.
+    if let Some(id) = LinkId::parse(&what.to_ascii_lowercase()) {
+        return Ok(ExplainAim::Reference(id.to_string()));
     }
     let what = what.to_owned();
     Ok(if what.contains('/') { ExplainAim::Reference(what) } else { ExplainAim::Request(what) })
@@ -109,6 +118,8 @@ mod tests {
             assert_eq!(aim(link).unwrap_err().exit, 2, "{link}");
         }
         assert_eq!(aim("Binary/x").unwrap(), ExplainAim::Reference("Binary/x".to_owned()));
+        let link = ExplainAim::Reference("lk_0123456789".get(..12).unwrap().to_owned());
+        assert_eq!((aim("lk_012345678").unwrap(), aim("LK_012345678").unwrap()), (link.clone(), link));
         assert_eq!(aim("8f2c").unwrap(), ExplainAim::Request("8f2c".to_owned()));
     }
 }

@@ -103,6 +103,7 @@ fn say_preview(preview: &RevocationView, words: &str, terminal: &Terminal) {
     terminal.say(&format!("would withdraw: {}{words}", counted(preview.links, "link")));
     terminal.say(&format!("  cut off   {}", counted(preview.cut, "running download")));
     terminal.say(&format!("  touched   {}", holders(preview)));
+    say_note(preview, terminal);
 }
 
 fn say_done(done: &RevocationView, words: &str, (took, asked): (&str, &LinksRevoke), terminal: &Terminal) {
@@ -112,14 +113,23 @@ fn say_done(done: &RevocationView, words: &str, (took, asked): (&str, &LinksRevo
     }
     if done.links == 0 && done.cut == 0 {
         terminal.say("no link matched");
+        say_note(done, terminal);
         return;
     }
     terminal.say(&format!("withdrawn: {}{words}, effective now ({took})", counted(done.links, "link")));
     terminal.say(&format!("  cut off   {}", counted(done.cut, "running download")));
     terminal.say(&format!("  touched   {}", holders(done)));
+    say_note(done, terminal);
     terminal.say("  recorded  with the reason; the record has more: daylily audit export");
     if let Some(client) = &asked.aim.client {
         terminal.say(&format!("  still on  the client itself; to stop it: daylily client disable {client}"));
+    }
+}
+
+/// What stays as it was.
+fn say_note(view: &RevocationView, terminal: &Terminal) {
+    if let Some(note) = &view.note {
+        terminal.say(&format!("  still on  {note}"));
     }
 }
 
@@ -144,6 +154,7 @@ mod tests {
             links: 1,
             cut: 0,
             recipients: (0..count).map(|n| format!("c{n}")).collect(),
+            note: None,
         };
         assert_eq!(holders(&view(0)), "nobody held one");
         assert_eq!(holders(&view(2)), "held by c0, c1");

@@ -335,6 +335,9 @@ pub struct RevocationView {
     pub cut: u64,
     /// Clients that held the links.
     pub recipients: Vec<String>,
+    /// What the revocation leaves as it was, where that may not be what was meant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
 }
 
 /// The line that answers.

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ExplainAim {
-    /// `DocumentReference/ID`, `Binary/ID`.
+    /// `DocumentReference/ID`, `Binary/ID`, or the reference of a link, `lk_…`.
     Reference(String),
     /// A request's id.
     Request(String),

@@ -1,15 +1,14 @@
 //! Operators' acts: clients, policy, revocation. Commands call these, through the running server or, with none running, on the
 //! folder itself. What a flag means is decided in `cli`; what is allowed and recorded, here.
 
-use super::alive::GivenLink;
 use super::download::Running;
 use super::failure::store_failure;
 use super::{Delivery, PolicyInForce};
 use crate::domain::audit::{Action, Entry, Outcome};
 use crate::domain::clock::Timestamp;
-use crate::domain::epoch::Scope;
+use crate::domain::epoch::{Holder, Scope};
 use crate::domain::id::{ClientId, LinkId, ResourceId};
-use crate::domain::lifecycle::Actor;
+use crate::domain::lifecycle::{Actor, State};
 use crate::domain::policy::Policy;
 use crate::domain::principal::Operator;
 use crate::domain::refusal::{Code, Issue, Refusal};
@@ -42,6 +41,8 @@ pub struct Revoked {
     pub cut: u64,
     /// Clients that held them, by id.
     pub clients: Vec<String>,
+    /// Whether the document that was aimed at stays open: its readers get new links.
+    pub new_links: bool,
 }
 
 /// A new policy, parsed by `config`.
@@ -84,7 +85,7 @@ impl Delivery {
         let changed = self.store.update_client(client, sealed).await;
         // After the change, so that no link made meanwhile outlives it; and whatever became of the change.
         if disabled && !matches!(changed, Err(StoreError::Changed)) {
-            self.cut(Scope::Client(number), "client disabled", &revocation).await?;
+            self.cut((Scope::Client(number), None), "client disabled", &revocation).await?;
         }
         match changed {
             Ok(()) => Ok(()),
@@ -126,38 +127,49 @@ impl Delivery {
     pub async fn revoke(&self, operator: &Operator, aim: &Aim, reason: &str, state: bool) -> Result<Revoked, Refusal> {
         let (scope, document) = self.aimed_at(operator, aim).await?;
         let entry = aim_entry(by(operator, Action::LinkRevoke), aim).reason(reason);
-        let now = self.clock.now();
-        let cut = self.transfers.count(|running| is_covered(&scope, running));
         let Some(scope) = scope else {
             self.recorder.record(&entry).await?;
-            return Ok(Revoked { number: 0, links: 0, cut: 0, clients: Vec::new() });
+            return Ok(Revoked { number: 0, links: 0, cut: 0, clients: Vec::new(), new_links: false });
         };
-        let number = self.cut(scope.clone(), reason, &entry).await?;
+        let (now, before) = (self.clock.now(), self.store.epochs());
+        // From memory, and before the cut ends them.
+        let cut = self.transfers.count(|running| is_covered(&scope, running));
+        let number = self.cut((scope.clone(), self.holder_of(aim).await), reason, &entry).await?;
         if let (true, Some(document)) = (state, &document) {
             self.revoke_document(document, &operator.actor(), reason, &entry).await?;
         }
-        let touched = self.touched(&scope, now).await?;
-        let mut clients: Vec<String> = touched.iter().map(|link| link.client.clone()).collect();
-        clients.sort_unstable();
-        clients.dedup();
-        Ok(Revoked { number, links: count(touched.len()), cut: count(cut), clients })
+        let touched = self.touched(&scope, &before, now).await?;
+        let clients = self.holders(&touched);
+        let new_links = !state && document.is_some_and(|document| is_open(&document, now));
+        Ok(Revoked { number, links: touched.links, cut: count(cut), clients, new_links })
     }
 
     /// What a revocation would touch, without doing it.
     ///
     /// # Errors
     /// As [`Delivery::revoke`].
-    pub async fn revoke_preview(&self, operator: &Operator, aim: &Aim) -> Result<Revoked, Refusal> {
-        let (scope, _) = self.aimed_at(operator, aim).await?;
-        let cut = self.transfers.count(|running| is_covered(&scope, running));
-        let touched = match &scope {
-            Some(scope) => self.touched(scope, self.clock.now()).await?,
-            None => Vec::new(),
+    pub async fn revoke_preview(&self, operator: &Operator, aim: &Aim, state: bool) -> Result<Revoked, Refusal> {
+        let (Some(scope), document) = self.aimed_at(operator, aim).await? else {
+            return Ok(Revoked { number: 0, links: 0, cut: 0, clients: Vec::new(), new_links: false });
         };
-        let mut clients: Vec<String> = touched.iter().map(|link| link.client.clone()).collect();
-        clients.sort_unstable();
-        clients.dedup();
-        Ok(Revoked { number: 0, links: count(touched.len()), cut: count(cut), clients })
+        let now = self.clock.now();
+        let cut = self.transfers.count(|running| is_covered(&scope, running));
+        let touched = self.touched(&scope, &self.store.epochs(), now).await?;
+        let clients = self.holders(&touched);
+        let new_links = !state && document.is_some_and(|document| is_open(&document, now));
+        Ok(Revoked { number: 0, links: touched.links, cut: count(cut), clients, new_links })
+    }
+
+    /// Whose link is withdrawn, so that their next one is another. Where the index cannot say, the link ends all the same.
+    async fn holder_of(&self, aim: &Aim) -> Option<Holder> {
+        let Aim::Link(id) = aim else { return None };
+        match self.store.given_link(id).await {
+            Ok(given) => given.map(|given| given.subject.holder()),
+            Err(error) => {
+                tracing::warn!(cause = %error, "the index of given links cannot be read: a link ends without its holder");
+                None
+            }
+        }
     }
 
     async fn aimed_at(
@@ -184,44 +196,25 @@ impl Delivery {
             }
         }
     }
-
-    async fn touched(&self, scope: &Scope, now: Timestamp) -> Result<Vec<GivenLink>, Refusal> {
-        let mut given = std::collections::BTreeSet::new();
-        self.look_back(now, &mut |link| {
-            given.insert(link);
-        })
-        .await?;
-        let mut touched = Vec::new();
-        for link in given {
-            let facts = self.store.file(link.file).await.map_err(store_failure)?;
-            let document = facts.as_ref().and_then(|facts| facts.document.as_ref());
-            let covered = match scope {
-                Scope::All => true,
-                Scope::Link(id) => *id == link.id,
-                Scope::Client(number) => ClientId::parse(&link.client)
-                    .and_then(|id| self.store.client(&id))
-                    .is_some_and(|c| c.number == *number),
-                Scope::Document(number) => document.is_some_and(|document| document.number == *number),
-                Scope::Patient(number) => document.is_some_and(|document| document.patient == Some(*number)),
-            };
-            if covered {
-                touched.push(link);
-            }
-        }
-        Ok(touched)
-    }
 }
 
 /// Whether a revocation of `scope` cuts a running download.
-fn is_covered(scope: &Option<Scope>, running: &Running) -> bool {
+fn is_covered(scope: &Scope, running: &Running) -> bool {
     let subject = &running.subject;
     match scope {
-        None => false,
-        Some(Scope::Link(id)) => running.link.as_ref() == Some(id),
-        Some(Scope::All) => true,
-        Some(Scope::Client(number)) => subject.reader == *number,
-        Some(Scope::Document(number)) => subject.document == *number,
-        Some(Scope::Patient(number)) => subject.patient == Some(*number),
+        Scope::Link(id) => running.link.as_ref() == Some(id),
+        Scope::All => true,
+        Scope::Client(number) => subject.reader == *number,
+        Scope::Document(number) => subject.document == *number,
+        Scope::Patient(number) => subject.patient == Some(*number),
+    }
+}
+
+/// Whether readers of a document are offered links, or will be.
+fn is_open(document: &DocumentFacts, now: Timestamp) -> bool {
+    match document.state_at(now) {
+        State::Created | State::Scanned | State::Ready | State::Delivered => true,
+        State::Quarantined | State::Expired | State::Revoked | State::Purged => false,
     }
 }
 
@@ -256,7 +249,7 @@ mod tests {
         let (link, other) = (LinkId::of_digest(&[1; 8]), LinkId::of_digest(&[2; 8]));
         let subject = Subject { reader: ClientNumber(1), document: DocumentNumber(7), patient: None };
         let running = |link: Option<&LinkId>| Running { subject, link: link.cloned(), line: None };
-        let covered = |scope: Scope, link: Option<&LinkId>| is_covered(&Some(scope), &running(link));
+        let covered = |scope: Scope, link: Option<&LinkId>| is_covered(&scope, &running(link));
         assert!(covered(Scope::Link(link.clone()), Some(&link)));
         assert!(!covered(Scope::Link(other), Some(&link)));
         assert!(covered(Scope::Document(DocumentNumber(7)), Some(&link)) && covered(Scope::All, Some(&link)));

@@ -123,7 +123,7 @@ impl Delivery {
         let entry = entry.with("seen", highest.to_string()).with("confirmed", look.wall.to_string());
         if lowered {
             let withdrawn = Entry::new(Action::LinkRevoke, Outcome::Ok).by(operator).with("aim", "all");
-            self.cut(Scope::All, "clock set back", &withdrawn.reason("clock set back")).await?;
+            self.cut((Scope::All, None), "clock set back", &withdrawn.reason("clock set back")).await?;
         }
         watch.confirm(look);
         let sealed = self.recorder.seal(&entry)?;

@@ -13,6 +13,7 @@ use moka::sync::Cache;
 
 use super::confirming::{Confirm, ConfirmedLink, is_confirmed};
 use super::failure::{blob_failure, store_failure};
+use super::judged::Judged;
 use super::offers::{about, not_found};
 use super::still_open::StillOpen;
 use super::{Caller, Delivery, Line};
@@ -259,8 +260,8 @@ impl Delivery {
     }
 
     async fn still_good(&self, found: Found, download: &Download) -> Result<Found, Refusal> {
-        let closed =
-            self.link_closed((&found.link, found.expired), found.row.as_deref(), &found.facts, download.address);
+        let judged = Judged::by_text((&found.link, found.expired));
+        let closed = self.link_closed(&judged, found.row.as_deref(), &found.facts, download.address);
         let Some(refusal) = closed else { return Ok(found) };
         self.deny(&found.access, &found.facts, &refusal).await?;
         Err(refusal)
@@ -289,17 +290,17 @@ impl Delivery {
     /// Why an authentic link does not open now, if it does not.
     pub(super) fn link_closed(
         &self,
-        (link, expired): (&VerifiedLink, bool),
+        link: &Judged<'_>,
         row: Option<&LinkRow>,
         facts: &FileFacts,
         address: IpAddr,
     ) -> Option<Refusal> {
-        if expired {
-            return Some(Issue::new(Code::LinkExpired).fill("when", link.claims().expires).into());
+        if link.expired {
+            return Some(Issue::new(Code::LinkExpired).fill("when", link.expires).into());
         }
-        let subject = subject_of(facts, link.claims().reader)?;
-        let id = row.map_or(link.id(), |row| &row.id);
-        if let Some(at) = self.store.epochs().revoked_at(&subject, link.claims().epoch, id) {
+        let subject = subject_of(facts, link.reader)?;
+        let id = row.map_or(link.id, |row| &row.id);
+        if let Some(at) = self.store.epochs().revoked_at(&subject, link.epoch, id) {
             return Some(Issue::new(Code::LinkRevoked).fill("when", at).into());
         }
         let now = self.clock.now();
@@ -314,7 +315,7 @@ impl Delivery {
         }
         let closed = facts.document.as_ref().and_then(|document| self.closed(document, now));
         // The row goes with the content: where that is there and the row is not, what it said cannot be held to.
-        let lost = || (link.claims().row.is_some() && row.is_none()).then(|| Refusal::of(Code::LinkInvalid));
+        let lost = || (link.row.is_some() && row.is_none()).then(|| Refusal::of(Code::LinkInvalid));
         closed.or_else(lost)
     }
 

@@ -8,6 +8,7 @@ use super::Delivery;
 use super::clock_rules::clock_issue;
 use super::counting::UsesNow;
 use super::failure::store_failure;
+use super::judged::Judged;
 use crate::domain::audit::cell::Cells;
 use crate::domain::audit::detail::{Detail, Object};
 use crate::domain::audit::{Action, Entry, Group, Leaf, Outcome};
@@ -41,6 +42,8 @@ pub enum Question {
     File(FileId),
     /// A link, by its token.
     Link(String),
+    /// A link, by the reference that pages show.
+    Reference(LinkId),
     /// A request, by the id in its answer.
     Request(String),
 }
@@ -95,7 +98,13 @@ impl Delivery {
                 };
                 self.recorder.record(&entry).await?;
                 let (link, expired) = link.ok_or_else(not_ours)?;
-                self.explain_link(&link, expired).await
+                self.explain_link(&Judged::by_text((&link, expired))).await
+            }
+            Question::Reference(id) => {
+                let given = self.store.given_link(id).await.map_err(store_failure)?;
+                let entry = given.iter().fold(entry.link(id), |entry, given| entry.file(given.file));
+                self.recorder.record(&entry).await?;
+                self.explain_link(&Judged::given(&given.ok_or_else(not_given)?, self.clock.now())).await
             }
             Question::Request(id) => {
                 self.recorder.record(&entry.with("asked", id.as_str())).await?;
@@ -161,29 +170,28 @@ impl Delivery {
         facts
     }
 
-    async fn explain_link(&self, link: &VerifiedLink, expired: bool) -> Result<Explanation, Refusal> {
-        let claims = link.claims();
-        let file = self.store.file(claims.file).await.map_err(store_failure)?;
+    async fn explain_link(&self, link: &Judged<'_>) -> Result<Explanation, Refusal> {
+        let file = self.store.file(link.file).await.map_err(store_failure)?;
         let (row, uses) = self.row_and_uses(link, file.as_ref().map_or(0, |facts| facts.size)).await?;
         let issue = match &file {
             Some(facts) => {
                 // Asked from within the network that it is bound to: whoever explains is elsewhere.
                 let within = row.as_ref().and_then(|row| row.network).map_or(ANYWHERE, |network| network.addr());
-                self.link_closed((link, expired), row.as_ref(), facts, within).map(|refusal| refusal.first().clone())
+                self.link_closed(link, row.as_ref(), facts, within).map(|refusal| refusal.first().clone())
             }
             None => Some(Issue::new(Code::ContentPurged).fill("when", self.clock.now())),
         };
         let issue = issue.or_else(|| uses.refusal.as_ref().map(|refusal| refusal.first().clone()));
         // A confirmed link is recorded as the one that was confirmed.
-        let id = row.as_ref().map_or(link.id(), |row| &row.id);
+        let id = row.as_ref().map_or(link.id, |row| &row.id);
         let mut trail = Trail::default();
-        let oldest = claims.expires.minus(LONGEST_LIFE);
+        let oldest = link.expires.minus(LONGEST_LIFE);
         let whole = self.look_at_log(&mut |seen| trail.take(seen, id, oldest)).await?;
-        let reader = self.store.client_by_number(claims.reader).map(|client| format!("client/{}", client.id));
+        let reader = self.store.client_by_number(link.reader).map(|client| format!("client/{}", client.id));
         let mut facts = vec![Fact { name: "link", by: reader, text: id.to_string(), ..Fact::default() }];
         facts.extend(row.as_ref().into_iter().flat_map(|row| terms_of(row, &uses)));
         facts.extend(trail.made.take());
-        let until = Fact { name: "until", at: Some(claims.expires), ..Fact::default() };
+        let until = Fact { name: "until", at: Some(link.expires), ..Fact::default() };
         facts.push(until);
         facts.extend(trail.lines());
         if let Some(document) = file.as_ref().and_then(|facts| facts.document.as_ref()) {
@@ -193,10 +201,10 @@ impl Delivery {
     }
 
     /// What a link with a row says, and where its uses stand.
-    async fn row_and_uses(&self, link: &VerifiedLink, size: u64) -> Result<(Option<LinkRow>, UsesNow), Refusal> {
-        let Some(number) = link.claims().row else { return Ok((None, UsesNow::default())) };
+    async fn row_and_uses(&self, link: &Judged<'_>, size: u64) -> Result<(Option<LinkRow>, UsesNow), Refusal> {
+        let Some(number) = link.row else { return Ok((None, UsesNow::default())) };
         let row = self.store.link(number).await.map_err(store_failure)?;
-        let Some(row) = row.filter(|row| row.is_of(link.claims())) else { return Ok((None, UsesNow::default())) };
+        let Some(row) = row.filter(|row| link.has(row)) else { return Ok((None, UsesNow::default())) };
         let uses = if row.uses > 0 { self.uses_now(&row, size, None).await? } else { UsesNow::default() };
         Ok((Some(row), uses))
     }
@@ -449,6 +457,14 @@ fn nothing() -> Refusal {
 fn not_ours() -> Refusal {
     let issue = Issue::new(Code::LinkInvalid).message_text("this link was not made here");
     issue.cure_text("paste the whole link, as it was handed out, on the server that made it").into()
+}
+
+/// What is not in the index may have been a link all the same: only its text says more.
+fn not_given() -> Refusal {
+    let issue = Issue::new(Code::ResourceNotFound).message_text("no link that can be open has this reference");
+    let cure =
+        "its time is over, its file was destroyed, or it was mistyped; with the link itself, give `daylily explain -`";
+    issue.cure_text(cure).into()
 }
 
 /// The terms of a link with a row: its uses, where it works, whether a person must press a button.

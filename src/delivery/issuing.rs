@@ -5,7 +5,7 @@ use std::time::Duration;
 use aws_lc_rs::digest;
 use ipnet::IpNet;
 
-use super::failure::store_failure;
+use super::failure::{audit_failure, store_failure};
 use super::offers::{about, not_found};
 use super::{Caller, Delivery};
 use crate::domain::audit::{Action, Entry, Outcome};
@@ -18,7 +18,7 @@ use crate::domain::principal::Interaction;
 use crate::domain::refusal::{Code, Issue, Refusal};
 use crate::domain::resource::{DocumentFacts, FileBrief, Kind, Stored};
 use crate::domain::subscription::SubscriptionStatus;
-use crate::store::{Counted, LinkRow, StoreError};
+use crate::store::{Counted, GivenLink, LinkRow, StoreError};
 
 /// Numbers that are tried for a link's row. Even with a hundred million rows each second one is free at the first try.
 const NUMBERS_TRIED: usize = 16;
@@ -160,21 +160,28 @@ impl Delivery {
         let claims = Claims { file, purpose, expires, epoch, reader, row: None, nonce };
         let entry = entry.clone().with("expires", expires.to_string());
         let token = if granted.needs_row() {
-            self.add_row(granted, claims, &entry).await?
+            self.add_row(granted, (claims, subject), &entry).await?
         } else {
             let token = self.link_keys().mint(&claims);
-            self.recorder.record(&entry.link(&token.id())).await?;
+            let sealed = self.recorder.seal_giving(&entry.link(&token.id()), vec![issued(&token, &claims, subject)])?;
+            self.store.record(sealed).await.map_err(audit_failure)?;
             token
         };
         Ok(IssuedLink { url: self.terms.base.link(&token), expires, uses: granted.uses, id: token.id() })
     }
 
     /// Keeps a link's row, in one commit with its entry, and answers its text.
-    async fn add_row(&self, granted: &Granted<'_>, claims: Claims, entry: &Entry) -> Result<Token, Refusal> {
+    async fn add_row(
+        &self,
+        granted: &Granted<'_>,
+        (claims, subject): (Claims, Subject),
+        entry: &Entry,
+    ) -> Result<Token, Refusal> {
         let recipient = granted.wanted.recipient.as_deref().map(|named| recipient_digest(granted.file, named));
         for _ in 0..NUMBERS_TRIED {
             let Some(number) = LinkNumber::new(u32::from_be_bytes(self.random())) else { continue };
-            let token = self.link_keys().mint(&Claims { row: Some(number), ..claims });
+            let claims = Claims { row: Some(number), ..claims };
+            let token = self.link_keys().mint(&claims);
             let row = LinkRow {
                 number,
                 id: token.id(),
@@ -185,7 +192,8 @@ impl Delivery {
                 file_name: granted.wanted.file_name.clone(),
                 expires: claims.expires,
             };
-            let sealed = self.recorder.seal(&entry.clone().link(&token.id()))?;
+            let given = vec![issued(&token, &claims, subject)];
+            let sealed = self.recorder.seal_giving(&entry.clone().link(&token.id()), given)?;
             match self.store.add_link(row, sealed).await {
                 Ok(()) => return Ok(token),
                 Err(StoreError::AlreadyExists) => {}
@@ -200,6 +208,12 @@ impl Delivery {
         self.entropy.fill(&mut bytes);
         bytes
     }
+}
+
+/// An issued link, for the index.
+fn issued(token: &Token, claims: &Claims, subject: Subject) -> GivenLink {
+    let Claims { file, epoch, row, expires, .. } = *claims;
+    GivenLink { id: token.id(), file, subject, epoch, row, expires }
 }
 
 /// Whom uses count for, without keeping the name: salted with the file, and gone with it.

@@ -4,14 +4,15 @@ use super::failure::store_failure;
 use super::offers::{about, gone, not_found};
 use super::{Caller, Delivery};
 use crate::domain::audit::{Action, Entry, Outcome};
-use crate::domain::epoch::Scope;
+use crate::domain::clock::Timestamp;
+use crate::domain::epoch::{Holder, Scope};
 use crate::domain::id::{LinkId, ResourceId};
 use crate::domain::lifecycle::{self, Actor, Stamp};
 use crate::domain::principal::Interaction;
 use crate::domain::refusal::{Code, Issue, Refusal};
 use crate::domain::resource::{DocumentFacts, Kind, Stored};
 use crate::failpoint::{self, Point};
-use crate::store::StoreError;
+use crate::store::{GivenLink, StoreError};
 
 /// Input of `$revoke`.
 #[derive(Debug, Clone, Default)]
@@ -33,33 +34,43 @@ impl Delivery {
     pub async fn revoke_links(&self, caller: &Caller, id: &ResourceId, wanted: &RevokeLinks) -> Result<u64, Refusal> {
         let right = if wanted.link.is_some() { Interaction::Read } else { Interaction::Update };
         let (_, document) = self.document_for(caller, right, Action::LinkRevoke, id).await?;
-        let owner = document.owner == caller.principal.number;
         let now = self.clock.now();
-        if let Some(link) = &wanted.link {
-            let given = self.links_alive(&document, now).await?;
-            // Of this document, and its issuer's or owner's: whoever knows an id alone cuts nothing of others.
-            let mine = |known: &super::alive::GivenLink| {
-                known.id == *link && (owner || known.client == caller.principal.client.as_str())
-            };
-            if !given.iter().any(mine) {
-                return Err(not_found());
-            }
-        } else if !owner {
-            return Err(Refusal::new(Issue::new(Code::RoleInsufficient).fill("roles", "owner of the document")));
-        }
+        let (scope, holder) = self.withdrawable(caller, &document, wanted, now).await?;
         // Access is cut first; what had been given is counted afterwards.
+        let before = self.store.epochs();
         let reason = wanted.reason.as_deref().unwrap_or("no reason given");
-        let scope = wanted.link.clone().map_or(Scope::Document(document.number), Scope::Link);
         let entry = caller.entry(Action::LinkRevoke, Outcome::Ok).document(id, u64::from(document.version));
-        let entry = about(entry, &document).reason(reason);
-        self.cut(scope, reason, &entry).await?;
+        let entry = wanted.link.iter().fold(about(entry, &document).reason(reason), Entry::link);
+        self.cut((scope.clone(), holder), reason, &entry).await?;
         failpoint::here(Point::RevocationDone);
         if wanted.state {
             self.revoke_document(&document, &Actor::Client(caller.principal.client.clone()), reason, &entry).await?;
         }
-        let given = self.links_alive(&document, now).await?;
-        let counted = given.iter().filter(|known| wanted.link.as_ref().is_none_or(|only| *only == known.id)).count();
-        Ok(u64::try_from(counted).unwrap_or(u64::MAX))
+        Ok(self.touched(&scope, &before, now).await?.links)
+    }
+
+    /// What the caller may withdraw of a document, as it asked: all links for its owner, one for its owner or whoever it was
+    /// given to.
+    async fn withdrawable(
+        &self,
+        caller: &Caller,
+        document: &DocumentFacts,
+        wanted: &RevokeLinks,
+        now: Timestamp,
+    ) -> Result<(Scope, Option<Holder>), Refusal> {
+        let owner = document.owner == caller.principal.number;
+        let Some(id) = &wanted.link else {
+            let refusal = || Refusal::new(Issue::new(Code::RoleInsufficient).fill("roles", "owner of the document"));
+            return if owner { Ok((Scope::Document(document.number), None)) } else { Err(refusal()) };
+        };
+        let given = self.store.given_link(id).await.map_err(store_failure)?;
+        // Of this document, and its reader's or owner's: whoever knows an id alone cuts nothing of others.
+        let mine = |given: &GivenLink| {
+            let Holder { reader, document: of } = given.subject.holder();
+            of == document.number && (owner || reader == caller.principal.number) && given.expires >= now
+        };
+        let holder = given.filter(mine).ok_or_else(not_found)?.subject.holder();
+        Ok((Scope::Link(id.clone()), Some(holder)))
     }
 
     /// Moves a document to `revoked`.

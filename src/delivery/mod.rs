@@ -5,7 +5,7 @@
 
 mod acknowledge;
 pub mod administration;
-mod alive;
+mod backfill;
 mod binaries;
 mod caller;
 mod clock_rules;
@@ -18,6 +18,7 @@ mod download;
 mod explain;
 mod failure;
 mod issuing;
+mod judged;
 mod lifecycle;
 mod line;
 mod links;
@@ -33,6 +34,7 @@ mod search;
 mod spool;
 mod still_open;
 mod subscriptions;
+mod touched;
 mod transfer;
 
 pub use acknowledge::Acknowledge;
@@ -73,7 +75,7 @@ use crate::domain::policy::{Policy, Unsuited};
 use crate::domain::verdict::Engine;
 use crate::fhir::base::Base;
 use crate::scan::Scanner;
-use crate::store::{Store, Writing};
+use crate::store::{Revocations, Store, Writing};
 
 /// What the use cases go by, taken from the settings once.
 #[derive(Debug, Clone)]
@@ -125,11 +127,10 @@ pub struct Delivery {
     link_keys: RwLock<Arc<LinkKeys>>,
     transfers: download::Transfers,
     counts: counting::Counts,
-    pub(crate) spool: Arc<dyn Spool>,
     pub(crate) sealing: Arc<dyn Sealing>,
     endpoints: Arc<dyn EndpointCheck>,
     handshakes: subscriptions::HandshakeRate,
-    waiting: spool::Waiting,
+    revoking: Arc<spool::Revoking>,
     watching: clock_rules::Watching,
     /// Turns of the safety check that may run.
     turns: Semaphore,
@@ -172,6 +173,7 @@ pub struct Parts {
 impl Delivery {
     /// Puts the parts together.
     pub fn new(parts: Parts) -> Self {
+        let revoking = spool::Revoking::new(Arc::clone(&parts.store) as Arc<dyn Revocations>, parts.spool);
         Self {
             store: parts.store,
             blobs: parts.blobs,
@@ -186,11 +188,10 @@ impl Delivery {
             link_keys: RwLock::new(Arc::new(parts.link_keys)),
             transfers: download::Transfers::default(),
             counts: counting::Counts::default(),
-            spool: parts.spool,
             sealing: parts.sealing,
             endpoints: parts.endpoints,
             handshakes: subscriptions::HandshakeRate::default(),
-            waiting: spool::Waiting::default(),
+            revoking: Arc::new(revoking),
             watching: clock_rules::Watching::default(),
             turns: Semaphore::new(usize::try_from(scanning::TURNS).unwrap_or(1)),
             pace: pace::Pace::default(),

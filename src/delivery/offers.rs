@@ -5,7 +5,7 @@ use super::{Caller, Delivery};
 use crate::domain::audit::{Action, Entry, Outcome};
 use crate::domain::clock::Timestamp;
 use crate::domain::epoch::{Epochs, Subject};
-use crate::domain::id::{FileId, LinkId, ResourceId};
+use crate::domain::id::{FileId, ResourceId};
 use crate::domain::lifecycle::State;
 use crate::domain::link::{Claims, LinkKeys, Purpose, offered_until};
 use crate::domain::principal::{AttachmentUrl, Interaction, Principal};
@@ -13,6 +13,7 @@ use crate::domain::refusal::{Code, Issue, Refusal};
 use crate::domain::resource::{DocumentFacts, Kind, Stored, Target};
 use crate::fhir::base::Base;
 use crate::fhir::render::{Absent, Address, Shown};
+use crate::store::GivenLink;
 
 /// A resource with what stands for the urls of its contents.
 #[derive(Debug)]
@@ -41,9 +42,6 @@ impl ReadResource {
         out
     }
 }
-
-/// Links that one answer offers, for its audit entry: the link's id, its file, its end.
-pub(super) type Offered = Vec<(LinkId, FileId, Timestamp)>;
 
 /// What offering needs, taken once per answer.
 pub(super) struct Offers<'a> {
@@ -85,7 +83,7 @@ impl Delivery {
         if kind == Kind::Patient {
             entry = entry.patient(&format!("Patient/{id}"));
         }
-        self.recorder.record(&entry.offered(offered)).await?;
+        self.recorder.record_offering(entry, offered).await?;
         Ok(ReadResource { stored, addresses })
     }
 
@@ -109,7 +107,7 @@ impl Delivery {
 
 impl Offers<'_> {
     /// Where a resource's contents can be opened by the reader, and the links among that.
-    pub(super) fn of(&self, stored: &Stored) -> (Vec<Address>, Offered) {
+    pub(super) fn of(&self, stored: &Stored) -> (Vec<Address>, Vec<GivenLink>) {
         let mut offered = Vec::new();
         let Some(document) = &stored.document else {
             return (Vec::new(), offered);
@@ -134,19 +132,13 @@ impl Offers<'_> {
         (addresses, offered)
     }
 
-    fn link(&self, document: &DocumentFacts, file: FileId, offered: &mut Offered) -> Address {
+    fn link(&self, document: &DocumentFacts, file: FileId, offered: &mut Vec<GivenLink>) -> Address {
         let expires = offered_until(file, document.decision.link.lifetime, self.now);
         let subject = Subject { reader: self.reader.number, document: document.number, patient: document.patient };
-        let token = self.keys.mint(&Claims {
-            file,
-            purpose: Purpose::Download,
-            expires,
-            epoch: self.epochs.current(&subject),
-            reader: self.reader.number,
-            row: None,
-            nonce: 0,
-        });
-        offered.push((token.id(), file, expires));
+        let (purpose, epoch) = (Purpose::Download, self.epochs.current(&subject));
+        let claims = Claims { file, purpose, expires, epoch, reader: subject.reader, row: None, nonce: 0 };
+        let token = self.keys.mint(&claims);
+        offered.push(GivenLink { id: token.id(), file, subject, epoch, row: None, expires });
         Address::Url(self.base.link(&token))
     }
 }

@@ -6,7 +6,7 @@ use super::failure::audit_failure;
 use crate::domain::audit::{CellKey, Entry, Prepared};
 use crate::domain::clock::Entropy;
 use crate::domain::refusal::{Code, Refusal};
-use crate::store::{SealedEntry, Store};
+use crate::store::{GivenLink, SealedEntry, Store};
 
 /// Seals entries under the log's cell key.
 #[derive(Debug, Clone)]
@@ -36,7 +36,26 @@ impl Recorder {
             commitment: *prepared.commitment(),
             cells,
             patients: entry.patients().to_vec(),
+            given: Vec::new(),
         })
+    }
+
+    /// An entry that gives links, which come into their index in the same commit.
+    ///
+    /// # Errors
+    /// As [`Recorder::seal`].
+    pub fn seal_giving(&self, entry: &Entry, given: Vec<GivenLink>) -> Result<SealedEntry, Refusal> {
+        Ok(SealedEntry { given, ..self.seal(entry)? })
+    }
+
+    /// As [`Recorder::record`], for an entry with the links that its answer offers.
+    ///
+    /// # Errors
+    /// `audit-unavailable`.
+    pub async fn record_offering(&self, entry: Entry, offered: Vec<GivenLink>) -> Result<u64, Refusal> {
+        let entry = entry.offered(offered.iter().map(|link| (link.id.clone(), link.file, link.expires)));
+        let sealed = self.seal_giving(&entry, offered)?;
+        self.store.record(sealed).await.map_err(audit_failure)
     }
 
     /// Makes an entry durable by itself, for what changes nothing: nothing of the answer may leave before this returns.

@@ -73,8 +73,8 @@ impl Delivery {
         }
         let began = page.newest.map_or(paged.began, |newest| paged.began.max(newest));
         let next = page.next.map(|after| self.next_page(&caller.principal, &paged, (began, after))).transpose()?;
-        entry = entry.returned(rows.iter().map(|row| &row.stored.id)).offered(offered);
-        self.recorder.record(&entry).await?;
+        entry = entry.returned(rows.iter().map(|row| &row.stored.id));
+        self.recorder.record_offering(entry, offered).await?;
         let text = self.bundle(caller, &paged, page.total, next.as_deref(), &rows);
         Ok(Searched { text, count: rows.len() })
     }

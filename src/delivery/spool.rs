@@ -2,22 +2,24 @@
 //! made durable in the database now, it waits in a spool of its own, which is merged as soon as the database takes it, and
 //! before anything is served at the next start.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use serde_json::Value;
+use tokio::sync::Mutex;
 
 use super::Delivery;
 use super::failure::store_failure;
 use crate::domain::audit::{Action, Entry, Outcome};
 use crate::domain::clock::Timestamp;
-use crate::domain::epoch::Scope;
+use crate::domain::epoch::{Holder, Revocation, Scope};
 use crate::domain::id::LinkId;
 use crate::domain::principal::ClientNumber;
-use crate::domain::refusal::Refusal;
+use crate::domain::refusal::{Code, Refusal};
 use crate::domain::resource::{DocumentNumber, PatientNumber};
 use crate::failpoint::{self, Point};
-use crate::store::SealedEntry;
+use crate::store::{Revocations, SealedEntry, StoreError};
 
 /// Where revocations wait that the database did not take. Beside the database, so that a full or locked one does not matter
 /// more than it must; what is appended is durable when the call returns.
@@ -41,58 +43,61 @@ pub trait Spool: Send + Sync + std::fmt::Debug {
     fn clear(&self) -> std::io::Result<()>;
 }
 
-/// Revocations that are in force and not durable in the database yet.
-#[derive(Debug, Default)]
-pub(super) struct Waiting(Mutex<Vec<Spooled>>);
+/// Revocations on their way from memory, where they are in force, to the database.
+#[derive(Debug)]
+pub(super) struct Revoking {
+    store: Arc<dyn Revocations>,
+    spool: Arc<dyn Spool>,
+    /// The one lock under which the spool is appended to, read, merged and cleared.
+    held: Mutex<Held>,
+}
 
-/// One of them.
+/// What waits. Each line of the spool is one of these, or is durable in the database.
+#[derive(Debug, Default)]
+struct Held {
+    waiting: Vec<Spooled>,
+    /// Whether the spool may hold a line.
+    lines: bool,
+}
+
+/// A revocation with what is written of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Spooled {
-    scope: Scope,
-    at: Timestamp,
+    revocation: Revocation,
     reason: String,
     entry: SealedEntry,
 }
 
 impl Delivery {
-    /// Cuts access now, and makes it durable: in the database, or else in the spool. Answers the revocation's number; 0 while
-    /// it waits.
-    pub(super) async fn cut(&self, scope: Scope, reason: &str, entry: &Entry) -> Result<u32, Refusal> {
-        let at = self.clock.now();
-        self.store.cut(&scope, at);
+    /// Cuts access now, and makes it durable: in the database, or else in the spool. Answers the revocation's number. The holder
+    /// is that of a single link, where it is known.
+    pub(super) async fn cut(
+        &self,
+        (scope, holder): (Scope, Option<Holder>),
+        reason: &str,
+        entry: &Entry,
+    ) -> Result<u32, Refusal> {
+        let revocation = self.store.cut(scope, holder, self.clock.now());
         failpoint::here(Point::RevocationCut);
-        let sealed = self.recorder.seal(entry)?;
-        match self.store.revoke(scope.clone(), at, reason, sealed.clone()).await {
-            Ok(number) => Ok(number),
-            Err(error) => {
-                tracing::error!(cause = %error, "a revocation is in force and waits in the spool");
-                self.spool(Spooled { scope, at, reason: reason.to_owned(), entry: sealed });
-                Ok(0)
-            }
-        }
-    }
-
-    fn spool(&self, spooled: Spooled) {
-        let line = spooled.to_line();
-        // Before the line is written: a merge that ends meanwhile must not empty the file of it.
-        self.waiting.0.lock().unwrap_or_else(PoisonError::into_inner).push(spooled);
-        if let Err(error) = self.spool.append(&line) {
-            tracing::error!(cause = %error, "the spool cannot be written: the revocation holds until this process ends");
-        }
+        let number = revocation.number;
+        let spooled = Spooled { revocation, reason: reason.to_owned(), entry: self.recorder.seal(entry)? };
+        let revoking = Arc::clone(&self.revoking);
+        // As a task: whoever asked may be gone before it is durable.
+        let kept = tokio::spawn(async move { revoking.keep(spooled).await }).await;
+        kept.map_err(|error| {
+            tracing::error!(cause = %error, "a revocation is in force until this process ends");
+            Refusal::of(Code::ServerFault)
+        })?;
+        Ok(number)
     }
 
     /// Takes up what an earlier process left in the spool. Before anything is served.
     ///
     /// # Errors
-    /// `dependency-unavailable` when the spool cannot be read: then nothing may be served, because something may be revoked.
-    pub fn recall_spool(&self) -> Result<(), Refusal> {
-        let lines =
-            self.spool.lines().map_err(|error| store_failure(crate::store::StoreError::Unavailable(error.into())))?;
-        for spooled in lines.iter().filter_map(|line| Spooled::from_line(line)) {
-            self.store.cut(&spooled.scope, spooled.at);
-            self.waiting.0.lock().unwrap_or_else(PoisonError::into_inner).push(spooled);
-        }
-        Ok(())
+    /// `dependency-unavailable` when the spool or the database cannot be read: then nothing may be served, because something
+    /// may be revoked.
+    pub async fn recall_spool(&self) -> Result<(), Refusal> {
+        self.revoking.recall().await.map_err(store_failure)
     }
 
     /// Merges what waits into the database and the log, each with the entry that was sealed when it was cut.
@@ -100,30 +105,85 @@ impl Delivery {
     /// # Errors
     /// Failures of the store; what is left waits on.
     pub async fn merge_spool(&self) -> Result<(), Refusal> {
-        let waiting = self.waiting.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        if waiting.is_empty() {
-            return Ok(());
+        let merged = self.revoking.merge().await.map_err(store_failure)?;
+        if merged > 0 {
+            self.record(&Entry::new(Action::AuditSpool, Outcome::Ok).server().with("merged", merged)).await?;
         }
-        for spooled in &waiting {
-            let Spooled { scope, at, reason, entry } = spooled.clone();
-            self.store.revoke(scope, at, &reason, entry).await.map_err(store_failure)?;
-            self.waiting.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|other| other != spooled);
+        self.revoking.clear().await;
+        Ok(())
+    }
+}
+
+impl Revoking {
+    pub(super) fn new(store: Arc<dyn Revocations>, spool: Arc<dyn Spool>) -> Self {
+        Self { store, spool, held: Mutex::default() }
+    }
+
+    /// Makes a revocation durable that is in force.
+    async fn keep(&self, spooled: Spooled) {
+        let Spooled { revocation, reason, entry } = spooled.clone();
+        let Err(error) = self.store.revoke(revocation, &reason, entry).await else { return };
+        tracing::error!(cause = %error, "a revocation is in force and waits in the spool");
+        let mut held = self.held.lock().await;
+        // Also where the line fails: a part of it may be there.
+        held.lines = true;
+        if let Err(error) = self.spool.append(&spooled.to_line()) {
+            tracing::error!(cause = %error, "the spool cannot be written: the revocation holds until this process ends");
         }
-        let entry = Entry::new(Action::AuditSpool, Outcome::Ok)
-            .server()
-            .with("merged", u64::try_from(waiting.len()).unwrap_or(u64::MAX));
-        self.record(&entry).await?;
-        let left = self.waiting.0.lock().unwrap_or_else(PoisonError::into_inner).is_empty();
-        if left && let Err(error) = self.spool.clear() {
-            tracing::warn!(cause = %error, "the spool was merged and cannot be emptied");
+        held.waiting.push(spooled);
+    }
+
+    /// Cuts again what the spool holds, but for what was merged: that is in force with its row, and cutting it anew would end
+    /// links that were made since.
+    async fn recall(&self) -> Result<(), StoreError> {
+        let mut held = self.held.lock().await;
+        let lines = self.spool.lines().map_err(|error| StoreError::Unavailable(error.into()))?;
+        held.lines = !lines.is_empty();
+        let (mut spooled, unnumbered): (Vec<Spooled>, Vec<Spooled>) =
+            lines.iter().filter_map(|line| Spooled::from_line(line)).partition(|one| one.revocation.number > 0);
+        let numbers = spooled.iter().map(|one| one.revocation.number).collect();
+        let durable = self.store.durable_revocations(numbers).await?;
+        spooled.retain(|one| !durable.contains(&one.revocation.number));
+        spooled.iter().for_each(|one| self.store.cut_again(&one.revocation));
+        held.waiting = spooled;
+        // Of a version that gave numbers in the database only.
+        for one in unnumbered {
+            let Revocation { scope, at, holder, .. } = one.revocation;
+            let revocation = self.store.cut(scope, holder, at);
+            held.waiting.push(Spooled { revocation, ..one });
         }
         Ok(())
+    }
+
+    /// Writes what waits, and answers how much was not in the database yet. A revocation that was written before the process
+    /// died, or whose commit had no answer, is known by its number.
+    async fn merge(&self) -> Result<u64, StoreError> {
+        let mut held = self.held.lock().await;
+        let mut merged = 0;
+        while let Some(Spooled { revocation, reason, entry }) = held.waiting.first().cloned() {
+            merged += u64::from(self.store.revoke(revocation, &reason, entry).await?);
+            held.waiting.remove(0);
+        }
+        Ok(merged)
+    }
+
+    /// Empties the spool when nothing waits.
+    async fn clear(&self) {
+        let mut held = self.held.lock().await;
+        if !held.lines || !held.waiting.is_empty() {
+            return;
+        }
+        match self.spool.clear() {
+            Ok(()) => held.lines = false,
+            Err(error) => tracing::warn!(cause = %error, "the spool was merged and cannot be emptied"),
+        }
     }
 }
 
 impl Spooled {
     fn to_line(&self) -> String {
-        let (scope, key) = match &self.scope {
+        let Revocation { number, scope, at, holder } = &self.revocation;
+        let (scope, key) = match scope {
             Scope::All => ("all", String::new()),
             Scope::Client(number) => ("client", number.0.to_string()),
             Scope::Document(number) => ("document", number.0.to_string()),
@@ -131,7 +191,8 @@ impl Spooled {
             Scope::Link(id) => ("link", id.to_string()),
         };
         serde_json::json!({
-            "scope": scope, "key": key, "at": self.at.millis(), "reason": self.reason,
+            "number": number, "scope": scope, "key": key, "at": at.millis(), "reason": self.reason,
+            "reader": holder.map(|holder| holder.reader.0), "document": holder.map(|holder| holder.document.0),
             "action": self.entry.action, "outcome": self.entry.outcome,
             "commitment": hex::encode(self.entry.commitment), "cells": STANDARD.encode(&self.entry.cells),
             "patients": self.entry.patients,
@@ -141,8 +202,8 @@ impl Spooled {
 
     /// `None` for a line that a crash cut off: its revocation was never answered.
     fn from_line(line: &str) -> Option<Self> {
-        let value: serde_json::Value = serde_json::from_str(line).ok()?;
-        let text = |name: &str| value.get(name).and_then(serde_json::Value::as_str);
+        let value: Value = serde_json::from_str(line).ok()?;
+        let text = |name: &str| value.get(name).and_then(Value::as_str);
         let key = text("key")?;
         let scope = match text("scope")? {
             "all" => Scope::All,
@@ -152,41 +213,33 @@ impl Spooled {
             "link" => Scope::Link(LinkId::parse(key)?),
             _ => return None,
         };
-        let patients = value.get("patients")?.as_array()?;
-        let entry = SealedEntry {
-            action: Action::from_code(text("action")?)?.code(),
-            outcome: Outcome::from_code(text("outcome")?)?.code(),
-            commitment: hex::decode(text("commitment")?).ok()?.try_into().ok()?,
-            cells: STANDARD.decode(text("cells")?).ok()?,
-            patients: patients.iter().filter_map(|one| one.as_str().map(str::to_owned)).collect(),
+        let holder = match (value.get("reader").and_then(Value::as_u64), value.get("document").and_then(Value::as_i64))
+        {
+            (Some(reader), Some(document)) => {
+                Some(Holder { reader: ClientNumber(reader.try_into().ok()?), document: DocumentNumber(document) })
+            }
+            _ => None,
         };
+        // Absent in a line of an earlier version.
+        let number = value.get("number").map_or(Some(0), |number| number.as_u64()?.try_into().ok())?;
         let at = Timestamp::from_millis(value.get("at")?.as_i64()?);
-        Some(Self { scope, at, reason: text("reason")?.to_owned(), entry })
+        let revocation = Revocation { number, scope, at, holder };
+        Some(Self { revocation, reason: text("reason")?.to_owned(), entry: entry_of(&value)? })
     }
+}
+
+fn entry_of(value: &Value) -> Option<SealedEntry> {
+    let text = |name: &str| value.get(name).and_then(Value::as_str);
+    let patients = value.get("patients")?.as_array()?;
+    Some(SealedEntry {
+        action: Action::from_code(text("action")?)?.code(),
+        outcome: Outcome::from_code(text("outcome")?)?.code(),
+        commitment: hex::decode(text("commitment")?).ok()?.try_into().ok()?,
+        cells: STANDARD.decode(text("cells")?).ok()?,
+        patients: patients.iter().filter_map(|one| one.as_str().map(str::to_owned)).collect(),
+        given: Vec::new(),
+    })
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_waits_reads_back_and_a_cut_line_is_none() {
-        let entry = SealedEntry {
-            action: Action::LinkRevoke.code(),
-            outcome: Outcome::Ok.code(),
-            commitment: [7; 32],
-            cells: vec![1, 2, 3],
-            patients: vec!["Patient/1".to_owned()],
-        };
-        for scope in [Scope::All, Scope::Client(ClientNumber(3)), Scope::Link(LinkId::of_digest(&[9; 8]))] {
-            let at = Timestamp::from_millis(5);
-            let spooled = Spooled { scope, at, reason: "lost \"laptop\"".to_owned(), entry: entry.clone() };
-            let line = spooled.to_line();
-            assert!(!line.contains('\n'));
-            assert_eq!(Spooled::from_line(&line), Some(spooled));
-            for length in 0..line.len() {
-                assert_eq!(line.get(..length).and_then(Spooled::from_line), None);
-            }
-        }
-    }
-}
+mod tests;

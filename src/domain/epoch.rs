@@ -1,6 +1,9 @@
 //! Revocation by epoch: each revocation has a number that only rises, and counts for one scope. A link carries the newest
-//! number that concerned it when it was made; it is revoked as soon as a newer one concerns it. One row a revocation, no list
-//! of links, and a link made afterwards has another text.
+//! number that concerned it when it was made; it is revoked as soon as a newer one concerns it, and a link made afterwards has
+//! another text. A single link is revoked by its id; its number is carried by the links that its reader gets to its document
+//! from then on, so that they have another text too, and ends none of the others.
+//!
+//! No number is given out twice, across restarts too: see [`Numbers`].
 
 use std::collections::HashMap;
 
@@ -27,12 +30,23 @@ pub enum Scope {
 /// A revocation as recorded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Revocation {
-    /// Its number; the store gives it.
+    /// Its number, taken when access was cut.
     pub number: u32,
     /// What it covers.
     pub scope: Scope,
     /// When.
     pub at: Timestamp,
+    /// For a single link: whom it was given to, and for what, where that is known.
+    pub holder: Option<Holder>,
+}
+
+/// Who holds a link, and to which document: whose next link has another text once it is revoked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Holder {
+    /// The reader that it was given to.
+    pub reader: ClientNumber,
+    /// The file's document.
+    pub document: DocumentNumber,
 }
 
 /// What of a link decides which revocations concern it.
@@ -46,39 +60,98 @@ pub struct Subject {
     pub patient: Option<PatientNumber>,
 }
 
+impl Subject {
+    /// Whose link it is.
+    pub fn holder(&self) -> Holder {
+        Holder { reader: self.reader, document: self.document }
+    }
+}
+
+/// Numbers that are reserved at once. A start begins behind the whole block, so a block is what a restart costs of 2^32.
+const BLOCK: u32 = 256;
+
+/// Where the numbers stand. A block of them is reserved durably before one of it is given out, and a start goes on behind
+/// everything that was reserved or is seen in a row or in the spool: whatever an earlier process gave out lies before that.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Numbers {
+    /// The last that was given out or seen.
+    last: u32,
+    /// Up to here a restart knows that they were given out.
+    sure: u32,
+}
+
+impl Numbers {
+    fn take(&mut self) -> u32 {
+        self.last = self.last.saturating_add(1);
+        self.last
+    }
+}
+
 /// The newest revocation of each scope. Small: one entry per scope that was ever revoked; single links are dropped when the
 /// last link of their time is over.
 #[derive(Debug, Clone, Default)]
 pub struct Epochs {
     newest: HashMap<Scope, (u32, Timestamp)>,
+    /// The newest revocation of a single link of each holder.
+    renewed: HashMap<Holder, (u32, Timestamp)>,
+    numbers: Numbers,
 }
 
 impl Epochs {
-    /// Takes a revocation in.
+    /// Takes in a revocation that is durable.
     pub fn add(&mut self, revocation: Revocation) {
-        let Revocation { number, scope, at } = revocation;
-        let entry = self.newest.entry(scope).or_insert((number, at));
-        if number > entry.0 {
-            *entry = (number, at);
+        self.numbers.sure = self.numbers.sure.max(revocation.number);
+        self.cut_again(&revocation);
+    }
+
+    /// Takes in a revocation that is not durable yet, under a number of its own: it counts from now on.
+    pub fn cut(&mut self, scope: Scope, holder: Option<Holder>, at: Timestamp) -> Revocation {
+        let revocation = Revocation { number: self.numbers.take(), scope, at, holder };
+        self.cut_again(&revocation);
+        revocation
+    }
+
+    /// Takes in a revocation under the number that it has: once or more, it is one.
+    pub fn cut_again(&mut self, revocation: &Revocation) {
+        let Revocation { number, scope, at, holder } = revocation;
+        self.numbers.last = self.numbers.last.max(*number);
+        raise(&mut self.newest, scope.clone(), (*number, *at));
+        if let Some(holder) = holder {
+            raise(&mut self.renewed, *holder, (*number, *at));
         }
     }
 
-    /// Takes in a revocation that has no number yet, under the next one: it counts from now on. When it is durable it comes
-    /// again with the store's number, which is this one or a later one; a link made in between may end once more, never live
-    /// longer.
-    pub fn cut(&mut self, scope: Scope, at: Timestamp) {
-        let number = self.newest.values().map(|(number, _)| *number).max().unwrap_or(0) + 1;
-        self.add(Revocation { number, scope, at });
+    /// Up to which number the next block is to be reserved; `None` while there is enough.
+    pub fn block_due(&self) -> Option<u32> {
+        let Numbers { last, sure } = self.numbers;
+        (sure.saturating_sub(last) < BLOCK / 2).then(|| last.saturating_add(BLOCK))
+    }
+
+    /// Goes on behind `reserved`, which an earlier process may have given out, with what a start then reserves.
+    pub fn resume(&mut self, reserved: u32) -> u32 {
+        self.numbers.last = self.numbers.last.max(reserved);
+        let block = self.numbers.last.saturating_add(BLOCK);
+        self.reserved(block);
+        block
+    }
+
+    /// Numbers up to `block` are reserved durably.
+    pub fn reserved(&mut self, block: u32) {
+        self.numbers.sure = self.numbers.sure.max(block);
     }
 
     /// Forgets revocations of single links before `moment`, when no link from before it is alive.
     pub fn forget_links_before(&mut self, moment: Timestamp) {
         self.newest.retain(|scope, (_, at)| !matches!(scope, Scope::Link(_)) || *at >= moment);
+        self.renewed.retain(|_, (_, at)| *at >= moment);
     }
 
-    /// The number that a link made now carries.
+    /// The number that a link made now carries. Never one that a restart might give out again: such a link would outlive the
+    /// revocation that gets it. It does not open instead, until a block is reserved.
     pub fn current(&self, subject: &Subject) -> u32 {
-        self.concerning(subject).map(|(number, _)| number).max().unwrap_or(0)
+        let renewed = self.renewed.get(&subject.holder()).copied();
+        let newest = self.concerning(subject).chain(renewed).map(|(number, _)| number).max();
+        newest.unwrap_or(0).min(self.numbers.sure)
     }
 
     /// When a link that carries `epoch` was revoked; `None` while it is not.
@@ -103,9 +176,18 @@ impl Epochs {
     }
 }
 
+/// The newest of a key stays.
+fn raise<K: Eq + std::hash::Hash>(newest: &mut HashMap<K, (u32, Timestamp)>, key: K, new: (u32, Timestamp)) {
+    let entry = newest.entry(key).or_insert(new);
+    if new.0 > entry.0 {
+        *entry = new;
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn at(millis: i64) -> Timestamp {
         Timestamp::from_millis(millis)
@@ -127,7 +209,7 @@ mod tests {
         ] {
             let mut epochs = Epochs::default();
             let before = epochs.current(&mine);
-            epochs.add(Revocation { number: 7, scope: scope.clone(), at: at(5) });
+            epochs.add(Revocation { number: 7, scope: scope.clone(), at: at(5), holder: None });
             assert_eq!(epochs.revoked_at(&mine, before, &link("one-link")), Some(at(5)), "{scope:?}");
             assert_eq!(epochs.revoked_at(&mine, epochs.current(&mine), &link("one-link")), None, "made afterwards");
             let expected = (scope == Scope::All).then(|| at(5));
@@ -136,12 +218,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_cut_is_revoked_before_it_has_a_number() {
+    fn what_is_cut_is_revoked_before_it_is_durable() {
         let mine = Subject { reader: ClientNumber(1), document: DocumentNumber(1), patient: None };
         let mut epochs = Epochs::default();
-        epochs.add(Revocation { number: 4, scope: Scope::All, at: at(1) });
+        epochs.add(Revocation { number: 4, scope: Scope::All, at: at(1), holder: None });
         let before = epochs.current(&mine);
-        epochs.cut(Scope::Document(DocumentNumber(1)), at(2));
+        epochs.resume(4);
+        let cut = epochs.cut(Scope::Document(DocumentNumber(1)), None, at(2));
+        assert_eq!(cut.number, 5);
         assert_eq!(epochs.revoked_at(&mine, before, &link("one")), Some(at(2)));
         assert_eq!(epochs.revoked_at(&mine, epochs.current(&mine), &link("one")), None);
     }
@@ -150,10 +234,132 @@ mod tests {
     fn a_single_link_ends_alone() {
         let subject = Subject { reader: ClientNumber(1), document: DocumentNumber(1), patient: None };
         let mut epochs = Epochs::default();
-        epochs.add(Revocation { number: 1, scope: Scope::Link(link("AAAAAAAA")), at: at(9) });
+        epochs.add(Revocation { number: 1, scope: Scope::Link(link("AAAAAAAA")), at: at(9), holder: None });
         assert_eq!(epochs.revoked_at(&subject, 0, &link("AAAAAAAA")), Some(at(9)));
         assert_eq!(epochs.revoked_at(&subject, 0, &link("BBBBBBBB")), None);
         epochs.forget_links_before(at(10));
         assert_eq!(epochs.revoked_at(&subject, 0, &link("AAAAAAAA")), None);
+    }
+
+    #[test]
+    fn a_single_link_that_is_revoked_gives_its_holders_next_link_another_epoch_and_ends_no_other() {
+        let mine = Subject { reader: ClientNumber(1), document: DocumentNumber(1), patient: None };
+        let (theirs, another) =
+            (Subject { reader: ClientNumber(2), ..mine }, Subject { document: DocumentNumber(2), ..mine });
+        let mut epochs = Epochs::default();
+        epochs.resume(0);
+        let before = epochs.current(&mine);
+        epochs.cut(Scope::Link(link("revoked")), Some(mine.holder()), at(3));
+        assert!(epochs.current(&mine) > before, "the next link has another text");
+        assert_eq!(epochs.revoked_at(&mine, before, &link("revoked")), Some(at(3)));
+        assert_eq!(epochs.revoked_at(&mine, before, &link("another of theirs")), None);
+        assert_eq!(epochs.revoked_at(&mine, epochs.current(&mine), &link("the next")), None);
+        assert_eq!((epochs.current(&theirs), epochs.current(&another)), (before, before));
+        epochs.cut(Scope::Document(mine.document), None, at(4));
+        assert_eq!(
+            epochs.revoked_at(&mine, before + 1, &link("the next")),
+            Some(at(4)),
+            "which is a link as any other"
+        );
+    }
+
+    /// What becomes of a revocation after it was cut in memory.
+    #[derive(Debug, Clone, Copy)]
+    enum Kept {
+        Row,
+        Spooled,
+        Lost,
+    }
+
+    #[derive(Debug, Clone)]
+    enum Step {
+        Cut(usize, Kept),
+        /// Many that no row and no spool took.
+        LoseMany,
+        Give,
+        Restart,
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        let kept = prop_oneof![Just(Kept::Row), Just(Kept::Spooled), Just(Kept::Lost)];
+        prop_oneof![
+            5 => (0..3usize, kept).prop_map(|(scope, kept)| Step::Cut(scope, kept)),
+            1 => Just(Step::LoseMany),
+            4 => Just(Step::Give),
+            2 => Just(Step::Restart),
+        ]
+    }
+
+    /// What outlives a process.
+    #[derive(Debug, Default)]
+    struct Disk {
+        reserved: u32,
+        rows: Vec<Revocation>,
+        spool: Vec<Revocation>,
+    }
+
+    impl Disk {
+        fn start(&mut self) -> Epochs {
+            let mut epochs = Epochs::default();
+            self.rows.iter().for_each(|row| epochs.add(row.clone()));
+            self.reserved = epochs.resume(self.reserved);
+            self.spool.iter().for_each(|line| epochs.cut_again(line));
+            epochs
+        }
+
+        fn keep(&mut self, epochs: &mut Epochs, revocation: Revocation) {
+            if let Some(block) = epochs.block_due() {
+                self.reserved = block;
+                epochs.reserved(block);
+            }
+            epochs.add(revocation.clone());
+            self.rows.push(revocation);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_number_is_given_out_twice_and_no_link_outlives_a_later_revocation(
+            steps in proptest::collection::vec(step(), 1..60),
+        ) {
+            let subject = Subject { reader: ClientNumber(1), document: DocumentNumber(1), patient: None };
+            let scopes = [Scope::All, Scope::Client(ClientNumber(1)), Scope::Document(DocumentNumber(1))];
+            let mut disk = Disk::default();
+            let mut epochs = disk.start();
+            // What a restart must not give out again, and the epochs of links that are alive.
+            let (mut given_out, mut alive) = (std::collections::BTreeSet::new(), Vec::<u32>::new());
+            for step in steps {
+                match step {
+                    Step::Cut(scope, kept) => {
+                        let revocation = epochs.cut(scopes[scope].clone(), None, at(1));
+                        let number = revocation.number;
+                        for epoch in alive.drain(..) {
+                            prop_assert!(number > epoch && epochs.revoked_since(&subject, epoch).is_some());
+                        }
+                        match kept {
+                            Kept::Row => disk.keep(&mut epochs, revocation),
+                            Kept::Spooled => disk.spool.push(revocation),
+                            Kept::Lost if number > disk.reserved => continue,
+                            Kept::Lost => {}
+                        }
+                        prop_assert!(given_out.insert(number), "{number} again");
+                    }
+                    Step::LoseMany => (0..BLOCK).for_each(|_| {
+                        let number = epochs.cut(Scope::All, None, at(1)).number;
+                        alive.clear();
+                        if number <= disk.reserved {
+                            assert!(given_out.insert(number), "{number} again");
+                        }
+                    }),
+                    Step::Give => {
+                        let epoch = epochs.current(&subject);
+                        if epochs.revoked_since(&subject, epoch).is_none() {
+                            alive.push(epoch);
+                        }
+                    }
+                    Step::Restart => epochs = disk.start(),
+                }
+            }
+        }
     }
 }

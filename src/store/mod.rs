@@ -16,17 +16,21 @@
 
 mod acknowledgements;
 mod clock_rows;
+mod given_links;
 mod links;
 mod operators;
 mod records;
+mod revocations;
 pub mod sqlite;
 mod subscriptions;
 
 pub use acknowledgements::*;
 pub use clock_rows::*;
+pub use given_links::*;
 pub use links::*;
 pub use operators::*;
 pub use records::*;
+pub use revocations::*;
 pub use subscriptions::*;
 
 use std::sync::Arc;
@@ -35,7 +39,6 @@ use async_trait::async_trait;
 
 use crate::domain::clock::Timestamp;
 use crate::domain::clock_watch::Destroyable;
-use crate::domain::epoch::{Epochs, Scope};
 use crate::domain::id::{ClientId, FileId, ResourceId};
 use crate::domain::lifecycle::Transition;
 use crate::domain::principal::{AccessScope, ClientNumber};
@@ -92,7 +95,16 @@ pub enum StoreError {
 /// What a store can do. See the module's documentation for what holds for every call.
 #[async_trait]
 pub trait Store:
-    Subscriptions + Operators + ClockRows + Acknowledgements + LinkUses + Send + Sync + std::fmt::Debug
+    Subscriptions
+    + Operators
+    + ClockRows
+    + Acknowledgements
+    + LinkUses
+    + GivenLinks
+    + Revocations
+    + Send
+    + Sync
+    + std::fmt::Debug
 {
     // ---- audit
 
@@ -216,15 +228,6 @@ pub trait Store:
     /// The sealed bytes of a file that lives in the database.
     async fn inline_content(&self, file: FileId) -> Result<Option<Vec<u8>>, StoreError>;
 
-    /// Revocations, as far as they count; the same value for all callers until the next revocation.
-    fn epochs(&self) -> Arc<Epochs>;
-
-    /// Cuts access at once, in [`Store::epochs`] only: what cutting must not wait for is made durable by [`Store::revoke`].
-    fn cut(&self, scope: &Scope, at: Timestamp);
-
-    /// Cuts access: durable and in [`Store::epochs`] when it returns. Answers its number.
-    async fn revoke(&self, scope: Scope, at: Timestamp, reason: &str, entry: SealedEntry) -> Result<u32, StoreError>;
-
     /// The number of a subject that documents have; `None` when none has.
     async fn patient_number(&self, patient: &Target) -> Result<Option<PatientNumber>, StoreError>;
 
@@ -303,7 +306,7 @@ pub trait Store:
     /// The count of changes now.
     fn state_changes(&self) -> u64;
 
-    /// Forgets what is over: spent assertions, idempotency keys, revocations of single links.
+    /// Forgets what is over: spent assertions, idempotency keys, given links, revocations of single links.
     async fn forget_expired(&self, now: Timestamp) -> Result<(), StoreError>;
 
     // ---- operations

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::GivenLink;
 use crate::domain::clock::Timestamp;
 use crate::domain::id::{ClientId, FileId, ResourceId};
 use crate::domain::lifecycle::State;
@@ -24,6 +25,8 @@ pub struct SealedEntry {
     pub cells: Vec<u8>,
     /// References of the patients that it is about (`Patient/1`), for the look-up by patient.
     pub patients: Vec<String>,
+    /// Links that what it records gives, for the index.
+    pub given: Vec<GivenLink>,
 }
 
 /// A client as registered.

@@ -44,7 +44,9 @@ impl Spool for FileSpool {
         if length > MOST_BYTES {
             return Err(std::io::Error::from(std::io::ErrorKind::FileTooLarge));
         }
-        Ok(std::fs::read_to_string(&self.path)?.lines().filter(|line| !line.is_empty()).map(str::to_owned).collect())
+        // A line that a crash cut off may end within a character.
+        let text = String::from_utf8_lossy(&std::fs::read(&self.path)?).into_owned();
+        Ok(text.lines().filter(|line| !line.is_empty()).map(str::to_owned).collect())
     }
 
     fn clear(&self) -> std::io::Result<()> {
@@ -67,6 +69,8 @@ mod tests {
         spool.append("one").unwrap();
         spool.append("two").unwrap();
         assert_eq!(spool.lines().unwrap(), ["one", "two"]);
+        std::fs::write(folder.path().join("revocations.spool"), b"one\n{\"reason\":\"gr\xc3").unwrap();
+        assert_eq!(spool.lines().unwrap().len(), 2, "cut off within a character, and still read");
         spool.clear().unwrap();
         spool.clear().unwrap();
         assert!(spool.lines().unwrap().is_empty());

@@ -91,3 +91,5 @@ mod webhooks;
 mod webhooks_long;
 #[cfg(test)]
 mod wire_faults;
+#[cfg(test)]
+mod withdrawn;

@@ -4,11 +4,12 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use daylily::domain::epoch::{Holder, Scope, Subject};
 use daylily::domain::lifecycle::{self, State};
 use daylily::domain::principal::Reach;
 use daylily::domain::resource::Kind;
 use daylily::store::sqlite::{OpenError, Settings, SqliteStore};
-use daylily::store::{NewDocument, Sent, Store, StoreError, Subscriptions};
+use daylily::store::{NewDocument, Revocations, Sent, Store, StoreError, Subscriptions};
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 use tempfile::TempDir;
@@ -42,10 +43,11 @@ async fn everything_is_there_after_a_restart() {
     let written = store.create_document(new, entry()).await.unwrap();
     let number = store.file(file_id(1)).await.unwrap().unwrap().document.as_ref().unwrap().number;
     let link = daylily::domain::id::LinkId::of_digest(b"one");
-    store
-        .revoke(daylily::domain::epoch::Scope::Link(link.clone()), at(5), "why", entry_of("link.revoke"))
-        .await
-        .unwrap();
+    let holder = Holder { reader: owner, document: number };
+    let cut = store.cut(Scope::Link(link.clone()), Some(holder), at(5));
+    store.revoke(cut.clone(), "why", entry_of("link.revoke")).await.unwrap();
+    // Access was cut, and the process ended before it was written.
+    let lost = store.cut(Scope::All, None, at(6));
     let head = store.audit_head().await.unwrap();
     drop(store);
 
@@ -55,8 +57,10 @@ async fn everything_is_there_after_a_restart() {
     let stored = store.read(Kind::DocumentReference, &id("d1"), &scope).await.unwrap().unwrap();
     assert_eq!((stored.document.unwrap().number, stored.updated), (number, written.updated));
     assert_eq!(store.client(&client_id("lab")).unwrap().number, owner);
-    let subject = daylily::domain::epoch::Subject { reader: owner, document: number, patient: None };
+    let subject = Subject { reader: owner, document: number, patient: None };
     assert_eq!(store.epochs().revoked_at(&subject, 9, &link), Some(at(5)));
+    assert_eq!(store.epochs().current(&subject), cut.number, "their next link is another one");
+    assert!(store.cut(Scope::All, None, at(7)).number > lost.number, "a number is never given out again");
     assert_eq!(store.inline_content(file_id(1)).await.unwrap().as_deref(), Some(b"sealed".as_slice()));
     let later = store.create_document(NewDocument { at: at(-500), ..document("d2", owner) }, entry()).await.unwrap();
     assert!(later.updated > written.updated, "stamps rise over a restart too");

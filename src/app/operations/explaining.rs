@@ -4,7 +4,7 @@ use super::Commands;
 use crate::control::{ClockView, ExplainAim, ExplanationView, FactView, Response};
 use crate::delivery::{Explanation, Question, clock_issue};
 use crate::domain::clock_watch::Standing;
-use crate::domain::id::{FileId, ResourceId};
+use crate::domain::id::{FileId, LinkId, ResourceId};
 use crate::domain::principal::Operator;
 use crate::domain::refusal::{Code, Issue, Refusal};
 
@@ -33,9 +33,10 @@ fn question(aim: ExplainAim) -> Result<Question, Refusal> {
         ExplainAim::Reference(text) => {
             let document = text.strip_prefix("DocumentReference/").and_then(ResourceId::parse).map(Question::Document);
             let file = || text.strip_prefix("Binary/").and_then(FileId::parse).map(Question::File);
-            document.or_else(file).ok_or_else(|| {
+            let link = || LinkId::parse(&text).map(Question::Reference);
+            document.or_else(file).or_else(link).ok_or_else(|| {
                 let issue = Issue::new(Code::ResourceNotFound).message_text("nothing here has this reference");
-                issue.cure_text("write it like DocumentReference/9f31 or Binary/…").into()
+                issue.cure_text("write it like DocumentReference/9f31, Binary/… or lk_…").into()
             })
         }
     }

@@ -25,6 +25,7 @@ impl GrantEntries for Entries {
             commitment: *record.assertion,
             cells: Vec::new(),
             patients: Vec::new(),
+            given: Vec::new(),
         }
     }
 }

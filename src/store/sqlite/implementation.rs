@@ -10,7 +10,6 @@ use super::rows::pack;
 use super::{SqliteStore, audit_rows, create, due, lifecycle, purge, read, search, server, visibility};
 use crate::domain::clock::Timestamp;
 use crate::domain::clock_watch::Destroyable;
-use crate::domain::epoch::{Epochs, Scope};
 use crate::domain::id::{ClientId, FileId, ResourceId};
 use crate::domain::lifecycle::Transition;
 use crate::domain::principal::{AccessScope, ClientNumber};
@@ -171,19 +170,6 @@ impl Store for SqliteStore {
 
     async fn inline_content(&self, file: FileId) -> Result<Option<Vec<u8>>, StoreError> {
         self.read(|reading| audit_rows::inline(reading.conn, file))
-    }
-
-    fn epochs(&self) -> Arc<Epochs> {
-        self.memory.epochs.get()
-    }
-
-    fn cut(&self, scope: &Scope, at: Timestamp) {
-        self.memory.epochs.update(|epochs| epochs.cut(scope.clone(), at));
-    }
-
-    async fn revoke(&self, scope: Scope, at: Timestamp, reason: &str, entry: SealedEntry) -> Result<u32, StoreError> {
-        let reason = reason.to_owned();
-        self.writer.run(move |tx| server::revoke(tx, scope, at, &reason, entry)).await
     }
 
     async fn patient_number(&self, patient: &Target) -> Result<Option<PatientNumber>, StoreError> {

@@ -44,14 +44,15 @@ impl<T> Shared<T> {
     }
 
     /// Changes a copy and puts it in place; changes come one after the other.
-    pub(super) fn update(&self, change: impl FnOnce(&mut T))
+    pub(super) fn update<R>(&self, change: impl FnOnce(&mut T) -> R) -> R
     where
         T: Clone,
     {
         let mut place = self.0.write().unwrap_or_else(PoisonError::into_inner);
         let mut value = T::clone(&place);
-        change(&mut value);
+        let answer = change(&mut value);
         *place = Arc::new(value);
+        answer
     }
 
     pub(super) fn set(&self, value: T) {

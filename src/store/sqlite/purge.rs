@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::due;
+use super::given_links;
 use super::lifecycle::{set_state, touched};
 use super::operators::is_held;
 use super::outbox;
@@ -39,6 +40,7 @@ pub(super) fn document(
     }
     touched(tx, rid)?;
     destroy_links(tx, rid)?;
+    given_links::destroy(tx.conn, rid)?;
     let elsewhere = destroy_files(tx, rid)?;
     let binaries: Vec<(i64,)> = sql("SELECT rid FROM res WHERE document = ?", [rid.into()]).rows(tx.conn)?;
     for (row,) in std::iter::once((rid,)).chain(binaries) {

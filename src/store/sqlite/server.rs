@@ -1,4 +1,4 @@
-//! The server's own state: keys, policy, clients, spent assertions, revocations, and what is forgotten when it is over.
+//! The server's own state: keys, policy, clients, spent assertions, and what is forgotten when it is over.
 
 use std::time::Duration;
 
@@ -12,11 +12,9 @@ use super::statement::{Value, list, sql};
 use super::subscriptions_rows;
 use super::tx::Tx;
 use crate::domain::clock::Timestamp;
-use crate::domain::epoch::{Epochs, Revocation, Scope};
-use crate::domain::id::{ClientId, LinkId};
+use crate::domain::id::ClientId;
 use crate::domain::operator::ASSENT_HOLDS;
 use crate::domain::principal::{ClientNumber, Reach};
-use crate::domain::resource::{DocumentNumber, PatientNumber};
 use crate::store::{ActivePolicy, Client, ClientKeys, Earlier, SealedEntry, SealedKey, StoreError};
 
 /// The longest that any link lives (`domain::link`): after it a revoked link needs no row any more.
@@ -216,53 +214,6 @@ pub(super) fn earlier(
     }))
 }
 
-/// Records a revocation and answers its number.
-pub(super) fn revoke(
-    tx: &mut Tx<'_>,
-    scope: Scope,
-    moment: Timestamp,
-    reason: &str,
-    entry: SealedEntry,
-) -> Result<u32, StoreError> {
-    let (code, subject, link) = match &scope {
-        Scope::All => ("all", None, None),
-        Scope::Client(number) => ("client", Some(i64::from(number.0)), None),
-        Scope::Document(number) => ("document", Some(number.0), None),
-        Scope::Patient(number) => ("patient", Some(number.0), None),
-        Scope::Link(link) => ("link", None, Some(link.as_str())),
-    };
-    let insert = "INSERT INTO revocation (scope, subject, link, at, reason) VALUES (?, ?, ?, ?, ?)";
-    let values = [code.into(), subject.into(), link.into(), moment.millis().into(), reason.into()];
-    let number = sql(insert, values).insert(tx.conn)?;
-    let number: u32 = at("revocation", &number).number("number", number)?;
-    tx.append(entry)?;
-    tx.effects.revocations.push(Revocation { number, scope, at: moment });
-    Ok(number)
-}
-
-type RevocationRow = (i64, String, Option<i64>, Option<String>, i64);
-
-/// Every revocation that counts.
-pub(super) fn epochs(conn: &mut SqliteConnection) -> Result<Epochs, StoreError> {
-    let rows: Vec<RevocationRow> =
-        sql("SELECT number, scope, subject, link, at FROM revocation ORDER BY number", []).rows(conn)?;
-    let mut epochs = Epochs::default();
-    for (number, code, subject, link, moment) in rows {
-        let place = at("revocation", &number);
-        let subject = || subject.ok_or_else(|| place.corrupt("subject"));
-        let scope = match code.as_str() {
-            "all" => Scope::All,
-            "client" => Scope::Client(place.client("subject", subject()?)?),
-            "document" => Scope::Document(DocumentNumber(subject()?)),
-            "patient" => Scope::Patient(PatientNumber(subject()?)),
-            "link" => Scope::Link(link.as_deref().and_then(LinkId::parse).ok_or_else(|| place.corrupt("link"))?),
-            _ => return Err(place.corrupt("scope")),
-        };
-        epochs.add(Revocation { number: place.number("number", number)?, scope, at: time(moment) });
-    }
-    Ok(epochs)
-}
-
 /// Forgets what is over.
 pub(super) fn forget_expired(tx: &mut Tx<'_>, now: Timestamp) -> Result<(), StoreError> {
     let links = now.minus(LONGEST_LINK);
@@ -270,6 +221,7 @@ pub(super) fn forget_expired(tx: &mut Tx<'_>, now: Timestamp) -> Result<(), Stor
     sql("DELETE FROM idempotency WHERE until <= ?", [now.millis().into()]).run(tx.conn)?;
     outbox::forget(tx, now)?;
     super::operators::forget_approvals(tx, now.minus(ASSENT_HOLDS))?;
+    super::given_links::forget(tx.conn, now)?;
     super::links::forget_links(tx.conn, now.minus(LINK_ROWS_KEPT))?;
     super::claims::forget_spent(tx.conn, now.minus(SPENT_KEPT))?;
     if sql("DELETE FROM revocation WHERE scope = 'link' AND at < ?", [links.millis().into()]).run(tx.conn)? > 0 {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use diesel::prelude::*;
 
+use super::given_links;
 use super::log::Log;
 use super::memory::{Clients, Memory};
 use super::statement::sql;
@@ -25,6 +26,8 @@ pub(super) struct Effects {
     pub outbox: u64,
     /// New revocations.
     pub revocations: Vec<Revocation>,
+    /// Numbers of revocations are reserved up to this one.
+    pub reserved: Option<u32>,
     /// Single links before this moment are forgotten.
     pub forget_links: Option<Timestamp>,
     /// All clients, when any was changed.
@@ -39,6 +42,7 @@ impl Effects {
         self.changes += later.changes;
         self.outbox += later.outbox;
         self.revocations.extend(later.revocations);
+        self.reserved = self.reserved.max(later.reserved);
         self.forget_links = self.forget_links.max(later.forget_links);
         self.clients = later.clients.or(self.clients.take());
         self.destroyed |= later.destroyed;
@@ -51,6 +55,9 @@ impl Effects {
         }
         if !self.revocations.is_empty() || self.forget_links.is_some() {
             memory.epochs.update(|epochs| {
+                if let Some(block) = self.reserved {
+                    epochs.reserved(block);
+                }
                 self.revocations.into_iter().for_each(|revocation| epochs.add(revocation));
                 if let Some(moment) = self.forget_links {
                     epochs.forget_links_before(moment);
@@ -84,8 +91,9 @@ pub(super) struct Tx<'a> {
 }
 
 impl Tx<'_> {
-    /// Appends an entry to the audit log.
+    /// Appends an entry to the audit log, and the links that it gives to their index.
     pub(super) fn append(&mut self, entry: SealedEntry) -> Result<u64, StoreError> {
+        given_links::add(self.conn, &entry.given)?;
         self.log.append(self.conn, self.tenant, self.clock.now_micros(), entry)
     }
 

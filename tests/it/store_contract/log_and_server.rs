@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use daylily::domain::epoch::{Scope, Subject};
+use daylily::domain::epoch::{Revocation, Scope, Subject};
 use daylily::domain::id::LinkId;
 use daylily::domain::principal::Reach;
 use daylily::domain::resource::DocumentNumber;
@@ -36,24 +36,48 @@ pub async fn an_entry_is_numbered_without_gaps_under_concurrent_writers(store: &
     }
 }
 
+/// Cuts and makes durable, and answers the number.
+async fn revoked(store: &dyn Store, scope: Scope, millis: i64) -> u32 {
+    let revocation = store.cut(scope, None, at(millis));
+    let number = revocation.number;
+    assert!(store.revoke(revocation, "why", entry_of("link.revoke")).await.unwrap());
+    number
+}
+
+pub async fn a_revocation_is_one_however_often_it_is_written(store: &dyn Store) {
+    let cut = store.cut(Scope::All, None, at(1));
+    let other = store.cut(Scope::All, None, at(2));
+    assert!(other.number > cut.number);
+    let size = audit_size(store).await;
+    assert!(store.revoke(cut.clone(), "why", entry_of("link.revoke")).await.unwrap());
+    assert!(!store.revoke(cut.clone(), "why", entry_of("link.revoke")).await.unwrap());
+    assert_eq!(audit_size(store).await, size + 1, "recorded once");
+    let durable = store.durable_revocations(vec![cut.number, other.number]).await.unwrap();
+    assert_eq!(durable, BTreeSet::from([cut.number]));
+    // As an earlier process left it: numbers go on behind it.
+    let left = Revocation { number: other.number + 5_000, ..other };
+    store.cut_again(&left);
+    assert!(store.cut(Scope::All, None, at(3)).number > left.number);
+}
+
 pub async fn a_revocation_is_seen_when_it_returns(store: &dyn Store) {
     let (reader, _) = register(store, "lab", Reach::default()).await;
     let subject = Subject { reader, document: DocumentNumber(1), patient: None };
     let link = LinkId::of_digest(b"one");
     let before = store.epochs();
     let epoch = before.current(&subject);
-    let first = store.revoke(Scope::Document(DocumentNumber(1)), at(5), "why", entry_of("link.revoke")).await.unwrap();
+    let first = revoked(store, Scope::Document(DocumentNumber(1)), 5).await;
     assert_eq!(store.epochs().revoked_at(&subject, epoch, &link), Some(at(5)));
     assert_eq!(before.revoked_at(&subject, epoch, &link), None, "a value in hand does not change");
     let now = store.epochs().current(&subject);
     assert_eq!(store.epochs().revoked_at(&subject, now, &link), None, "links made afterwards live");
-    let second = store.revoke(Scope::Link(link.clone()), at(6), "why", entry_of("link.revoke")).await.unwrap();
+    let second = revoked(store, Scope::Link(link.clone()), 6).await;
     assert!(second > first);
     assert_eq!(store.epochs().revoked_at(&subject, now, &link), Some(at(6)));
     let years = Duration::from_secs(500 * 86_400);
     store.forget_expired(at(6).plus(years)).await.unwrap();
     assert_eq!(store.epochs().revoked_at(&subject, now, &link), None, "forgotten when no such link can be alive");
-    let third = store.revoke(Scope::All, at(7), "why", entry_of("link.revoke")).await.unwrap();
+    let third = revoked(store, Scope::All, 7).await;
     assert!(third > second, "a number is never given again");
     assert_eq!(store.epochs().revoked_at(&subject, now, &link), Some(at(7)));
 }

@@ -3,6 +3,7 @@
 
 mod access;
 mod documents;
+mod given_links;
 mod lifecycle;
 mod links;
 mod log_and_server;
@@ -12,6 +13,7 @@ mod subscriptions;
 
 pub use access::*;
 pub use documents::*;
+pub use given_links::*;
 pub use lifecycle::*;
 pub use links::*;
 pub use log_and_server::*;
@@ -72,6 +74,9 @@ macro_rules! contract {
             of_many_claims_at_once_no_more_are_made_than_uses_are_left
             a_use_is_spent_once_and_one_that_broke_off_is_not
             links_and_uses_go_with_their_file
+            a_revocation_is_one_however_often_it_is_written
+            given_links_come_with_their_entry_and_are_found_by_what_ends_them
+            given_links_of_before_the_index_are_gathered_once
         }
     };
     ($open:path; $($name:ident)*) => {
