@@ -160,6 +160,7 @@ impl Running {
     pub async fn stop(self) {
         self.draining.store(true, Ordering::Release);
         self.server.stop().await;
+        self.instance.delivery.downloads_ended().await;
         self.control.stop().await;
         self.rotation.stop();
         for counted in self.refusals.drain(true) {

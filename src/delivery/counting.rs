@@ -11,7 +11,7 @@ use super::download::Arrival;
 use super::failure::store_failure;
 use super::{Delivery, Line};
 use crate::domain::claim::{Asked, AttemptNumber, Book, Choice, Look, Parting, Settlement};
-use crate::domain::clock::Timestamp;
+use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::refusal::{Code, Issue, Reason, Refusal};
 use crate::domain::resource::FileFacts;
 use crate::failpoint::{self, Point};
@@ -19,6 +19,10 @@ use crate::store::{Begin, BeginOutcome, BegunAttempt, Counted, LinkRow, SealedEn
 
 /// Files and recipients whose uses are under way at once; more are refused as busy.
 const BOOKS_MOST: usize = 20_000;
+
+/// How long an acknowledgement that is due is waited for, and the first look in between.
+const ACKNOWLEDGED_WITHIN: Duration = Duration::from_millis(250);
+const FIRST_PAUSE: Duration = Duration::from_millis(1);
 
 /// What is under way, by file and recipient.
 #[derive(Debug, Default)]
@@ -93,6 +97,20 @@ impl Running {
         book.unsettled()
     }
 
+    /// As [`Running::look`], once the last acknowledgements that are on their way have come: a system may hold them back for 40 ms
+    /// although its reader has everything (RFC 9293 §3.8.6.3). What they say decides; that none came does not.
+    async fn look_closely(&self, clock: &dyn Clock) -> Vec<Settlement> {
+        let (mut waited, mut pause) = (Duration::ZERO, FIRST_PAUSE);
+        loop {
+            let settlements = self.look(clock.monotonic());
+            if waited >= ACKNOWLEDGED_WITHIN || !lock(&self.live).book.is_about_to_end() {
+                return settlements;
+            }
+            tokio::time::sleep(pause).await;
+            (waited, pause) = (waited + pause, pause * 2);
+        }
+    }
+
     fn begun(&self, begun: &BegunAttempt, asked: &Asked, line: Option<&Arc<dyn Line>>, now: Duration) {
         let mut live = lock(&self.live);
         live.book.begun(&begun.claim, begun.attempt, asked, begun.closing, now);
@@ -157,9 +175,7 @@ impl Use {
             return;
         }
         let (delivery, running) = (Arc::clone(&self.delivery), Arc::clone(&self.running));
-        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn(async move { delivery.settle_in_passing(&running).await });
-        }
+        self.delivery.endings.spawn(async move { delivery.settle_in_passing(&running).await });
     }
 
     /// Ends it at once, so that whoever asks next finds it ended; what that means is written by what is answered.
@@ -211,9 +227,7 @@ impl Drop for Use {
         }
         self.over(Arrival::Unknown);
         let (delivery, running) = (Arc::clone(&self.delivery), Arc::clone(&self.running));
-        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn(async move { delivery.settle_in_passing(&running).await });
-        }
+        self.delivery.endings.spawn(async move { delivery.settle_in_passing(&running).await });
     }
 }
 
@@ -283,7 +297,7 @@ impl Delivery {
         mut begin: Begin,
         line: Option<Arc<dyn Line>>,
     ) -> Result<Taken, Refusal> {
-        let settlements = running.look(self.clock.monotonic());
+        let settlements = running.look_closely(&*self.clock).await;
         begin.settlements.clone_from(&settlements);
         let (asked, from, most) = (begin.asked.clone(), begin.from, begin.most);
         let begun = self.store.begin_attempt(begin).await.map_err(store_failure)?;
@@ -322,6 +336,7 @@ impl Delivery {
     pub(super) async fn uses_now(&self, row: &LinkRow, size: u64, from: Option<IpAddr>) -> Result<UsesNow, Refusal> {
         let running = self.counts.known(&row.counted);
         if let Some(running) = &running {
+            running.look_closely(&*self.clock).await;
             self.settle(running).await.map_err(store_failure)?;
         }
         let (standing, last) = self.store.standing(&row.counted, row.uses, size).await.map_err(store_failure)?;

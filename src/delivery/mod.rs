@@ -15,6 +15,7 @@ mod counting;
 mod declining;
 mod documents;
 mod download;
+mod endings;
 mod explain;
 mod failure;
 mod issuing;
@@ -132,6 +133,7 @@ pub struct Delivery {
     handshakes: subscriptions::HandshakeRate,
     revoking: Arc<spool::Revoking>,
     watching: clock_rules::Watching,
+    endings: endings::Endings,
     /// Turns of the safety check that may run.
     turns: Semaphore,
     pace: pace::Pace,
@@ -193,6 +195,7 @@ impl Delivery {
             handshakes: subscriptions::HandshakeRate::default(),
             revoking: Arc::new(revoking),
             watching: clock_rules::Watching::default(),
+            endings: endings::Endings::default(),
             turns: Semaphore::new(usize::try_from(scanning::TURNS).unwrap_or(1)),
             pace: pace::Pace::default(),
         }

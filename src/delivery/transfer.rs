@@ -304,13 +304,10 @@ impl Drop for Transfer {
             counted: self.counted.take().map(|counted| counted.end(arrival)),
         };
         let delivery = Arc::clone(&self.delivery);
-        // The answer is gone already: how it ended is written by a task of its own. A stop waits for the store's queue.
-        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn(async move {
-                if let Err(refusal) = delivery.conclude(ended).await {
-                    tracing::error!(code = refusal.code().name(), "end of a download not recorded");
-                }
-            });
-        }
+        self.delivery.endings.spawn(async move {
+            if let Err(refusal) = delivery.conclude(ended).await {
+                tracing::error!(code = refusal.code().name(), "end of a download not recorded");
+            }
+        });
     }
 }

@@ -46,12 +46,12 @@ pub enum Parting {
     Reset,
 }
 
-/// What a transfer's connection shows of it: bytes of the file that the peer's system has acknowledged.
+/// What a transfer's connection shows of it: bytes of the file that the peer's system has.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Look {
-    /// At least so many, from the part's first on.
+    /// Acknowledged, at least, from the part's first on.
     pub least: u64,
-    /// At most so many.
+    /// Sent, at most: it may have them although it did not say so.
     pub most: u64,
     /// All that was to be sent was handed on and acknowledged.
     pub all: bool,
@@ -117,9 +117,9 @@ pub struct Claim {
     pub received: Coverage,
     /// The same by a second attempt too.
     pub again: Coverage,
-    /// Acknowledged at most, whatever came afterwards.
+    /// Sent at most, whatever came afterwards.
     pub reached: Coverage,
-    /// Acknowledged bytes of all attempts that ended, each as often as it was handed out.
+    /// Bytes of all attempts that ended that were handed out, each as often as it was.
     pub sum: u64,
     /// A reset after the last byte gave it back already.
     pub given_back: bool,

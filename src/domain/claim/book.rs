@@ -46,7 +46,7 @@ struct Part {
     end: u64,
     /// From here on another attempt was asked for: the reader has, or will have, what comes before it.
     taken_over: Option<u64>,
-    acknowledged: u64,
+    seen: u64,
     moved: Duration,
     marked: bool,
     stage: Stage,
@@ -105,8 +105,9 @@ impl Book {
     pub fn looked(&mut self, attempt: AttemptNumber, look: Option<&Look>, now: Duration) -> bool {
         let grace = self.grace;
         let Some(part) = self.parts.iter_mut().find(|part| part.attempt == attempt) else { return false };
-        if look.is_some_and(|look| look.most > part.acknowledged) {
-            (part.acknowledged, part.moved) = (look.map_or(0, |look| look.most), now);
+        let seen = look.map_or(0, |look| look.least.saturating_add(look.most));
+        if seen > part.seen {
+            (part.seen, part.moved) = (seen, now);
         }
         let is_silent = now.saturating_sub(part.moved) > grace;
         // What nobody can see counts as handed out.
@@ -164,6 +165,12 @@ impl Book {
             spent.mended
         });
         self.unsettled.push(Settlement::Reset { claim, range, mended });
+    }
+
+    /// Whether everything that some attempt was to send was handed on, and its reader's system has still to acknowledge it.
+    pub fn is_about_to_end(&self) -> bool {
+        let is_handed = |part: &Part| part.stage == Stage::Moving && part.at >= part.end && part.attempt.0 >= 0;
+        self.parts.iter().any(is_handed)
     }
 
     /// What is to be settled in the store.
@@ -295,7 +302,7 @@ fn part(
         at: range.start,
         end: range.end,
         taken_over: None,
-        acknowledged: 0,
+        seen: 0,
         moved: now,
         marked,
         stage: Stage::Moving,

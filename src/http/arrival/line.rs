@@ -106,7 +106,8 @@ impl Measured {
         let acked = now.acked.saturating_sub(self.before.acked).saturating_sub(earlier);
         let handed_on = self.said != NOT_YET;
         let all = handed_on && sent >= self.body.saturating_add(self.head.0) && acked >= sent && !now.waiting;
-        let (least, most) = self.of_the_body(acked);
+        // A reader that resets before its system has acknowledged may have read all that was sent.
+        let (least, most) = (self.of_the_body(acked).0, self.of_the_body(sent).1);
         // A goodbye by itself is no word: what follows it, FIN or reset, tells whether all was read.
         let more = if handed_on { now.received.saturating_sub(self.said) } else { 0 };
         let went_on = more > 0 && more != self.goodbye;
@@ -119,17 +120,17 @@ impl Measured {
         Look { least, most, all, parting }
     }
 
-    /// Bytes of the file within what was acknowledged of the connection: at least and at most.
-    fn of_the_body(&self, acked: u64) -> (u64, u64) {
+    /// Bytes of the file within bytes of the connection: at least and at most.
+    fn of_the_body(&self, wire: u64) -> (u64, u64) {
         let (least_costs, most_costs) = if self.goodbye == 0 {
             (0, 0)
         } else {
-            let records = acked / (RECORD + RECORD_COSTS.1);
+            let records = wire / (RECORD + RECORD_COSTS.1);
             (records * RECORD_COSTS.0, (records + RECORDS_MORE) * RECORD_COSTS.1)
         };
         // A FIN of this server's is acknowledged like a byte.
-        let least = acked.saturating_sub(self.head.1 + most_costs + 1).min(self.body);
-        let most = acked.saturating_sub(self.head.0 + least_costs).min(self.body);
+        let least = wire.saturating_sub(self.head.1 + most_costs + 1).min(self.body);
+        let most = wire.saturating_sub(self.head.0 + least_costs).min(self.body);
         (least, most)
     }
 }
@@ -176,8 +177,8 @@ mod tests {
     #[test]
     fn head_and_records_are_taken_off_down_for_what_arrived_and_up_for_what_was_handed_out() {
         let plain = Measured { before: BEFORE, body: 100_000, head: (190, 210), said: NOT_YET, goodbye: 0 };
-        let at = |measured: &Measured, acked: u64| {
-            let now = Sample { sent: 500 + 90_000, acked: 500 + acked, waiting: true, ..BEFORE };
+        let at = |measured: &Measured, both: u64| {
+            let now = Sample { sent: 500 + both, acked: 500 + both, waiting: true, ..BEFORE };
             let look = measured.judge(&now);
             (look.least, look.most)
         };
@@ -188,6 +189,9 @@ mod tests {
         }
         let (least, most) = at(&Measured { goodbye: 24, ..plain }, 65_536 + 200 + 4 * 22);
         assert!(least <= 65_536 && 65_536 <= most && most - least < 500, "{least}..{most}");
+        // What was sent and not acknowledged may have been read all the same.
+        let unacknowledged = plain.judge(&Sample { sent: 500 + 80_000, acked: 500, closed: true, ..BEFORE });
+        assert_eq!((unacknowledged.least, unacknowledged.most), (0, 79_810));
         // What an earlier answer has under way is not this one's.
         let behind = Measured { before: Sample { acked: 400, unsent: 50, waiting: true, ..BEFORE }, ..plain };
         let now = Sample { sent: 550, acked: 550, ..BEFORE };
