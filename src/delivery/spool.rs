@@ -60,6 +60,7 @@ impl Delivery {
     pub(super) async fn cut(&self, scope: Scope, reason: &str, entry: &Entry) -> Result<u32, Refusal> {
         let at = self.clock.now();
         self.store.cut(&scope, at);
+        self.cut_ended();
         failpoint::here(Point::RevocationCut);
         let sealed = self.recorder.seal(entry)?;
         match self.store.revoke(scope.clone(), at, reason, sealed.clone()).await {

@@ -34,6 +34,7 @@ pub mod receiver;
 mod refusals;
 mod routes;
 mod screen;
+mod send_queue;
 mod server;
 #[cfg(test)]
 mod tests;

@@ -23,7 +23,7 @@ use super::exchange::{Shared, exchange};
 use super::peer::Proxies;
 use super::ports::{Documents, Gate};
 use super::refusals::Refusals;
-use super::{operations, routes};
+use super::{operations, routes, send_queue};
 use crate::config::{BaseUrl, Settings, Tls};
 use crate::domain::clock::{Clock, Entropy};
 use crate::telemetry::Metrics;
@@ -167,6 +167,7 @@ fn main_server(
     let limits = &parts.settings.limits;
     let workers = std::thread::available_parallelism().map_or(1, usize::from);
     cut_stalled(&listener, limits.write_stall);
+    send_queue::keep_small(&listener);
     let tls = parts.settings.server.tls.as_ref().map(tls_config).transpose()?;
     let connections = Connections { shared, workers, most: connections(limits.connections), tls };
     Ok(connections.serve(listener)?)

@@ -82,8 +82,13 @@ impl delivery::Line for Line {
         }
     }
 
-    fn cut(&self) {
-        self.connection.cut();
+    fn cut(&self) -> bool {
+        let look = self.look();
+        let is_left = !look.all && look.least < self.body;
+        if is_left {
+            self.connection.cut();
+        }
+        is_left
     }
 }
 
