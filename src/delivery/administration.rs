@@ -263,7 +263,7 @@ mod tests {
             epoch: 0,
             ends: None,
             line: None,
-            cut: std::sync::OnceLock::new(),
+            cut: std::sync::Mutex::default(),
         };
         let covered = |scope: Scope, link: Option<&LinkId>| is_covered(&Some(scope), &running(link));
         assert!(covered(Scope::Link(link.clone()), Some(&link)));

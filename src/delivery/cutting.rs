@@ -1,7 +1,7 @@
 //! Ends transfers that may not go on, those too whose last piece was handed on long ago: what waits in the framework's buffer or in the
 //! kernel's queue has not left yet. A revocation cuts at once; time and state are judged in rounds.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::still_open::still_open;
@@ -26,20 +26,22 @@ pub(super) struct Running {
     /// Its connection, where that can be told of.
     pub(super) line: Option<Arc<dyn Line>>,
     /// Why it was cut, once it was.
-    pub(super) cut: OnceLock<Code>,
+    pub(super) cut: Mutex<Option<Code>>,
 }
 
 impl Running {
     /// Ends it at once: nothing that the peer's system does not have yet reaches it. One that has arrived whole stays what it is.
     pub(super) fn cut(&self, code: Code) {
-        if self.line.as_ref().is_none_or(|line| line.cut()) {
-            self.cut.get_or_init(|| code);
+        // Held until both is done: the reset alone ends the transfer, which then asks for the reason.
+        let mut cut = self.cut.lock().unwrap_or_else(PoisonError::into_inner);
+        if cut.is_none() && self.line.as_ref().is_none_or(|line| line.cut()) {
+            *cut = Some(code);
         }
     }
 
     /// For which code it was cut.
     pub(super) fn why_cut(&self) -> Option<Code> {
-        self.cut.get().copied()
+        *self.cut.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -47,7 +49,10 @@ impl Delivery {
     /// Why a transfer may not go on, as far as memory tells: cut already, out of time, revoked.
     pub(super) fn cut_because(&self, running: &Running) -> Option<Code> {
         let late = running.ends.is_some_and(|ends| self.clock.monotonic() > ends);
-        running.why_cut().or(late.then_some(Code::RequestTimeout)).or_else(|| self.is_revoked(running).then_some(Code::LinkRevoked))
+        running
+            .why_cut()
+            .or(late.then_some(Code::RequestTimeout))
+            .or_else(|| self.is_revoked(running).then_some(Code::LinkRevoked))
     }
 
     fn is_revoked(&self, running: &Running) -> bool {

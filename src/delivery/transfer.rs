@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::ops::Range;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
@@ -107,7 +107,7 @@ impl Delivery {
             epoch: access.epoch,
             ends: max_transfer.map(|most| self.clock.monotonic() + most),
             line,
-            cut: OnceLock::new(),
+            cut: Mutex::default(),
         }
     }
 
@@ -216,7 +216,8 @@ impl Transfer {
             // Taken over by another part of its claim, or given back because nothing moved.
             Some(counted) => counted.may_send(),
         };
-        let cut = self.delivery.cut_because(&self.running).or(still.err()).or(left.is_none().then_some(Code::RequestTimeout));
+        let cut =
+            self.delivery.cut_because(&self.running).or(still.err()).or(left.is_none().then_some(Code::RequestTimeout));
         if let Some(code) = cut {
             return Poll::Ready(Err(self.break_off(code)));
         }

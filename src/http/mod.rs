@@ -29,6 +29,7 @@ pub mod ports;
 mod preconditions;
 mod prefetch;
 mod pretty;
+mod probe;
 mod range;
 pub mod receiver;
 mod refusals;
@@ -43,6 +44,7 @@ mod wire;
 pub use adapter::Served;
 pub use gate::TokenGate;
 pub use peer::Proxies;
+pub use probe::{PROBE_BYTES, Probes};
 pub use refusals::Refusals;
 pub use server::{HttpParts, Server, StartFailed, start};
 /// Readers of headers, for `fuzz/` alone.

@@ -29,7 +29,7 @@ pub(super) fn keep_small(listener: &TcpListener) {
     {
         let most = std::env::var("LOWAT").ok().and_then(|v| v.parse().ok()).unwrap_or(UNSENT_MOST);
         if nix::sys::socket::setsockopt(listener, sockopt::NotSentLowat, &most).is_err() {
-        tracing::warn!("what waits to be sent cannot be kept small on this system");
+            tracing::warn!("what waits to be sent cannot be kept small on this system");
         }
     }
     #[cfg(not(target_os = "linux"))]

@@ -22,6 +22,7 @@ use super::connections::Connections;
 use super::exchange::{Shared, exchange};
 use super::peer::Proxies;
 use super::ports::{Documents, Gate};
+use super::probe::Probes;
 use super::refusals::Refusals;
 use super::{operations, routes, send_queue};
 use crate::config::{BaseUrl, Settings, Tls};
@@ -43,6 +44,8 @@ pub struct HttpParts {
     pub metrics: Metrics,
     /// Counts refusals of nobody known; the caller drains it each minute.
     pub refusals: Arc<Refusals>,
+    /// Test downloads of operators.
+    pub probes: Arc<Probes>,
     /// Time.
     pub clock: Arc<dyn Clock>,
     /// Chance, for request ids.
@@ -135,6 +138,7 @@ pub(super) fn shared(parts: &HttpParts, metrics_here: bool) -> Data<Shared> {
         refusals: Arc::clone(&parts.refusals),
         downloads: Arc::new(Semaphore::new(limits.downloads)),
         watches: Arc::new(Watches::new(connections(limits.connections), Arc::clone(&parts.clock))),
+        probes: Arc::clone(&parts.probes),
         uploads: Arc::new(Semaphore::new(limits.uploads)),
         waits: Arc::new(Semaphore::new(limits.waits)),
         searches: Arc::new(Semaphore::new(limits.searches)),

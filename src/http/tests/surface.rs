@@ -239,6 +239,7 @@ pub(super) fn parts() -> HttpParts {
     settings.limits.json_body = 1000;
     let clock = super::clock();
     HttpParts {
+        probes: Arc::new(crate::http::Probes::new(clock.clone(), Arc::new(Fixed))),
         documents: Arc::new(OneFile),
         gate: Arc::new(OneFile),
         settings: Arc::new(settings),
