@@ -87,6 +87,7 @@ class Reader:
             piece = self.receive()
             expect(piece, f"the answer ended after {got} bytes")
             got += len(piece)
+        return got
 
     def take_whole(self):
         data = b""
