@@ -88,7 +88,7 @@ impl Slow {
         tokio::task::spawn_blocking(read).await.unwrap()
     }
 
-    async fn is_cut(self, what: &str) {
+    async fn ends_cut(self, what: &str) {
         let (came, was_reset) = self.rest().await;
         assert!(came <= MOST && was_reset, "{what}: {came} bytes more, reset: {was_reset}");
     }
@@ -131,7 +131,7 @@ async fn what_is_revoked_leaves_this_machine_no_more_and_others_get_theirs_whole
         let from = daylily.log_size().await;
         let (reader, bystander) = (Slow::of(&daylily, &link).await, Slow::of(&daylily, &other).await);
         source.post(&format!("DocumentReference/{id}/$revoke"), &parameters(&[])).await.ok(200);
-        reader.is_cut("revoked").await;
+        reader.ends_cut("revoked").await;
         assert_eq!(ended(&daylily, from).await.as_deref(), Some("link-revoked"));
         // It asked to be kept, so that its end is no end of the connection.
         let mut bystander = bystander;
@@ -159,7 +159,7 @@ async fn what_is_revoked_leaves_this_machine_no_more_under_tls() {
         let from = daylily.log_size().await;
         let reader = Slow::at(daylily.running().address(), &link, true).await;
         daylily.command(revoke(RevocationAim::Document(id))).await.unwrap();
-        reader.is_cut("revoked under TLS").await;
+        reader.ends_cut("revoked under TLS").await;
         assert_eq!(ended(&daylily, from).await.as_deref(), Some("link-revoked"));
     }
 }
@@ -180,7 +180,7 @@ async fn every_aim_of_a_revocation_and_a_client_that_is_disabled_cut_what_was_ha
             _ => disable.clone(),
         };
         daylily.command(request).await.unwrap();
-        reader.is_cut(aim).await;
+        reader.ends_cut(aim).await;
         assert_eq!(ended(&daylily, from).await.as_deref(), Some("link-revoked"), "{aim}");
     }
 }
@@ -198,7 +198,7 @@ async fn what_is_held_back_after_its_release_is_cut_though_it_was_handed_on() {
     let entry = daylily.sealed(&Entry::new(Action::LifecycleTransition, Outcome::Ok).server()).await;
     daylily.running().delivery().store().transition(document.number, vec![held], vec![entry]).await.unwrap();
     gone(&daylily).await;
-    reader.is_cut("quarantined").await;
+    reader.ends_cut("quarantined").await;
     assert_eq!(ended(&daylily, from).await.as_deref(), Some(Code::ContentQuarantined.name()));
 }
 
@@ -212,7 +212,7 @@ async fn a_reader_that_stands_still_is_cut_at_max_transfer_though_it_was_handed_
     // The shipped policy's max-transfer is half an hour.
     daylily.clock.advance(Duration::from_secs(1801));
     gone(&daylily).await;
-    reader.is_cut("max-transfer").await;
+    reader.ends_cut("max-transfer").await;
     assert_eq!(ended(&daylily, from).await.as_deref(), Some(Code::RequestTimeout.name()));
 }
 
@@ -229,7 +229,7 @@ async fn a_reader_that_was_given_up_gets_nothing_more() {
         (daylily.running().delivery().running_downloads() == 0).then_some(())
     };
     daylily.until("the end of the transfer", given_up).await;
-    reader.is_cut("given up").await;
+    reader.ends_cut("given up").await;
     ended(&daylily, from).await;
 }
 
@@ -248,7 +248,7 @@ async fn a_counted_use_that_was_cut_is_not_used_up() {
     let from = daylily.log_size().await;
     let reader = Slow::of(&daylily, &link).await;
     daylily.command(revoke(RevocationAim::Link(link))).await.unwrap();
-    reader.is_cut("a counted link").await;
+    reader.ends_cut("a counted link").await;
     assert_eq!(ended(&daylily, from).await.as_deref(), Some("link-revoked"));
     let again = issue().await;
     let answer = daylily.get(&again).await;

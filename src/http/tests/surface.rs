@@ -43,12 +43,8 @@ impl OpenBytes for Held {
         Ok("{\"resourceType\":\"Binary\"}".to_owned())
     }
 
-    async fn begin(
-        self: Box<Self>,
-        Asked { range, .. }: Asked,
-        _: Option<Arc<dyn Line>>,
-    ) -> Result<Box<dyn Pieces>, Refusal> {
-        let range = usize::try_from(range.start).unwrap()..usize::try_from(range.end).unwrap();
+    async fn begin(self: Box<Self>, asked: Asked, _: Option<Arc<dyn Line>>) -> Result<Box<dyn Pieces>, Refusal> {
+        let range = usize::try_from(asked.range.start).unwrap()..usize::try_from(asked.range.end).unwrap();
         Ok(Box::new(Held(Some(Bytes::from_static(&BYTES[range])))))
     }
 
