@@ -30,7 +30,6 @@ const READ: usize = 8 * 1024;
 
 /// A certificate for `localhost` and its key, for these tests alone.
 const CERTIFICATE: &str = include_str!("support/localhost.pem");
-const KEY: &str = include_str!("support/localhost.key");
 
 trait Stream: Read + Write + Send {}
 impl<S: Read + Write + Send> Stream for S {}
@@ -150,10 +149,9 @@ async fn what_is_revoked_leaves_this_machine_no_more_under_tls() {
     let (id, small) = daylily.ready_link(&source, &pdf(1, SIZES[0])).await;
     let (other, large) = daylily.ready_link(&source, &pdf(2, SIZES[1])).await;
     daylily.stop().await;
-    let (certificate, key) = (daylily.beside("localhost.pem"), daylily.beside("localhost.key"));
-    std::fs::write(&certificate, CERTIFICATE).unwrap();
-    std::fs::write(&key, KEY).unwrap();
-    daylily.change(|settings| settings.server.tls = Some(Tls { certificate, key }));
+    let both = daylily.beside("localhost.pem");
+    std::fs::write(&both, CERTIFICATE).unwrap();
+    daylily.change(|settings| settings.server.tls = Some(Tls { certificate: both.clone(), key: both }));
     daylily.start_again().await.unwrap();
     for (id, link) in [(id, small), (other, large)] {
         let from = daylily.log_size().await;
