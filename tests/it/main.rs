@@ -94,4 +94,4 @@ mod webhooks_long;
 #[cfg(test)]
 mod wire_faults;
 #[cfg(test)]
-mod withdrawn;
+mod wire_withdrawn;
