@@ -30,6 +30,7 @@ use crate::domain::principal::{AttachmentUrl, Operator};
 use crate::domain::refusal::{Code, Issue, Refusal};
 use crate::domain::resource::Target;
 use crate::domain::verdict::Finding;
+use crate::http::{PROBE_BYTES, Probes};
 use crate::scan::rules::{RuleScanner, harmless_test_file};
 use crate::scan::{Scanner, Subject};
 use crate::store::{Client, ClientKeys};
@@ -42,13 +43,19 @@ pub struct Commands {
     fetch: Arc<dyn FetchKeys>,
     status: StatusView,
     allow_http: bool,
+    probes: Arc<Probes>,
     door: door::Door,
 }
 
 impl Commands {
     /// Over the use cases of one folder.
-    pub fn new(delivery: Arc<Delivery>, fetch: Arc<dyn FetchKeys>, status: StatusView, allow_http: bool) -> Self {
-        Self { delivery, fetch, status, allow_http, door: door::Door::default() }
+    pub fn new(
+        delivery: Arc<Delivery>,
+        (fetch, allow_http): (Arc<dyn FetchKeys>, bool),
+        status: StatusView,
+        probes: Arc<Probes>,
+    ) -> Self {
+        Self { delivery, fetch, status, allow_http, probes, door: door::Door::default() }
     }
 
     fn client(&self, id: &str) -> Result<Arc<Client>, Refusal> {
@@ -244,6 +251,13 @@ impl Commands {
             }
             Request::HoldRelease { document, reason, hold } => {
                 self.hold_release(operator, (&document, &reason), hold.as_deref()).await
+            }
+            Request::ProbeBegin {} => {
+                let path = Some(self.probes.begin());
+                Ok(Response::Probe { path, bytes: PROBE_BYTES, acknowledged: None })
+            }
+            Request::ProbeShow {} => {
+                Ok(Response::Probe { path: None, bytes: PROBE_BYTES, acknowledged: self.probes.acknowledged() })
             }
             Request::ClockShow {} => Ok(self.clock()),
             Request::ClockConfirm { reason } => self.confirm_clock(operator, &reason).await,

@@ -25,7 +25,7 @@ use crate::domain::audit::{Action, Entry, Outcome};
 use crate::domain::refusal::{Code, Issue};
 use crate::failpoint::{self, Point};
 use crate::http::ports::{Documents, Gate};
-use crate::http::{HttpParts, Refusals, Served, Server, TokenGate};
+use crate::http::{HttpParts, Probes, Refusals, Served, Server, TokenGate};
 use crate::notify::egress::{Egress, EgressRules};
 use crate::store::Writing;
 use crate::telemetry::Metrics;
@@ -86,10 +86,11 @@ impl Running {
             pid: std::process::id(),
         };
         let allow_http = instance.settings.egress.allow_http;
-        let commands = Commands::new(Arc::clone(&instance.delivery), Arc::clone(&fetch), status, allow_http);
+        let (keys, probes) = ((Arc::clone(&fetch), allow_http), probes(&instance));
+        let commands = Commands::new(Arc::clone(&instance.delivery), keys, status, Arc::clone(&probes));
         let commands = Arc::new(commands);
         let (draining, refusals) = (Arc::new(AtomicBool::new(true)), refusals(&instance));
-        let parts = http_parts(&instance, fetch, &draining, &refusals)?;
+        let parts = http_parts(&instance, fetch, &draining, (&refusals, probes))?;
         let entry = Entry::new(Action::ServerStart, Outcome::Ok).server().with("version", env!("CARGO_PKG_VERSION"));
         instance.delivery.record(&entry).await?;
         let workers = start_workers(&instance, &refusals)?;
@@ -217,11 +218,15 @@ fn refusals(instance: &Instance) -> Arc<Refusals> {
     Arc::new(Refusals::new(Arc::clone(&instance.nature.clock), limits.refused_requests, limits.refusal_entries))
 }
 
+fn probes(instance: &Instance) -> Arc<Probes> {
+    Arc::new(Probes::new(Arc::clone(&instance.nature.clock), Arc::clone(&instance.nature.entropy)))
+}
+
 fn http_parts(
     instance: &Instance,
     fetch: Arc<dyn FetchKeys>,
     draining: &Arc<AtomicBool>,
-    refusals: &Arc<Refusals>,
+    (refusals, probes): (&Arc<Refusals>, Arc<Probes>),
 ) -> Result<HttpParts, StartFailure> {
     let metrics = Metrics::install().map_err(|error| StartFailure::machine("metrics cannot be set up", &error))?;
     let gate: Arc<dyn Gate> = Arc::new(TokenGate::new(token_endpoint(instance, fetch)?));
@@ -233,6 +238,7 @@ fn http_parts(
         base_url: instance.base.clone(),
         metrics,
         refusals: Arc::clone(refusals),
+        probes,
         clock: Arc::clone(&instance.nature.clock),
         entropy: Arc::clone(&instance.nature.entropy),
     })
@@ -306,5 +312,6 @@ pub fn local_commands(instance: &Instance) -> Result<Arc<dyn Operations>, StartF
     };
     let fetch = way_out(&instance.settings)?;
     let allow_http = instance.settings.egress.allow_http;
-    Ok(Arc::new(Commands::new(Arc::clone(&instance.delivery), fetch, status, allow_http)))
+    let probes = probes(instance);
+    Ok(Arc::new(Commands::new(Arc::clone(&instance.delivery), (fetch, allow_http), status, probes)))
 }

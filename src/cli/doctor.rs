@@ -114,7 +114,7 @@ pub(super) async fn run(doctor: Doctor, terminal: &Terminal, nature: &Nature) ->
         ("scanner", Box::pin(scanner::check(&settings, nature))),
         ("disk", Box::pin(disk::check(&settings))),
         ("base URL", Box::pin(base_url(&patient))),
-        ("proxy", Box::pin(proxy::check(&patient.http, patient.server.as_ref(), through))),
+        ("proxy", Box::pin(proxy::check(&patient, through))),
     ];
     let timed = checks.into_iter().map(|(name, check)| async move {
         let late = || Check::fail(name, "did not answer within 5 s", "look at the load of this machine and its disk");

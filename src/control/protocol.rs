@@ -132,6 +132,10 @@ pub enum Request {
         /// Which, where the document has several (`hd_…`).
         hold: Option<String>,
     },
+    /// Opens a test download, which shows what a proxy does with one.
+    ProbeBegin {},
+    /// How much of it was acknowledged.
+    ProbeShow {},
     // ---- clock and explain
     /// How the clock stands.
     ClockShow {},
@@ -254,6 +258,15 @@ pub enum Response {
         holds: Vec<HoldView>,
         /// Whether there are more than are listed.
         more: bool,
+    },
+    /// For a test download.
+    Probe {
+        /// Its path, behind the base URL's.
+        path: Option<String>,
+        /// Its bytes.
+        bytes: u64,
+        /// Bytes that were acknowledged; nothing where the system does not tell.
+        acknowledged: Option<u64>,
     },
     // ---- clock and explain
     /// For the clock; after a confirmation, as it stood before.

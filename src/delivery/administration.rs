@@ -1,7 +1,7 @@
 //! Operators' acts: clients, policy, revocation. Commands call these, through the running server or, with none running, on the
 //! folder itself. What a flag means is decided in `cli`; what is allowed and recorded, here.
 
-use super::download::Running;
+use super::cutting::Running;
 use super::failure::store_failure;
 use super::{Delivery, PolicyInForce};
 use crate::domain::audit::{Action, Entry, Outcome};
@@ -200,7 +200,7 @@ impl Delivery {
 
 /// Whether a revocation of `scope` cuts a running download.
 fn is_covered(scope: &Scope, running: &Running) -> bool {
-    let subject = &running.subject;
+    let Some(subject) = &running.subject else { return false };
     match scope {
         Scope::Link(id) => running.link.as_ref() == Some(id),
         Scope::All => true,
@@ -240,7 +240,7 @@ fn count(length: usize) -> u64 {
 mod tests {
     use super::*;
     use crate::domain::epoch::Subject;
-    use crate::domain::id::LinkId;
+    use crate::domain::id::{FileId, LinkId};
     use crate::domain::principal::ClientNumber;
     use crate::domain::resource::DocumentNumber;
 
@@ -248,7 +248,16 @@ mod tests {
     fn a_download_counts_as_cut_where_its_own_link_is_withdrawn() {
         let (link, other) = (LinkId::of_digest(&[1; 8]), LinkId::of_digest(&[2; 8]));
         let subject = Subject { reader: ClientNumber(1), document: DocumentNumber(7), patient: None };
-        let running = |link: Option<&LinkId>| Running { subject, link: link.cloned(), line: None };
+        let file = FileId::from_bytes([0; 16]);
+        let running = |link: Option<&LinkId>| Running {
+            file,
+            subject: Some(subject),
+            link: link.cloned(),
+            epoch: 0,
+            ends: None,
+            line: None,
+            cut: std::sync::Mutex::default(),
+        };
         let covered = |scope: Scope, link: Option<&LinkId>| is_covered(&scope, &running(link));
         assert!(covered(Scope::Link(link.clone()), Some(&link)));
         assert!(!covered(Scope::Link(other), Some(&link)));

@@ -5,18 +5,19 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 use moka::sync::Cache;
 
 use super::confirming::{Confirm, ConfirmedLink, is_confirmed};
+use super::cutting::Running;
 use super::failure::{blob_failure, store_failure};
 use super::judged::Judged;
 use super::offers::{about, not_found};
 use super::still_open::StillOpen;
-use super::{Caller, Delivery, Line};
+use super::{Caller, Delivery};
 use crate::blob::{CHUNK, ContentRef, OpenContent, Placement, READ_MOST};
 use crate::domain::audit::{Action, Entry, Outcome};
 use crate::domain::clock::Timestamp;
@@ -123,44 +124,52 @@ pub enum Arrival {
 #[derive(Debug)]
 pub(super) struct Transfers {
     next: AtomicU64,
-    running: Mutex<HashMap<u64, Running>>,
+    running: Mutex<HashMap<u64, Arc<Running>>>,
+    /// Changes of state up to which the running ones were looked at.
+    seen: AtomicU64,
     resumed: Cache<(ClientNumber, FileId), Arc<Mutex<Pieced>>>,
-}
-
-/// A running download.
-#[derive(Debug)]
-pub(super) struct Running {
-    /// What it is about.
-    pub(super) subject: Subject,
-    /// The link that opened it; `None` for a handle with a token, which only a wider revocation cuts.
-    pub(super) link: Option<LinkId>,
-    /// Its connection, where that can be told of.
-    pub(super) line: Option<Arc<dyn Line>>,
 }
 
 impl Default for Transfers {
     fn default() -> Self {
         let resumed = Cache::builder().max_capacity(RESUMED_MOST).time_to_idle(RESUMED_FOR).build();
-        Self { next: AtomicU64::new(0), running: Mutex::default(), resumed }
+        Self { next: AtomicU64::new(0), running: Mutex::default(), seen: AtomicU64::new(0), resumed }
     }
 }
 
 impl Transfers {
-    pub(super) fn enter(&self, running: Option<Running>) -> u64 {
+    fn lock(&self) -> MutexGuard<'_, HashMap<u64, Arc<Running>>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn enter(&self, running: &Arc<Running>) -> u64 {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
-        if let Some(running) = running {
-            self.running.lock().unwrap_or_else(PoisonError::into_inner).insert(number, running);
-        }
+        self.lock().insert(number, Arc::clone(running));
         number
     }
 
     pub(super) fn leave(&self, number: u64) {
-        self.running.lock().unwrap_or_else(PoisonError::into_inner).remove(&number);
+        self.lock().remove(&number);
+    }
+
+    /// All that run now.
+    pub(super) fn all(&self) -> Vec<Arc<Running>> {
+        self.lock().values().map(Arc::clone).collect()
+    }
+
+    /// Whether some document changed its state after what was looked at.
+    pub(super) fn has_changed(&self, count: u64) -> bool {
+        self.seen.load(Ordering::Acquire) != count
+    }
+
+    /// The running ones were looked at as they were after `count` changes.
+    pub(super) fn seen(&self, count: u64) {
+        self.seen.store(count, Ordering::Release);
     }
 
     /// How many running downloads concern what `covers` says.
     pub(super) fn count(&self, covers: impl Fn(&Running) -> bool) -> usize {
-        self.running.lock().unwrap_or_else(PoisonError::into_inner).values().filter(|running| covers(running)).count()
+        self.lock().values().filter(|running| covers(running)).count()
     }
 }
 

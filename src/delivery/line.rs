@@ -10,6 +10,7 @@ pub trait Line: Send + Sync + fmt::Debug {
     /// What the peer's system has acknowledged of the file's bytes by now.
     fn look(&self) -> Look;
 
-    /// Resets the connection: what still waits to be sent never leaves. What was acknowledged before stays known.
-    fn cut(&self);
+    /// Resets the connection: what still waits to be sent never leaves. What was acknowledged before stays known. `false`: the peer's system
+    /// has all of this transfer, and the connection, which may carry another by now, is left alone.
+    fn cut(&self) -> bool;
 }

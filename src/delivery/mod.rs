@@ -12,6 +12,7 @@ mod clock_rules;
 mod confirming;
 mod context;
 mod counting;
+mod cutting;
 mod declining;
 mod documents;
 mod download;

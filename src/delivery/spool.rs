@@ -78,6 +78,7 @@ impl Delivery {
         entry: &Entry,
     ) -> Result<u32, Refusal> {
         let revocation = self.store.cut(scope, holder, self.clock.now());
+        self.cut_ended();
         failpoint::here(Point::RevocationCut);
         let number = revocation.number;
         let spooled = Spooled { revocation, reason: reason.to_owned(), entry: self.recorder.seal(entry)? };

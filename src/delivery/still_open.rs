@@ -9,9 +9,9 @@ use std::task::{Context, Poll, ready};
 use crate::domain::id::FileId;
 use crate::domain::refusal::Code;
 use crate::domain::resource::FileFacts;
-use crate::store::{Store, StoreError};
+use crate::store::Store;
 
-type Look = Pin<Box<dyn Future<Output = Result<Option<Arc<FileFacts>>, StoreError>> + Send>>;
+type Look = Pin<Box<dyn Future<Output = Result<(), Code>> + Send>>;
 
 /// A watch on one file, from before its facts were read.
 pub(super) struct StillOpen {
@@ -42,16 +42,24 @@ impl StillOpen {
         if count != self.seen {
             self.seen = count;
             let (store, file) = (Arc::clone(&self.store), self.file);
-            self.look = Some(Box::pin(async move { store.file(file).await }));
+            self.look = Some(Box::pin(async move { still_open(&store, file).await }));
         }
         let Some(look) = &mut self.look else { return Poll::Ready(Ok(())) };
         let found = ready!(look.as_mut().poll(context));
         self.look = None;
-        Poll::Ready(match found {
-            Ok(Some(facts)) => closed(&facts).map_or(Ok(()), Err),
-            Ok(None) => Err(Code::ContentPurged),
-            Err(_) => Err(Code::DependencyUnavailable),
-        })
+        Poll::Ready(found)
+    }
+}
+
+/// Whether what was opened of a file may go on.
+///
+/// # Errors
+/// As [`StillOpen::poll`].
+pub(super) async fn still_open(store: &Arc<dyn Store>, file: FileId) -> Result<(), Code> {
+    match store.file(file).await {
+        Ok(Some(facts)) => closed(&facts).map_or(Ok(()), Err),
+        Ok(None) => Err(Code::ContentPurged),
+        Err(_) => Err(Code::DependencyUnavailable),
     }
 }
 

@@ -2,14 +2,14 @@
 
 use std::fmt;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use bytes::Bytes;
 
 use super::counting::{Marking, Settling, Use, Wanted};
-use super::download::{Access, Arrival, Opened, Running, entry_of, subject_of, unwell_until};
+use super::cutting::Running;
+use super::download::{Access, Arrival, Opened, entry_of, subject_of, unwell_until};
 use super::failure::{blob_failure, store_failure};
 use super::still_open::StillOpen;
 use super::{Delivery, Line};
@@ -75,11 +75,8 @@ impl Delivery {
             None => self.recorder.record(&entry).await?,
         };
         failpoint::here(Point::DownloadRecorded);
-        let subject = subject_of(&facts, access.reader);
-        let link = access.link.clone();
-        let number = self.transfers.enter(subject.map(|subject| Running { subject, link, line }));
-        let max_transfer = facts.document.as_ref().map(|document| document.decision.link.max_transfer);
-        let ends = max_transfer.map(|most| self.clock.monotonic() + most);
+        let running = Arc::new(self.running(&facts, &access, line));
+        let number = self.transfers.enter(&running);
         let record = !access.head;
         Ok(Transfer {
             delivery: Arc::clone(self),
@@ -87,19 +84,31 @@ impl Delivery {
             content,
             still,
             access,
+            running,
             number,
             seq,
-            ends,
             at: range.start,
             batch,
             range,
             counted,
             held: None,
             marking: None,
-            cut: None,
             record,
             arrival: Arrival::Unknown,
         })
+    }
+
+    fn running(&self, facts: &FileFacts, access: &Access, line: Option<Arc<dyn Line>>) -> Running {
+        let max_transfer = facts.document.as_ref().map(|document| document.decision.link.max_transfer);
+        Running {
+            file: facts.file,
+            subject: subject_of(facts, access.reader),
+            link: access.link.clone(),
+            epoch: access.epoch,
+            ends: max_transfer.map(|most| self.clock.monotonic() + most),
+            line,
+            cut: Mutex::default(),
+        }
     }
 
     /// Ends a transfer: the entry, and what a whole delivery means for the document.
@@ -134,9 +143,9 @@ pub struct Transfer {
     content: Arc<dyn OpenContent>,
     still: StillOpen,
     access: Access,
+    running: Arc<Running>,
     number: u64,
     seq: u64,
-    ends: Option<Duration>,
     range: Range<u64>,
     at: u64,
     batch: Bytes,
@@ -145,7 +154,6 @@ pub struct Transfer {
     /// A piece that waits for the mark.
     held: Option<Bytes>,
     marking: Option<Marking>,
-    cut: Option<Code>,
     record: bool,
     arrival: Arrival,
 }
@@ -208,7 +216,8 @@ impl Transfer {
             // Taken over by another part of its claim, or given back because nothing moved.
             Some(counted) => counted.may_send(),
         };
-        let cut = self.cut_because().or(still.err()).or(left.is_none().then_some(Code::RequestTimeout));
+        let cut =
+            self.delivery.cut_because(&self.running).or(still.err()).or(left.is_none().then_some(Code::RequestTimeout));
         if let Some(code) = cut {
             return Poll::Ready(Err(self.break_off(code)));
         }
@@ -233,7 +242,7 @@ impl Transfer {
     fn break_off(&mut self, code: Code) -> Code {
         self.held = None;
         self.marking = None;
-        self.cut = Some(code);
+        self.running.cut(code);
         code
     }
 
@@ -258,19 +267,6 @@ impl Transfer {
         }
         let most = usize::try_from(most).unwrap_or(usize::MAX);
         Ok(self.batch.split_to(self.batch.len().min(PIECE).min(most)))
-    }
-
-    fn cut_because(&self) -> Option<Code> {
-        if self.ends.is_some_and(|ends| self.delivery.clock.monotonic() > ends) {
-            return Some(Code::RequestTimeout);
-        }
-        let subject = subject_of(&self.facts, self.access.reader)?;
-        let (epochs, epoch) = (self.delivery.store.epochs(), self.access.epoch);
-        let revoked = match &self.access.link {
-            Some(link) => epochs.revoked_at(&subject, epoch, link),
-            None => epochs.revoked_since(&subject, epoch),
-        };
-        revoked.map(|_| Code::LinkRevoked)
     }
 }
 
@@ -299,7 +295,7 @@ impl Drop for Transfer {
             seq: self.seq,
             range: self.range.clone(),
             sent,
-            cut: self.cut,
+            cut: self.running.why_cut().filter(|_| !complete),
             complete,
             counted: self.counted.take().map(|counted| counted.end(arrival)),
         };

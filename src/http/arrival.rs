@@ -149,8 +149,11 @@ impl Eye {
         }
     }
 
-    /// Not everything was handed on.
+    /// Not everything was handed on: what the system still holds of it goes nowhere either, since nobody would know of it any more.
     pub(super) fn broken(self, pieces: Box<dyn Pieces>) {
+        if let Some(line) = &self.line {
+            line.cut();
+        }
         self.watches.settle(pieces, Arrival::Unknown);
     }
 }
@@ -200,6 +203,10 @@ impl Held {
 
     fn decide(&mut self, arrival: Arrival) {
         self.line.connection().watched(false);
+        // A transfer that is given up leaves nothing behind that could still arrive.
+        if arrival != Arrival::Taken {
+            self.line.cut();
+        }
         if let Some(pieces) = self.pieces.take() {
             self.watches.settle(pieces, arrival);
         }

@@ -26,6 +26,7 @@ use super::client_rate::ClientRate;
 use super::error::{self, Told, value};
 use super::peer::Proxies;
 use super::ports::{Documents, Gate};
+use super::probe::Probes;
 use super::refusals::Refusals;
 use super::{accept, cors, link_path, screen, wire};
 use crate::config::{BaseUrl, Limits, Pages, WebOrigin};
@@ -55,6 +56,7 @@ pub(super) struct Shared {
     pub(super) refusals: Arc<Refusals>,
     pub(super) downloads: Arc<Semaphore>,
     pub(super) watches: Arc<Watches>,
+    pub(super) probes: Arc<Probes>,
     pub(super) uploads: Arc<Semaphore>,
     pub(super) waits: Arc<Semaphore>,
     pub(super) searches: Arc<Semaphore>,

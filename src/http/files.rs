@@ -35,6 +35,9 @@ use crate::telemetry::metrics::{DOWNLOADED_BYTES, DOWNLOADS, DOWNLOADS_RUNNING};
 /// `Cache-Control` of bytes: nobody keeps them.
 const KEEP_NOTHING: &str = "private, no-store";
 
+/// Asks proxies that know it to take no more than their reader does: what they hold cannot be withdrawn, and is not received.
+pub(super) const UNBUFFERED: (HeaderName, &str) = (HeaderName::from_static("x-accel-buffering"), "no");
+
 /// `GET`, `HEAD` `/d/{token}`. Query and `Authorization` mean nothing here.
 pub(super) async fn by_link(request: HttpRequest, shared: Data<Shared>) -> Result<HttpResponse, Told> {
     let exchange = of(&request)?;
@@ -200,7 +203,7 @@ fn described(file: &OpenFile, (tag, modified): (&str, &str), part: Option<&Range
         .insert_header((header::LAST_MODIFIED, modified))
         .insert_header((header::ACCEPT_RANGES, "bytes"))
         // A proxy that read ahead would hold bytes that a revocation no longer reaches, and would take them for the reader.
-        .insert_header((HeaderName::from_static("x-accel-buffering"), "no"));
+        .insert_header(UNBUFFERED);
     if let Some(context) = &file.security_context {
         response.insert_header((HeaderName::from_static("x-security-context"), super::error::value(context)));
     }

@@ -29,11 +29,13 @@ pub mod ports;
 mod preconditions;
 mod prefetch;
 mod pretty;
+mod probe;
 mod range;
 pub mod receiver;
 mod refusals;
 mod routes;
 mod screen;
+mod send_queue;
 mod server;
 #[cfg(test)]
 mod tests;
@@ -42,6 +44,7 @@ mod wire;
 pub use adapter::Served;
 pub use gate::TokenGate;
 pub use peer::Proxies;
+pub use probe::{PROBE_BYTES, Probes};
 pub use refusals::Refusals;
 pub use server::{HttpParts, Server, StartFailed, start};
 /// Readers of headers, for `fuzz/` alone.

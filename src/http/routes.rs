@@ -7,7 +7,7 @@ use actix_web::{HttpRequest, Resource};
 use super::error::Told;
 use super::exchange::Surface;
 use super::files::of;
-use super::{auth_routes, confirm, fhir_routes, files, operations};
+use super::{auth_routes, confirm, fhir_routes, files, operations, probe};
 use crate::domain::refusal::{Code, Issue, Refusal};
 use crate::domain::resource::Kind;
 use crate::fhir::tables::ResourceType;
@@ -46,7 +46,7 @@ fn open(config: &mut ServiceConfig) {
 fn whoever_holds_a_link(config: &mut ServiceConfig) {
     let links = web::resource("/d/{token:.*}").default_service(web::to(confirm::another_method));
     let links = links.route(web::get().to(files::by_link)).route(web::head().to(files::by_link));
-    config.service(links.route(web::post().to(confirm::pressed)));
+    config.service(links.route(web::post().to(confirm::pressed))).service(get("/probe/{token}", probe::download));
 }
 
 /// Clients with an access token.

@@ -22,8 +22,9 @@ use super::connections::Connections;
 use super::exchange::{Shared, exchange};
 use super::peer::Proxies;
 use super::ports::{Documents, Gate};
+use super::probe::Probes;
 use super::refusals::Refusals;
-use super::{operations, routes};
+use super::{operations, routes, send_queue};
 use crate::config::{BaseUrl, Settings, Tls};
 use crate::domain::clock::{Clock, Entropy};
 use crate::telemetry::Metrics;
@@ -43,6 +44,8 @@ pub struct HttpParts {
     pub metrics: Metrics,
     /// Counts refusals of nobody known; the caller drains it each minute.
     pub refusals: Arc<Refusals>,
+    /// Test downloads of operators.
+    pub probes: Arc<Probes>,
     /// Time.
     pub clock: Arc<dyn Clock>,
     /// Chance, for request ids.
@@ -135,6 +138,7 @@ pub(super) fn shared(parts: &HttpParts, metrics_here: bool) -> Data<Shared> {
         refusals: Arc::clone(&parts.refusals),
         downloads: Arc::new(Semaphore::new(limits.downloads)),
         watches: Arc::new(Watches::new(connections(limits.connections), Arc::clone(&parts.clock))),
+        probes: Arc::clone(&parts.probes),
         uploads: Arc::new(Semaphore::new(limits.uploads)),
         waits: Arc::new(Semaphore::new(limits.waits)),
         searches: Arc::new(Semaphore::new(limits.searches)),
@@ -167,6 +171,7 @@ fn main_server(
     let limits = &parts.settings.limits;
     let workers = std::thread::available_parallelism().map_or(1, usize::from);
     cut_stalled(&listener, limits.write_stall);
+    send_queue::keep_small(&listener);
     let tls = parts.settings.server.tls.as_ref().map(tls_config).transpose()?;
     let connections = Connections { shared, workers, most: connections(limits.connections), tls };
     Ok(connections.serve(listener)?)

@@ -1,4 +1,4 @@
-//! What runs by itself: the safety check, notifications, retention, checkpoints of the audit log, and upkeep. Each is a loop over one use case
+//! What runs by itself: the safety check, notifications, ends of transfers, retention, checkpoints of the audit log, and upkeep. Each is a loop over one use case
 //! of `delivery`; nothing is decided here but when to look again. A loop that fails waits and goes on; it never ends by itself.
 
 mod checkpoint;
@@ -33,6 +33,8 @@ const MEASURED_EVERY: Duration = Duration::from_secs(10);
 const ENGINES_EVERY: Duration = Duration::from_secs(1);
 const RETAIN_EVERY: Duration = Duration::from_secs(1);
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(1);
+/// How often running transfers are judged; a revocation does not wait for it.
+const TRANSFERS_EVERY: Duration = Duration::from_millis(250);
 const UPKEEP_EVERY: Duration = Duration::from_secs(60);
 
 /// An entry that says nothing happened, so that silence is visible (heartbeat).
@@ -75,6 +77,14 @@ impl Workers {
         loops.push(tokio::spawn(runner::every("scan backlog", MEASURED_EVERY, stopped.clone(), move || {
             let delivery = Arc::clone(&measured);
             async move { delivery.measure_scans().await.map_err(words) }
+        })));
+        let transfers = Arc::clone(delivery);
+        loops.push(tokio::spawn(runner::every("transfers", TRANSFERS_EVERY, stopped.clone(), move || {
+            let delivery = Arc::clone(&transfers);
+            async move {
+                delivery.cut_closed().await;
+                Ok(())
+            }
         })));
         loops.push(tokio::spawn(notify::send_all(sending, stopped.clone())));
         let retain = Arc::clone(delivery);

@@ -32,6 +32,8 @@ mod counted;
 #[cfg(test)]
 mod cutting;
 #[cfg(test)]
+mod doctor;
+#[cfg(test)]
 mod examples_over_http;
 #[cfg(test)]
 mod fhir_examples;
@@ -91,5 +93,7 @@ mod webhooks;
 mod webhooks_long;
 #[cfg(test)]
 mod wire_faults;
+#[cfg(test)]
+mod wire_withdrawn;
 #[cfg(test)]
 mod withdrawn;

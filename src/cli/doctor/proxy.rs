@@ -1,21 +1,31 @@
-//! What a proxy in front does, by calling the server through it: whether it is this server, and whether headers and large bodies
-//! come through.
+//! What a proxy in front does, by calling the server through it: whether it is this server, whether headers and large bodies
+//! come through, and whether it takes in more of a download than its reader does.
+
+use std::path::Path;
+use std::time::Duration;
 
 use reqwest::{Client, Response};
 
-use super::Check;
-use crate::control::StatusView;
+use super::{Check, Patient};
+use crate::control::{self, Request};
 
 /// Larger than the usual limit of proxies (1 MB), smaller than what this server takes in one piece.
 const BODY: usize = 2 * 1024 * 1024;
 /// The id that the call brings and must get back.
 const REQUEST_ID: &str = "daylily-doctor-1";
+/// Between two looks at a test download, and how many there are at most.
+const LOOK: Duration = Duration::from_millis(100);
+const LOOKS: u32 = 25;
+/// Looks that show nothing new until it stands still.
+const STANDS: u32 = 4;
+const BUFFERS: &str = "buffers downloads (a withdrawn file still reaches its reader from the proxy's buffer; uses and receipts are those of the proxy)";
 const CURE: &str = "let it pass requests and headers as they are (docs/deployment.md)";
 
 /// Calls through the proxy.
-pub(super) async fn check(http: &Client, server: Option<&StatusView>, through: Option<&str>) -> Check {
+pub(super) async fn check(patient: &Patient<'_>, through: Option<&str>) -> Check {
+    let http = &patient.http;
     let Some(through) = through else { return Check::skip("proxy", "`--through URL` was not given") };
-    if server.is_none() {
+    if patient.server.is_none() {
         return Check::skip("proxy", "no server runs on this data folder");
     }
     let through = through.trim_end_matches('/');
@@ -34,14 +44,66 @@ pub(super) async fn check(http: &Client, server: Option<&StatusView>, through: O
         faults.push("changes or drops `X-Request-Id`");
     }
     faults.extend(large_body(http, through).await);
-    if faults.is_empty() {
-        return Check::ok("proxy", "passes headers, refusals and bodies of 2 MB as they are");
+    let buffering = buffering(http, &control::find(&patient.settings.data_dir), through).await;
+    if faults.is_empty() && buffering.is_none() {
+        return Check::ok("proxy", "passes headers, refusals, bodies of 2 MB and downloads as they are");
     }
-    Check::fail(
-        "proxy",
-        faults.join(", and "),
-        "pass headers as they are, and set client_max_body_size to the policy's max-size (docs/deployment.md)",
-    )
+    let mut cures = Vec::new();
+    if !faults.is_empty() {
+        cures.push(
+            "pass headers as they are, and set client_max_body_size to the policy's max-size (docs/deployment.md)",
+        );
+    }
+    if let Some((fault, cure)) = buffering {
+        faults.push(fault);
+        cures.push(cure);
+    }
+    Check::fail("proxy", faults.join(", and "), cures.join("; "))
+}
+
+/// A test download that is asked for and not read: only what fits in systems' buffers may leave the server. `None`: so it is, or the
+/// server's system does not tell.
+async fn buffering(http: &Client, server: &Path, through: &str) -> Option<(&'static str, &'static str)> {
+    let Ok(control::Response::Probe { path: Some(path), bytes, .. }) =
+        control::call(server, &Request::ProbeBegin {}).await
+    else {
+        return Some(("the server cannot show whether it buffers", "restart the server with this version"));
+    };
+    let unread = match http.get(format!("{through}{path}")).send().await {
+        Ok(answer) if answer.status().is_success() => Some(answer),
+        Ok(_) => {
+            return Some((
+                "does not pass `/probe/`, so that it cannot be told whether it buffers",
+                "let it pass all paths",
+            ));
+        }
+        // One that waits for the whole file may be too late for this.
+        Err(_) => None,
+    };
+    let taken = taken(server).await;
+    drop(unread);
+    let cure =
+        "keep `X-Accel-Buffering`, or set proxy_buffering off and proxy_request_buffering off (docs/operations.md)";
+    (taken > bytes / 2).then_some((BUFFERS, cure))
+}
+
+/// How much was taken of the test download by the time that it stands still.
+async fn taken(server: &Path) -> u64 {
+    let (mut taken, mut stands) = (0, 0);
+    for _ in 0..LOOKS {
+        let Ok(control::Response::Probe { acknowledged: Some(now), .. }) =
+            control::call(server, &Request::ProbeShow {}).await
+        else {
+            return taken;
+        };
+        stands = if now == taken { stands + 1 } else { 0 };
+        taken = now;
+        if stands >= STANDS {
+            break;
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+    taken
 }
 
 /// A large body without a token is refused by this server, with its own header; a proxy that stops it answers by itself.

@@ -5,7 +5,6 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
 
 use actix_web::rt::net::TcpStream;
 
@@ -95,11 +94,10 @@ impl Connection {
         })
     }
 
-    /// What waits to be sent is thrown away with the connection, and not kept by the system for a reader that does not read.
-    pub(in crate::http) fn reset_on_close(&self) {
-        if rustix::net::sockopt::set_socket_linger(&self.descriptor, Some(Duration::ZERO)).is_err() {
-            tracing::debug!("a connection could not be reset");
-        }
+    /// The framework lets go of the connection: its peer sees the end now, and not when the last watch of it is over.
+    pub(in crate::http) fn end(&self) {
+        // One that is over already says so; nothing is to be done then.
+        let _over = rustix::net::shutdown(&self.descriptor, rustix::net::Shutdown::Write);
     }
 }
 
@@ -115,5 +113,5 @@ impl Connection {
 
     pub(in crate::http) fn cut(&self) {}
 
-    pub(in crate::http) fn reset_on_close(&self) {}
+    pub(in crate::http) fn end(&self) {}
 }

@@ -36,7 +36,7 @@ pub(in crate::http) struct Line {
 
 impl Line {
     /// Takes the first sample; `None` where there are no counters. `body`: bytes that will be handed on.
-    pub(super) fn begin(connection: Arc<Connection>, body: u64) -> Option<Self> {
+    pub(in crate::http) fn begin(connection: Arc<Connection>, body: u64) -> Option<Self> {
         let before = connection.sample()?;
         Some(Self { connection, before, body, head: OnceLock::new(), said: AtomicU64::new(NOT_YET) })
     }
@@ -82,8 +82,13 @@ impl delivery::Line for Line {
         }
     }
 
-    fn cut(&self) {
-        self.connection.cut();
+    fn cut(&self) -> bool {
+        let look = self.look();
+        let is_left = !look.all && look.least < self.body;
+        if is_left {
+            self.connection.cut();
+        }
+        is_left
     }
 }
 

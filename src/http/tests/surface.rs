@@ -43,12 +43,8 @@ impl OpenBytes for Held {
         Ok("{\"resourceType\":\"Binary\"}".to_owned())
     }
 
-    async fn begin(
-        self: Box<Self>,
-        Asked { range, .. }: Asked,
-        _: Option<Arc<dyn Line>>,
-    ) -> Result<Box<dyn Pieces>, Refusal> {
-        let range = usize::try_from(range.start).unwrap()..usize::try_from(range.end).unwrap();
+    async fn begin(self: Box<Self>, asked: Asked, _: Option<Arc<dyn Line>>) -> Result<Box<dyn Pieces>, Refusal> {
+        let range = usize::try_from(asked.range.start).unwrap()..usize::try_from(asked.range.end).unwrap();
         Ok(Box::new(Held(Some(Bytes::from_static(&BYTES[range])))))
     }
 
@@ -239,6 +235,7 @@ pub(super) fn parts() -> HttpParts {
     settings.limits.json_body = 1000;
     let clock = super::clock();
     HttpParts {
+        probes: Arc::new(crate::http::Probes::new(clock.clone(), Arc::new(Fixed))),
         documents: Arc::new(OneFile),
         gate: Arc::new(OneFile),
         settings: Arc::new(settings),

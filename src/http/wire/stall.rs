@@ -50,7 +50,7 @@ impl Stall {
             let taken = taken();
             if taken.saturating_sub(self.start) < self.least {
                 if let Some(connection) = connection {
-                    connection.reset_on_close();
+                    connection.cut();
                 }
                 return true;
             }

@@ -1,11 +1,15 @@
 //! The audit log as an auditor sees it: opened beside the server with the key of its cells, and verified whole.
 
+use std::sync::Arc;
+
 use daylily::app::log_check::{self, Against};
 use daylily::app::{DataFolder, KeyRing, Nature, open_log, open_vault};
 use daylily::config::Settings;
+use daylily::delivery::Recorder;
 use daylily::domain::audit::cell::Cells;
 use daylily::domain::audit::verify::Report;
-use daylily::domain::audit::{CellKey, Group, Leaf};
+use daylily::domain::audit::{CellKey, Entry, Group, Leaf};
+use daylily::store::SealedEntry;
 use daylily::store::sqlite::LogReader;
 use diesel::prelude::*;
 use serde_json::Value;
@@ -86,6 +90,13 @@ impl TestDaylily {
         let store = self.running().delivery().store();
         let rows = store.audit_rows(first, 10_000).await.unwrap();
         rows.iter().map(|row| opened(&row.body, &row.cells, &key)).collect()
+    }
+
+    /// An entry as the server itself would seal it, for what a test does to the store behind its back.
+    pub async fn sealed(&self, entry: &Entry) -> SealedEntry {
+        let (nature, store) = (self.nature(), self.running().delivery().store());
+        let cells = open(self.settings(), &nature).await.keys.cells().unwrap();
+        Recorder::new(cells, nature.entropy, Arc::clone(store)).seal(entry).unwrap()
     }
 
     /// Verifies the whole log beside the server.
