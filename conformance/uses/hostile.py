@@ -1,0 +1,126 @@
+"""Readers that want more of a one-time file than its use gives: by ranges, pieces, resets, from many addresses.
+
+Whatever they do, together they are handed at most twice the file's length for one use, and what was never handed out before.
+"""
+from serving import expect
+from uses.readers import side_by_side
+
+PASSES = 8
+ADDRESSES = tuple(f"127.0.0.{last}" for last in range(2, 10))
+PIECES = 200
+RESETS = 100
+
+
+def spread(size, count):
+    """So many ranges side by side, the whole file together."""
+    edges = [size * at // count for at in range(count + 1)]
+    return [(first, end - 1) for first, end in zip(edges, edges[1:])]
+
+
+def plans(size, dice):
+    """Ways to ask for a file in ranges, each with its name; most leave a byte out for as long as they can."""
+    last, half = size - 1, size // 2
+    steps = [(last - size * step // 16, last) for step in range(1, 16)]
+    windows = [(at, min(at + size // 3, last - 1)) for at in range(0, last - 1, size // 7)]
+    drawn = [sorted((dice.randrange(last), dice.randrange(last))) for _ in range(24)]
+    return {
+        "the last byte once, then all before it": [(last, last)] + [(0, last - 1)] * 5,
+        "all but the last byte": [(0, last - 1)] * 5,
+        "all but the first byte": [(1, last)] * 5,
+        "the halves, four times each": [(0, half - 1)] * 4 + [(half, last)] * 4,
+        "the halves in turn, the second first": [(half, last), (0, half - 1)] * 4,
+        "the whole as a range": [(0, last)] * 4,
+        "longer and longer ends": steps,
+        "backwards": steps[::-1] + [(0, last - 1)],
+        "windows that overlap": windows,
+        "drawn by the dice": drawn,
+        "single bytes at the end": [(0, last - 16)] + [(at, at) for at in range(last - 15, last)] + [(0, last - 1)],
+        "a hole in the middle": [(0, half - 1), (half + 1, last)] * 3,
+    }
+
+
+def besiege(play, plan, **how):
+    """Asks a plan's ranges over and over, until a whole pass is refused, or long enough: mending what a reader has stays allowed."""
+    for _ in range(PASSES):
+        served = 0
+        for first, last in plan:
+            reply = play.patient(ask=f"{first}-{last}", **how)
+            if reply.good:
+                served += 1
+                play.ledger.take(reply)
+            else:
+                expect(reply.told() == (410, "link-used"), f"a range is answered {reply.status} {reply.code or ''}")
+        if not served:
+            return
+
+
+def ranges(play, number):
+    ways = plans(play.size, play.dice)
+    name = list(ways)[number % len(ways)]
+    tagged, end = play.dice.random() < 0.5, play.dice.choice(("close", "close", "reset"))
+    play.note(name)
+    besiege(play, ways[name], tagged=tagged, end=end)
+    play.exhaust()
+    play.spent()
+
+
+def every_other_first(size, dice):
+    pieces = spread(size, PIECES)
+    first, then = pieces[::2], pieces[1::2]
+    dice.shuffle(first)
+    dice.shuffle(then)
+    return first + then
+
+
+def pieces(play, number):
+    """In turn: an honest reader takes all pieces once; a hostile one all but one, again and again."""
+    order = every_other_first(play.size, play.dice)
+    if number % 2:
+        order.remove(play.dice.choice(order[1:]))
+        besiege(play, order, tagged=play.dice.random() < 0.5)
+        return play.exhaust()
+    for at, (first, last) in enumerate(order):
+        reply = play.patient(ask=f"{first}-{last}", tagged=bool(at % 2))
+        play.taken(reply, f"piece {at} of {PIECES}")
+    expect(0 not in play.ledger.seen and play.ledger.handed == play.size, f"the pieces are not the file: {play.ledger.told()}")
+    return play.spent()
+
+
+def resets(play, _number):
+    """Whole reads, each reset after its last byte: one is forgiven."""
+    for _ in range(RESETS):
+        reply = play.patient(end="reset")
+        if reply.told() == (410, "link-used"):
+            break
+        play.taken(reply, "a reader that resets")
+        expect(play.ledger.wholes <= 2, f"{play.ledger.wholes} whole files to readers that reset")
+    expect(play.ledger.wholes == 2, f"a reset gives the use back once: {play.ledger.wholes} whole files")
+    play.spent()
+
+
+def _one_of_eight(play, source, ask):
+    def act():
+        for _ in range(20):
+            reply = play.get(ask=ask, source=source)
+            if reply.good:
+                play.ledger.take(reply)
+            elif reply.told() == (410, "link-used"):
+                return
+            else:
+                expect(reply.told() == (409, "link-busy"), f"one of eight is answered {reply.status} {reply.code or ''}")
+    return act
+
+
+def eight(play, number):
+    """Eight addresses, in turn side by side and one after the other, with ranges that never make the whole."""
+    last, half = play.size - 1, play.size // 2
+    asks = [f"0-{last - 1}", f"1-{last}", f"0-{half}", f"{half}-{last}", f"2-{last}", f"0-{last - 2}", f"{last}-{last}", f"{half}-{last - 1}"]
+    play.dice.shuffle(asks)
+    acts = [_one_of_eight(play, source, ask) for source, ask in zip(ADDRESSES, asks)]
+    if number % 2:
+        for act in acts:
+            act()
+    else:
+        side_by_side(acts)
+    play.exhaust()
+    play.spent(*ADDRESSES[:2])
