@@ -26,13 +26,14 @@ def honest(play, number):
     expect(reply.status == 200, f"a first GET is answered {reply.status} {reply.code or ''}")
     play.note(f"breaks off after {len(reply.body)} of {play.size} by {'silence' if plan.silent else 'a reset'}, then {plan.mend}")
     play.tag = reply.headers["etag"]
-    try:
-        if not plan.silent:
-            wire.reset()
+    if plan.silent:
+        # Its connection is still there, with what it never read.
         _mend(play, plan, bytes(reply.body))
-    finally:
         wire.close()
-    play.spent()
+        play.exhaust()
+    else:
+        wire.reset()
+        _mend(play, plan, bytes(reply.body))
 
 
 def _mend(play, plan, have):
@@ -44,6 +45,7 @@ def _mend(play, plan, have):
         reply = ask(ask=f"{len(have)}-", tagged="If-Range" in plan.mend)
     play.taken(reply, "an honest reader")
     expect(have + reply.body == play.data, "what an honest reader has is not the file")
+    play.spent()
 
 
 def side_by_side(numbers, run):

@@ -2,9 +2,8 @@
 import time
 
 from serving import expect
-from uses.readers import CLOSED, side_by_side
+from uses.readers import CLOSED, USED, side_by_side
 
-BUSY, USED = (409, "link-busy"), (410, "link-used")
 PAUSES = (0.0, 0.02, 0.3)
 PREFETCHES = ({"Sec-Purpose": "prefetch"}, {"Sec-Purpose": "prefetch;prerender"}, {"Purpose": "prefetch"})
 
@@ -77,7 +76,8 @@ def pool(play, number):
     pause = PAUSES[number % len(PAUSES)]
     kept = play.wire()
     kept.ask(play.path)
-    play.taken(kept.reply(), "a pooling client")
+    reply = kept.reply()
+    play.taken(reply, "a pooling client")
     play.note(f"whole on a kept connection, then {pause} s")
     time.sleep(pause)
     if number % 2:
@@ -86,6 +86,7 @@ def pool(play, number):
     play.note(f"the same connection: {told}")
     expect(told in (USED, CLOSED), f"on the same connection: {told}")
     play.spent("127.0.0.1", "127.0.0.2")
+    expect(reply.headers.get("connection") == "close", "a last use is answered without Connection: close")
     kept.close()
 
 
@@ -142,5 +143,6 @@ def prefetch(play, number):
         play.ledger.take(peek)
     for at in range(5):
         _told_off(play, PREFETCHES[at % len(PREFETCHES)], ("GET", "HEAD")[at // 3])
+    expect(play.get(method="HEAD").status == 200, "HEAD after prefetches is refused")
     play.taken(play.get(), "who comes after")
     play.spent()

@@ -11,6 +11,8 @@ PATIENCE = 30.0
 SLACK = 1024
 # Small enough that a file of 60 KB does not lie whole in the reader's system while the reader looks away.
 WINDOW = 8 * 1024
+# What a link answers, and how a connection that answers no more is told.
+BUSY, USED, CLOSED = (409, "link-busy"), (410, "link-used"), (0, "closed")
 
 
 class Reply:
@@ -34,9 +36,6 @@ class Reply:
 
     def told(self):
         return (self.status, self.code)
-
-
-CLOSED = (0, "closed")
 
 
 class Wire:
@@ -179,7 +178,7 @@ class Round:
         deadline = time.monotonic() + PATIENCE
         while True:
             reply = self.get(**asked)
-            if reply.told() != (409, "link-busy"):
+            if reply.told() != BUSY:
                 return reply
             self.steps.pop()
             expect(time.monotonic() < deadline, "the link stays busy")
@@ -195,13 +194,13 @@ class Round:
         for source in sources or (None,):
             for method in ("GET", "HEAD"):
                 reply = self.get(source=source, method=method)
-                expect(reply.told() == (410, "link-used"), f"after the last use {method} is answered {reply.status} {reply.code or ''}")
+                expect(reply.told() == USED, f"after the last use {method} is answered {reply.status} {reply.code or ''}")
 
     def exhaust(self):
         """Whoever takes the whole as long as there is some gets no more than the bound."""
         for _ in range(4):
             reply = self.patient()
-            if reply.told() == (410, "link-used"):
+            if reply.told() == USED:
                 return
             self.taken(reply, "the rest of the use")
         raise Failed(f"the link is never used up: {self.ledger.told()}")

@@ -1,5 +1,6 @@
 """Servers that hand out counted links, without and with TLS. Python's standard library only."""
 import http.client
+import itertools
 import os
 import ssl
 import subprocess
@@ -67,7 +68,7 @@ class Site:
     """A server with a file of each size, and links of them. Uses count for each recipient by itself: each link has one of its own."""
 
     def __init__(self, way, seed):
-        self.way, self.number, self.files = way, 0, {}
+        self.way, self.files, self.recipients = way, {}, itertools.count(1)
         self.folder = tempfile.TemporaryDirectory(prefix="daylily-uses-")
         work = self.folder.name
         policy = os.path.join(work, "policy.toml")
@@ -97,9 +98,8 @@ class Site:
 
     def link(self, size, uses=1):
         """The path of a link for a new recipient; `uses` 0: not limited."""
-        self.number += 1
         body = {"resourceType": "Parameters", "parameter": [
-            {"name": "recipient", "valueReference": {"reference": f"Practitioner/{self.number}"}},
+            {"name": "recipient", "valueReference": {"reference": f"Practitioner/{next(self.recipients)}"}},
             *([{"name": "uses", "valuePositiveInt": uses}] if uses else []),
         ]}
         issued = self.client.made("POST", f"DocumentReference/{self.files[size][0]}/$issue-link", body)
