@@ -132,7 +132,8 @@ def _told_off(play, headers, method):
     wire.close()
     play.note(f"{method} {headers}: {reply.status} {reply.code}")
     expect(reply.told() == (503, "link-prefetch"), f"a prefetch is answered {reply.status} {reply.code or ''}")
-    expect("no-store" in reply.headers.get("cache-control", "") and "retry-after" not in reply.headers, f"a prefetch is told {reply.headers}")
+    fit = "no-store" in reply.headers.get("cache-control", "") and "retry-after" not in reply.headers
+    expect(fit, f"a prefetch is told {reply.headers}")
 
 
 def prefetch(play, number):

@@ -186,7 +186,8 @@ class Round:
 
     def taken(self, reply, what="an honest reader"):
         """An answer that must be a whole one of the file."""
-        expect(reply.good and reply.whole, f"{what} is answered {reply.status} {reply.code or ''}, {len(reply.body)} bytes of {reply.length}")
+        told = f"{reply.status} {reply.code or ''}, {len(reply.body)} bytes of {reply.length}"
+        expect(reply.whole, f"{what} is answered {told}")
         self.ledger.take(reply)
 
     def spent(self, *sources):
