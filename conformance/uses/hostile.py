@@ -67,7 +67,7 @@ def ranges(play, number):
     name = list(ways)[number % len(ways)]
     tagged, end = play.dice.random() < 0.5, play.dice.choice(("close", "close", "reset"))
     play.note(name)
-    besiege(play, ways[name], tagged=tagged, end=end)
+    besiege(play, ways[name], tagged=tagged, end=end, late=play.dice.random() < 0.3)
     play.exhaust()
     play.spent()
 
@@ -94,10 +94,12 @@ def pieces(play, number):
     return play.spent()
 
 
-def resets(play, _number):
-    """Whole reads, each reset after its last byte: one is forgiven, the second spends the use, and so it stays."""
+def resets(play, number):
+    """Whole reads, each reset after its last byte: one is forgiven, the second spends the use, and so it stays. In turn by readers
+    whose system acknowledges what they read, and by such that have it and are gone before; every other one of these asks for a range."""
+    how = {"end": "reset", "late": number % 2 == 1, "ask": "0-" if number % 4 == 3 else None}
     for at in range(RESETS):
-        reply = play.patient(end="reset")
+        reply = play.patient(**how)
         if reply.told() == USED:
             expect(play.ledger.wholes == 2, f"a reset gives the use back once: {play.ledger.wholes} whole files")
             continue
