@@ -25,27 +25,31 @@ def honest(play, number):
     reply = wire.reply(plan.at)
     expect(reply.status == 200, f"a first GET is answered {reply.status} {reply.code or ''}")
     play.note(f"breaks off after {len(reply.body)} of {play.size} by {'silence' if plan.silent else 'a reset'}, then {plan.mend}")
+    play.ledger.take(reply)
     play.tag = reply.headers["etag"]
-    if plan.silent:
-        # Its connection is still there, with what it never read.
-        _mend(play, plan, bytes(reply.body))
-        wire.close()
-        play.exhaust()
-    else:
+    if not plan.silent:
         wire.reset()
-        _mend(play, plan, bytes(reply.body))
+    is_whole = _mend(play, plan, bytes(reply.body))
+    # A silent one's connection was there until now, with what it never read.
+    wire.close()
+    if is_whole:
+        play.spent()
+    else:
+        # What a reset or silent connection had brought is the reader's word, so the use may be open still; the bound holds.
+        play.exhaust()
 
 
 def _mend(play, plan, have):
-    """After a reset at once; after silence the whole is there again once the grace is over."""
+    """After a reset at once; after silence the whole is there again once the grace is over. Whether it was taken whole."""
     ask = play.patient if plan.silent else play.get
-    if plan.mend == "whole" or len(have) == play.size:
+    is_whole = plan.mend == "whole" or len(have) == play.size
+    if is_whole:
         reply, have = ask(), b""
     else:
         reply = ask(ask=f"{len(have)}-", tagged="If-Range" in plan.mend)
     play.taken(reply, "an honest reader")
     expect(have + reply.body == play.data, "what an honest reader has is not the file")
-    play.spent()
+    return is_whole
 
 
 def side_by_side(numbers, run):
