@@ -28,6 +28,12 @@ class EitherServer(Server):
         finally:
             connection.close()
 
+    def encrypt(self, work, version=ssl.TLSVersion.TLSv1_3):
+        """Gives it a certificate for its next start, which its own commands believe."""
+        pem, key = certificate(work)
+        self.environment |= {"DAYLILY_SERVER__TLS__CERTIFICATE": pem, "DAYLILY_SERVER__TLS__KEY": key, "SSL_CERT_FILE": pem}
+        self.tls = anyone(version)
+
 
 class Reader:
     """One connection, read piece by piece: nothing is taken from the socket that was not asked for."""
@@ -126,7 +132,8 @@ def certificate(work):
     certificate_file, key = os.path.join(work, "tls.pem"), os.path.join(work, "tls.key")
     subprocess.run(
         ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
-         "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-keyout", key, "-out", certificate_file],
+         "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-addext", "basicConstraints=critical,CA:FALSE",
+         "-keyout", key, "-out", certificate_file],
         check=True, capture_output=True, timeout=60,
     )
     os.chmod(key, 0o600)

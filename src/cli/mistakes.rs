@@ -220,7 +220,7 @@ mod tests {
         assert_eq!(all.len(), 39);
         for mut command in all {
             let help = command.render_help().to_string();
-            assert!(help.contains("Example:\n  "), "{}", command.get_name());
+            assert!(help.contains("Example:\n  ") || help.contains("Examples:\n  "), "{}", command.get_name());
         }
         let error = Arguments::try_parse_from(["daylily", "serve", "--help"]).unwrap_err();
         assert!(failure_of(&error, &["serve".to_owned()]).is_none());
