@@ -107,7 +107,7 @@ pub async fn given_links_of_before_the_index_are_gathered_once(store: &dyn Store
         store.revoke(revocation.clone(), "why", entry_of("link.revoke")).await.unwrap();
     }
     let known = GivenLink { epoch: second.number, ..link(1, one, 1_000) };
-    give(store, &[known.clone()]).await;
+    give(store, std::slice::from_ref(&known)).await;
     let before = |seed, moment| Gathered { link: GivenLink { epoch: 0, ..link(seed, one, 1_000) }, at: at(moment) };
     let gathered = vec![before(1, 20), before(2, 20), before(3, 30), before(4, 31)];
     store.gather(gathered, 0).await.unwrap();
