@@ -189,6 +189,8 @@ const ROUTES: &[Route] = &[
     route("/fhir/{types}/{ID}", "GET", "/fhir/CodeSystem/error", [200; 3]),
     route("/errors/{code}", "GET", "/errors/link-expired", [200; 3]),
     route("/d/{token:.*}", "GET", "{link}", [200; 3]),
+    // Opened by an operator's command alone, for ten seconds.
+    route("/probe/{token}", "GET", "/probe/none", [404; 3]),
     route("/fhir/Binary", "POST", "/fhir/Binary", [401, 403, 201]),
     route("/fhir/Binary/{ID}", "GET", "/fhir/Binary/{file}", [401, 403, 200]),
     route("/fhir/Binary/{id}/_history/{version}", "GET", "/fhir/Binary/{file}/_history/1", [401, 403, 200]),
