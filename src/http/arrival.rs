@@ -61,12 +61,22 @@ impl Sample {
     }
 }
 
+/// How far a stop has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stopping {
+    No,
+    /// Nobody's silence is waited for any more; acknowledgements are.
+    Draining,
+    /// What is known by now is all that will be.
+    Ended,
+}
+
 /// All watches of a server: how many there may be, and when they must end.
 #[derive(Debug)]
 pub(super) struct Watches {
     places: Arc<Semaphore>,
     most: u32,
-    stopping: watch::Sender<bool>,
+    stopping: watch::Sender<Stopping>,
     /// Where the end of a transfer is recorded: a runtime that outlives the workers'.
     runtime: Option<tokio::runtime::Handle>,
     clock: Arc<dyn Clock>,
@@ -77,20 +87,32 @@ impl Watches {
     pub(super) fn new(most: usize, clock: Arc<dyn Clock>) -> Self {
         let most = u32::try_from(most.min(Semaphore::MAX_PERMITS)).unwrap_or(u32::MAX).max(1);
         let places = Arc::new(Semaphore::new(usize::try_from(most).unwrap_or(1)));
-        let (stopping, _) = watch::channel(false);
+        let (stopping, _) = watch::channel(Stopping::No);
         Self { places, most, stopping, runtime: tokio::runtime::Handle::try_current().ok(), clock }
     }
 
-    /// From now on nobody's silence is waited for: a watch ends once everything is acknowledged, or with its worker, by a last look.
+    /// From now on nobody's silence is waited for: a watch ends once everything is acknowledged.
     pub(super) fn stop(&self) {
-        self.stopping.send_replace(true);
+        self.stopping.send_replace(Stopping::Draining);
     }
 
-    /// Waits until the watches that are left have ended, a little while at most.
+    /// Waits until the watches that are left have ended, a little while at most; then they end by what is known.
     pub(super) async fn ended(&self) {
-        let all = self.places.acquire_many(self.most);
-        if tokio::time::timeout(STOP_MOST, all).await.is_err() {
+        let all = || self.places.acquire_many(self.most);
+        if tokio::time::timeout(STOP_MOST, all()).await.is_ok() {
+            return;
+        }
+        self.stopping.send_replace(Stopping::Ended);
+        if tokio::time::timeout(STOP_MOST, all()).await.is_err() {
             tracing::warn!("ends of downloads not seen before the stop");
+        }
+    }
+
+    /// Runs a watch where it outlives the worker of its connection.
+    fn run(&self, watching: impl Future<Output = ()> + Send + 'static) {
+        match &self.runtime {
+            Some(runtime) => drop(runtime.spawn(watching)),
+            None => drop(actix_web::rt::spawn(watching)),
         }
     }
 
@@ -141,8 +163,9 @@ impl Eye {
         match (line, place) {
             (Some(line), Ok(place)) => {
                 line.connection().watched(true);
+                let watching = Arc::clone(&watches);
                 let held = Held { watches, pieces: Some(pieces), line, _place: place };
-                actix_web::rt::spawn(held.watch(grace));
+                watching.run(held.watch(grace));
             }
             // Another system, or no room: handed on is all that is known, and a use that may have arrived is not given back.
             (_, _) => watches.settle(pieces, Arrival::Taken),
@@ -158,7 +181,7 @@ impl Eye {
     }
 }
 
-/// A watch under way. Dropped before it has decided (the worker ends), it decides by a last look.
+/// A watch under way. Dropped before it has decided (its runtime ends), it decides by a last look.
 struct Held {
     watches: Arc<Watches>,
     pieces: Option<Box<dyn Pieces>>,
@@ -185,9 +208,13 @@ impl Held {
                 (since, moved) = (time, now);
             }
             let is_over = time.saturating_sub(since) >= grace || time.saturating_sub(begun) >= WATCH_MOST;
-            // At a stop silence is enough; what is still on its way out is let go on for as long as its connection may.
-            if is_over || (look.all && *stopping.borrow()) {
-                return self.decide(if look.all { Arrival::Taken } else { Arrival::Unknown });
+            let stage = *stopping.borrow_and_update();
+            match (look.all, is_over) {
+                // At a stop silence is enough.
+                (true, is_over) if is_over || stage != Stopping::No => return self.decide(Arrival::Taken),
+                (false, true) => return self.decide(Arrival::Unknown),
+                (false, false) if stage == Stopping::Ended => return self.decide(Arrival::Stopped),
+                _ => {}
             }
             let pause = (waited / 16).clamp(FIRST_LOOK, LOOK_MOST);
             let _ = tokio::time::timeout(pause, stopping.changed()).await;
@@ -203,8 +230,8 @@ impl Held {
 
     fn decide(&mut self, arrival: Arrival) {
         self.line.connection().watched(false);
-        // A transfer that is given up leaves nothing behind that could still arrive.
-        if arrival != Arrival::Taken {
+        // A transfer that is given up leaves nothing behind that could still arrive; one that nobody can tell of is spent.
+        if arrival == Arrival::Unknown {
             self.line.cut();
         }
         if let Some(pieces) = self.pieces.take() {

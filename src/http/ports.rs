@@ -132,7 +132,7 @@ pub trait OpenBytes: fmt::Debug {
 }
 
 /// A transfer under way; dropping it ends and records it.
-pub trait Pieces: fmt::Debug {
+pub trait Pieces: fmt::Debug + Send {
     /// The next piece; `None` at the end.
     ///
     /// # Errors
