@@ -1,8 +1,6 @@
 //! The first filling of the index of given links: what the log says of links that were given before there was an index, and
 //! that may be alive. Once, at the first start after the upgrade.
 
-use std::time::Duration;
-
 use super::Delivery;
 use super::failure::store_failure;
 use crate::domain::audit::cell::Cells;
@@ -11,14 +9,12 @@ use crate::domain::audit::{Group, Leaf};
 use crate::domain::clock::Timestamp;
 use crate::domain::epoch::Subject;
 use crate::domain::id::{ClientId, FileId, LinkId};
+use crate::domain::link::MAX_AHEAD;
 use crate::domain::refusal::Refusal;
 use crate::store::{AuditRow, Gathered, GivenLink};
 
 /// Entries read, and links written, at once.
 const PAGE: u64 = 1_000;
-
-/// The longest life that any policy gives a link; entries from before it offer nothing alive.
-const LONGEST_LIFE: Duration = Duration::from_secs(31 * 86_400);
 
 /// A link as an entry names it.
 type Named = (LinkId, FileId, Timestamp);
@@ -49,7 +45,7 @@ impl Delivery {
         for row in rows.iter().rev() {
             let Ok(leaf) = Leaf::decode(&row.body) else { continue };
             let at = Timestamp::from_millis(i64::try_from(leaf.time_micros / 1_000).unwrap_or(i64::MAX));
-            if at < now.minus(LONGEST_LIFE) {
+            if at < now.minus(MAX_AHEAD) {
                 return Ok((links, true));
             }
             let Some((client, named)) = self.named_in(row, now) else { continue };

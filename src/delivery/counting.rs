@@ -35,6 +35,8 @@ struct Running {
     size: u64,
     grace: Duration,
     live: Mutex<Live>,
+    /// One settles at a time: what the others would bring is brought by the one before.
+    settling: tokio::sync::Mutex<()>,
 }
 
 #[derive(Debug)]
@@ -54,10 +56,15 @@ impl Counts {
             return Some(Arc::clone(running));
         }
         if all.len() >= BOOKS_MOST {
+            // What may only be mended gives way.
+            all.retain(|_, running| Arc::strong_count(running) > 1 || !lock(&running.live).book.is_idle());
+        }
+        if all.len() >= BOOKS_MOST {
             return None;
         }
         let live = Mutex::new(Live { book: Book::new(size, grace), lines: HashMap::new() });
-        let running = Arc::new(Running { counted: counted.clone(), size, grace, live });
+        let running =
+            Arc::new(Running { counted: counted.clone(), size, grace, live, settling: tokio::sync::Mutex::default() });
         all.insert(counted.clone(), Arc::clone(&running));
         Some(running)
     }
@@ -198,7 +205,8 @@ impl Use {
     fn last_look(&self, arrival: Arrival) -> Look {
         let Some(line) = &self.line else { return believed(arrival) };
         let look = line.look();
-        if arrival != Arrival::Unknown || look.all {
+        let is_untouched = lock(&self.running.live).book.handed_over(self.attempt) == 0;
+        if arrival != Arrival::Unknown || look.all || is_untouched {
             return look;
         }
         line.cut();
@@ -240,7 +248,7 @@ pub(super) struct UsesNow {
     pub(super) moving: u32,
     /// When the newest spent one began.
     pub(super) last: Option<Timestamp>,
-    /// Why a GET of the whole, from elsewhere, would be refused.
+    /// Why a GET of the whole would be refused.
     pub(super) refusal: Option<Refusal>,
 }
 
@@ -287,7 +295,7 @@ impl Delivery {
         };
         let (delivery, line) = (Arc::clone(self), wanted.line.map(Arc::clone));
         // In a task of its own: a reader that goes away meanwhile must not leave an attempt that nobody ends.
-        let taken = tokio::spawn(async move { delivery.begin_use(running, begin, line).await });
+        let taken = self.endings.run(async move { delivery.begin_use(running, begin, line).await });
         taken.await.unwrap_or_else(|_| Err(Refusal::of(Code::ServerFault))).map(Some)
     }
 
@@ -332,7 +340,7 @@ impl Delivery {
         }
     }
 
-    /// Where the uses of a counted link stand, all that can be known looked at first. `from`: who asks; its own claim is not in its way.
+    /// Where the uses of a counted link stand, all that can be known looked at first. `from`: who asks.
     pub(super) async fn uses_now(&self, row: &LinkRow, size: u64, from: Option<IpAddr>) -> Result<UsesNow, Refusal> {
         let running = self.counts.known(&row.counted);
         if let Some(running) = &running {
@@ -342,11 +350,9 @@ impl Delivery {
         let (standing, last) = self.store.standing(&row.counted, row.uses, size).await.map_err(store_failure)?;
         let now = self.clock.now();
         let moving = standing.claims.iter().filter(|claim| claim.is_under_way(now));
-        let is_own = moving.clone().any(|claim| from == Some(claim.from));
         let seconds = || running.as_ref().map_or(1, |r| lock(&r.live).book.busy_for(self.clock.monotonic()));
         let refusal = match standing.choose(&Asked::whole(size), from.unwrap_or(NOWHERE), now) {
             Choice::Attempt(_) | Choice::Claim => None,
-            Choice::Busy if is_own => None,
             Choice::Busy => Some(busy(seconds())),
             Choice::Used { twice } => Some(used(row.uses, last, twice)),
         };
@@ -356,6 +362,7 @@ impl Delivery {
 
     /// Looks at what is under way, and makes durable what is known of it.
     async fn settle(&self, running: &Running) -> Result<(), StoreError> {
+        let _one = running.settling.lock().await;
         let settlements = running.look(self.clock.monotonic());
         if settlements.is_empty() {
             return Ok(());
@@ -375,15 +382,12 @@ impl Delivery {
 
     /// Ends attempts in which nothing moved for their grace, and forgets what is over. Called now and then; a reader who comes
     /// earlier does the same for its own file.
-    ///
-    /// # Errors
-    /// Failures of the store; what could not be settled is tried again.
-    pub async fn end_silent_attempts(&self) -> Result<(), Refusal> {
+    /// What could not be settled is tried again.
+    pub async fn end_silent_attempts(&self) {
         for running in self.counts.all() {
-            self.settle(&running).await.map_err(store_failure)?;
+            self.settle_in_passing(&running).await;
         }
         self.counts.tidy(self.clock.monotonic());
-        Ok(())
     }
 }
 

@@ -83,11 +83,17 @@ impl Delivery {
         if !self.transfers.has_changed(count) {
             return;
         }
+        let mut is_known = true;
         for running in self.transfers.all() {
-            if let Err(code) = still_open(&self.store, running.file).await {
-                running.cut(code);
+            match still_open(&self.store, running.file).await {
+                Ok(()) => {}
+                // Nobody can tell now: the next round asks again, and no piece goes meanwhile that was not read already.
+                Err(Code::DependencyUnavailable) => is_known = false,
+                Err(code) => running.cut(code),
             }
         }
-        self.transfers.seen(count);
+        if is_known {
+            self.transfers.seen(count);
+        }
     }
 }

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use tokio::task::JoinHandle;
 use tokio_util::task::TaskTracker;
 
 use super::Delivery;
@@ -20,6 +21,13 @@ impl Endings {
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             self.0.spawn_on(writing, &runtime);
         }
+    }
+}
+
+impl Endings {
+    /// Runs what must not break off when whoever asked for it is gone, and what a stop waits for.
+    pub(super) fn run<T: Send + 'static>(&self, task: impl Future<Output = T> + Send + 'static) -> JoinHandle<T> {
+        self.0.spawn(task)
     }
 }
 

@@ -2,7 +2,6 @@
 //! without patient, title or file name. Values only: the words of a terminal are in `cli`.
 
 use std::net::{IpAddr, Ipv4Addr};
-use std::time::Duration;
 
 use super::Delivery;
 use super::clock_rules::clock_issue;
@@ -15,6 +14,7 @@ use crate::domain::audit::{Action, Entry, Group, Leaf, Outcome};
 use crate::domain::clock::Timestamp;
 use crate::domain::id::{FileId, LinkId, ResourceId};
 use crate::domain::lifecycle::State;
+use crate::domain::link::MAX_AHEAD;
 use crate::domain::link::{LinkError, VerifiedLink};
 use crate::domain::principal::Operator;
 use crate::domain::refusal::{Code, Issue, Refusal};
@@ -25,8 +25,6 @@ use crate::store::{AuditRow, Hold, LinkRow};
 const LOOKED_AT_MOST: usize = 200_000;
 /// Entries read at once.
 const PAGE: usize = 1_000;
-/// No link is made longer before its end than this.
-const LONGEST_LIFE: Duration = Duration::from_secs(31 * 86_400);
 /// Lines of one explanation that come from the log.
 const LINES_MOST: usize = 50;
 
@@ -185,7 +183,7 @@ impl Delivery {
         // A confirmed link is recorded as the one that was confirmed.
         let id = row.as_ref().map_or(link.id, |row| &row.id);
         let mut trail = Trail::default();
-        let oldest = link.expires.minus(LONGEST_LIFE);
+        let oldest = link.expires.minus(MAX_AHEAD);
         let whole = self.look_at_log(&mut |seen| trail.take(seen, id, oldest)).await?;
         let reader = self.store.client_by_number(link.reader).map(|client| format!("client/{}", client.id));
         let mut facts = vec![Fact { name: "link", by: reader, text: id.to_string(), ..Fact::default() }];

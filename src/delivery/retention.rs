@@ -57,7 +57,6 @@ impl Delivery {
             }
         }
         swept.purged += self.purge_unclaimed(may).await?;
-        self.end_silent_attempts().await?;
         match failed {
             // While others go on, the round is worth the next one; what fails alone is told as a failure.
             Some(refusal) if swept == Swept::default() => Err(refusal),

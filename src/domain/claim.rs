@@ -42,8 +42,10 @@ pub enum Parting {
     None,
     /// Everything was acknowledged, and then it ended in order or asked for something else.
     InOrder,
-    /// The connection is over in another way: it may have left bytes unread.
+    /// It reset the connection: it may have left bytes unread.
     Reset,
+    /// The connection is over, and nobody can tell how it parted: this server cut it, or it had ended its own half before.
+    Ended,
 }
 
 /// What a transfer's connection shows of it: bytes of the file that the peer's system has.
@@ -62,7 +64,7 @@ pub struct Look {
 impl Look {
     /// Of a connection of which nothing can be known any more.
     pub fn lost() -> Self {
-        Self { parting: Parting::Reset, ..Self::default() }
+        Self { parting: Parting::Ended, ..Self::default() }
     }
 }
 
@@ -123,6 +125,8 @@ pub struct Claim {
     pub sum: u64,
     /// A reset after the last byte gave it back already.
     pub given_back: bool,
+    /// Numbers of attempts whose connections were reset after they had ended whole.
+    pub resets: Coverage,
     /// Its newest attempt ended whole: until then its address may go on with the rest, and nobody else.
     pub kept_until: Option<Timestamp>,
     /// What is under way.
@@ -140,6 +144,19 @@ pub struct Ending {
     pub most: u64,
     /// Nobody can tell: the server stopped first. What may have become whole is spent.
     pub is_unknown: bool,
+}
+
+/// The connection of an attempt was reset after all of it had been acknowledged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reset {
+    /// Which attempt.
+    pub attempt: AttemptNumber,
+    /// Its claim.
+    pub claim: ClaimNumber,
+    /// What was sent over the connection.
+    pub range: Range<u64>,
+    /// Bytes that were handed out since the use was spent, to mend what its reader had.
+    pub mended: u64,
 }
 
 /// A claim that was spent.
@@ -165,7 +182,7 @@ pub enum After {
 impl Claim {
     /// One that begins.
     pub fn begin(number: ClaimNumber, from: IpAddr) -> Self {
-        let [received, again, reached] = std::array::from_fn(|_| Coverage::default());
+        let [received, again, reached, resets] = std::array::from_fn(|_| Coverage::default());
         Self {
             number,
             from,
@@ -174,6 +191,7 @@ impl Claim {
             reached,
             sum: 0,
             given_back: false,
+            resets,
             kept_until: None,
             running: Vec::new(),
         }
@@ -245,20 +263,22 @@ impl Claim {
         SpentClaim { claim: self.number, from: self.from, left }
     }
 
-    /// The connection of an attempt that had ended whole was reset: it may have left bytes unread. Whether a use that was `spent` comes
-    /// back thereby, which it does once; `mended`: bytes that were handed out since it was spent.
-    pub fn reset(&mut self, range: &Range<u64>, mended: u64, size: u64, spent: bool) -> bool {
-        if spent && self.given_back {
+    /// The connection of an attempt that had ended whole was reset: it may have left bytes unread. Whether a use that was spent comes
+    /// back thereby, which it does once.
+    pub fn reset(&mut self, reset: &Reset, size: u64, spent: bool) -> bool {
+        let number = u64::try_from(reset.attempt.0).unwrap_or_default();
+        if self.resets.overlap(&(number..number + 1)) > 0 || (spent && self.given_back) {
             return false;
         }
-        let kept: Vec<_> = self.again.within(range).collect();
-        self.received.remove(range);
+        self.resets.add(number..number + 1);
+        let kept: Vec<_> = self.again.within(&reset.range).collect();
+        self.received.remove(&reset.range);
         kept.into_iter().for_each(|piece| self.received.add(piece));
-        self.again.remove(range);
+        self.again.remove(&reset.range);
         let comes_back = spent && !self.received.is_whole(size);
         if comes_back {
             self.given_back = true;
-            self.sum = self.sum.saturating_add(mended);
+            self.sum = self.sum.saturating_add(reset.mended);
         }
         comes_back
     }

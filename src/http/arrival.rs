@@ -47,6 +47,10 @@ pub(super) struct Sample {
     waiting: bool,
     /// Whether the connection is over, by a reset or in order.
     closed: bool,
+    /// Whether the peer has ended its own half.
+    is_half_closed: bool,
+    /// Whether this server ended it with a reset.
+    is_cut: bool,
 }
 
 impl Sample {
@@ -57,7 +61,7 @@ impl Sample {
 
     /// As it stays of a connection that this server cut.
     fn cut(self) -> Self {
-        Self { closed: true, ..self }
+        Self { closed: true, is_cut: true, ..self }
     }
 }
 
@@ -194,11 +198,12 @@ impl Held {
         let clock = Arc::clone(&self.watches.clock);
         let mut stopping = self.watches.stopping.subscribe();
         let (mut waited, begun) = (Duration::ZERO, clock.monotonic());
-        let (mut since, mut moved) = (begun, (0, 0));
+        let (mut since, mut moved, mut told) = (begun, (0, 0), false);
         loop {
             let look = self.line.look();
-            if look.all {
+            if look.all && !told {
                 self.acknowledged();
+                told = true;
             }
             if look.parting != Parting::None {
                 return self.decide(arrival(&look));

@@ -83,6 +83,7 @@ impl Workers {
             let delivery = Arc::clone(&transfers);
             async move {
                 delivery.cut_closed().await;
+                delivery.end_silent_attempts().await;
                 Ok(())
             }
         })));

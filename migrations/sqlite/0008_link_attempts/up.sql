@@ -4,7 +4,7 @@ INSERT INTO link_use (file, reader, recipient, used, last)
   SELECT file, reader, recipient, count(*), max(opened) FROM link_claim WHERE closing = 1 GROUP BY file, reader, recipient
   ON CONFLICT (file, reader, recipient) DO UPDATE SET used = used + excluded.used, last = max(last, excluded.last);
 DROP TABLE link_claim;
--- `received`, `again`, `reached`: ranges of bytes, each two 64-bit numbers, big-endian. `sum`: bytes that were handed out. `spent`: the use is
+-- `received`, `again`, `reached`, `resets` (numbers of attempts): ranges of bytes, each two 64-bit numbers, big-endian. `sum`: bytes that were handed out. `spent`: the use is
 -- counted; the row stays a while, since a reset may still give it back, once (`given_back`). `kept_until`: so long it waits for its address.
 CREATE TABLE link_claim (
   number INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -18,6 +18,7 @@ CREATE TABLE link_claim (
   reached BLOB NOT NULL,
   sum INTEGER NOT NULL,
   given_back INTEGER NOT NULL,
+  resets BLOB NOT NULL,
   kept_until INTEGER,
   spent INTEGER NOT NULL
 ) STRICT;

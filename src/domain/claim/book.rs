@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::ops::Range;
 use std::time::Duration;
 
-use super::{ATTEMPTS_MOST, Asked, AttemptNumber, Claim, ClaimNumber, Ending, Look, Parting, RETRY, SpentClaim};
+use super::{ATTEMPTS_MOST, Asked, AttemptNumber, Claim, ClaimNumber, Ending, Look, Parting, RETRY, Reset, SpentClaim};
 use crate::domain::coverage::Coverage;
 
 /// What became of an attempt, for the store. Each has its effect once, however often it is brought.
@@ -15,14 +15,7 @@ pub enum Settlement {
     /// It ended.
     Ended(Ending),
     /// After it had ended whole its connection was reset.
-    Reset {
-        /// Its claim.
-        claim: ClaimNumber,
-        /// What was sent over the connection.
-        range: Range<u64>,
-        /// Bytes that were handed out since the use was spent, to mend what its reader had.
-        mended: u64,
-    },
+    Reset(Reset),
 }
 
 /// Where an attempt stands.
@@ -78,6 +71,8 @@ pub struct Book {
     /// What claims under way had received when their newest attempt began.
     received: Vec<(ClaimNumber, Coverage)>,
     spent: Vec<Spent>,
+    /// Claims of which some connection was reset after it had arrived: nothing of them is mended.
+    reset: Vec<ClaimNumber>,
     unsettled: Vec<Settlement>,
 }
 
@@ -91,6 +86,7 @@ impl Book {
             parts: Vec::new(),
             received: Vec::new(),
             spent: Vec::new(),
+            reset: Vec::new(),
             unsettled: Vec::new(),
         }
     }
@@ -116,6 +112,7 @@ impl Book {
         match (part.stage, look.parting, look.all) {
             (Stage::Moving, Parting::Reset, _) => self.end(attempt, 0, look.most, false),
             (Stage::Moving, _, true) => self.acknowledge(attempt),
+            (Stage::Moving, Parting::Ended, false) => self.end(attempt, look.least, look.most, false),
             (Stage::Moving, _, false) if is_silent => {
                 self.end(attempt, look.least, look.most, false);
                 return true;
@@ -151,6 +148,9 @@ impl Book {
         // The reader asked on from there itself.
         let had = part.taken_over.map_or(0, |place| place.saturating_sub(part.start).min(most));
         let least = least.max(had).min(most);
+        if let Some((_, received)) = self.received.iter_mut().find(|(number, _)| *number == part.claim) {
+            received.add(part.start..part.start + least);
+        }
         self.unsettled.push(Settlement::Ended(Ending { attempt, least, most, is_unknown }));
     }
 
@@ -158,13 +158,17 @@ impl Book {
         let Some(part) = self.parts.iter_mut().find(|part| part.attempt == attempt) else { return };
         part.stage = Stage::Over;
         let (claim, range) = (part.claim, part.start..part.end);
+        if let Some((_, received)) = self.received.iter_mut().find(|(number, _)| *number == claim) {
+            received.remove(&range);
+        }
+        // Perhaps it is not spent any more, or will not be.
+        self.reset.push(claim);
         let spent = self.spent.iter_mut().find(|spent| spent.claim == claim);
         let mended = spent.map_or(0, |spent| {
-            // Perhaps it is not spent any more.
             spent.left = 0;
             spent.mended
         });
-        self.unsettled.push(Settlement::Reset { claim, range, mended });
+        self.unsettled.push(Settlement::Reset(Reset { attempt, claim, range, mended }));
     }
 
     /// Whether everything that some attempt was to send was handed on, and its reader's system has still to acknowledge it.
@@ -183,7 +187,8 @@ impl Book {
         self.unsettled.retain(|settlement| !settlements.contains(settlement));
         for SpentClaim { claim, from, left } in spent {
             self.received.retain(|(number, _)| number != claim);
-            self.spent.push(Spent { claim: *claim, from: *from, at: now, left: *left, mended: 0 });
+            let left = if self.reset.contains(claim) { 0 } else { *left };
+            self.spent.push(Spent { claim: *claim, from: *from, at: now, left, mended: 0 });
         }
     }
 
@@ -276,7 +281,18 @@ impl Book {
         self.spent.retain(|spent| now.saturating_sub(spent.at) <= grace);
         if self.parts.is_empty() {
             self.received.clear();
+            self.reset.clear();
         }
+    }
+
+    /// Whether nothing is under way: all that is remembered is what may be mended.
+    pub fn is_idle(&self) -> bool {
+        self.parts.is_empty() && self.unsettled.is_empty()
+    }
+
+    /// Bytes of an attempt that were handed over.
+    pub fn handed_over(&self, attempt: AttemptNumber) -> u64 {
+        self.parts.iter().find(|part| part.attempt == attempt).map_or(0, |part| part.at - part.start)
     }
 
     /// Whether there is nothing to remember.

@@ -56,12 +56,21 @@ struct Served {
     spent: Vec<Claim>,
     wires: Vec<Wire>,
     numbers: i64,
+    /// What the store has done, and has not answered yet.
+    answers: Vec<(Vec<Settlement>, Vec<SpentClaim>)>,
 }
 
 impl Served {
     fn new(most: u32) -> Self {
         let standing = Standing { size: SIZE, most, used: 0, claims: Vec::new() };
-        Self { book: Book::new(SIZE, GRACE), standing, spent: Vec::new(), wires: Vec::new(), numbers: 0 }
+        Self {
+            book: Book::new(SIZE, GRACE),
+            standing,
+            spent: Vec::new(),
+            wires: Vec::new(),
+            numbers: 0,
+            answers: Vec::new(),
+        }
     }
 
     fn number(&mut self) -> i64 {
@@ -69,8 +78,13 @@ impl Served {
         self.numbers
     }
 
-    /// As the store does it, in one transaction.
     fn settle(&mut self, now: Duration) {
+        let (settlements, newly) = self.stored(now);
+        self.book.settled(&settlements, &newly, now);
+    }
+
+    /// As the store does it, in one transaction; its answer comes later.
+    fn stored(&mut self, now: Duration) -> (Vec<Settlement>, Vec<SpentClaim>) {
         for attempt in self.book.watched() {
             let Some(wire) = self.wires.iter().find(|wire| wire.attempt == attempt) else { continue };
             self.book.looked(attempt, Some(&wire.look()), now);
@@ -92,19 +106,20 @@ impl Served {
                         self.spend(number);
                     }
                 }
-                Settlement::Reset { claim: number, range, mended } => {
-                    if let Some(claim) = self.standing.claims.iter_mut().find(|claim| claim.number == *number) {
-                        claim.reset(range, *mended, SIZE, false);
-                    } else if let Some(place) = self.spent.iter().position(|claim| claim.number == *number)
-                        && self.spent[place].reset(range, *mended, SIZE, true)
+                Settlement::Reset(reset) => {
+                    if let Some(claim) = self.standing.claims.iter_mut().find(|claim| claim.number == reset.claim) {
+                        claim.reset(reset, SIZE, false);
+                    } else if let Some(place) = self.spent.iter().position(|claim| claim.number == reset.claim)
+                        && self.spent[place].reset(reset, SIZE, true)
                     {
                         self.standing.claims.push(self.spent.remove(place));
                         self.standing.used -= 1;
+                        newly.retain(|spent: &SpentClaim| spent.claim != reset.claim);
                     }
                 }
             }
         }
-        self.book.settled(&settlements, &newly, now);
+        (settlements, newly)
     }
 
     fn spend(&mut self, number: ClaimNumber) {
@@ -176,10 +191,27 @@ impl Served {
 
 #[derive(Debug, Clone)]
 enum Move {
-    Get { who: u8, start: u64, length: u64, partial: bool, tagged: bool },
-    Send { which: usize, most: u64 },
-    End { which: usize, reset: bool },
-    Wait { seconds: u64 },
+    Get {
+        who: u8,
+        start: u64,
+        length: u64,
+        partial: bool,
+        tagged: bool,
+    },
+    Send {
+        which: usize,
+        most: u64,
+    },
+    End {
+        which: usize,
+        reset: bool,
+    },
+    Wait {
+        seconds: u64,
+    },
+    /// Settles, and hears of it later.
+    Store,
+    Hear,
 }
 
 fn moves() -> impl Strategy<Value = Move> {
@@ -189,6 +221,8 @@ fn moves() -> impl Strategy<Value = Move> {
         4 => (0usize..6, 1u64..14).prop_map(|(which, most)| Move::Send { which, most }),
         3 => (0usize..6, any::<bool>()).prop_map(|(which, reset)| Move::End { which, reset }),
         1 => (1u64..80).prop_map(|seconds| Move::Wait { seconds }),
+        2 => Just(Move::Store),
+        2 => Just(Move::Hear),
     ]
 }
 
@@ -202,6 +236,15 @@ proptest! {
         for step in moves {
             match step {
                 Move::Wait { seconds } => now += at(seconds),
+                Move::Store => {
+                    let answer = served.stored(now);
+                    served.answers.push(answer);
+                }
+                Move::Hear if !served.answers.is_empty() => {
+                    let (settlements, newly) = served.answers.remove(0);
+                    served.book.settled(&settlements, &newly, now);
+                }
+                Move::Hear => {}
                 Move::Get { who, start, length, partial, tagged } => {
                     let asked = if partial { range(start, (start + length).min(SIZE), tagged) } else { Asked::whole(SIZE) };
                     let answer = served.get(&asked, who, now);

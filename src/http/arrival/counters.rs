@@ -83,6 +83,8 @@ impl Connection {
     fn counters(&self) -> Option<Sample> {
         /// `TCP_CLOSE` of Linux's `tcp_states.h`.
         const CLOSE: u8 = 7;
+        /// `TCP_TIME_WAIT`, `TCP_CLOSE_WAIT`, `TCP_LAST_ACK`, `TCP_CLOSING`: the peer's FIN has come.
+        const HALF_CLOSED: [u8; 4] = [6, 8, 9, 11];
         let info = nix::sys::socket::getsockopt(&self.descriptor, tcp_info::TcpInfo).ok()?;
         Some(Sample {
             sent: info.tcpi_bytes_sent.saturating_sub(info.tcpi_bytes_retrans),
@@ -91,6 +93,8 @@ impl Connection {
             unsent: u64::from(info.tcpi_notsent_bytes),
             waiting: info.tcpi_notsent_bytes > 0 || info.tcpi_unacked > 0,
             closed: info.tcpi_state == CLOSE,
+            is_half_closed: HALF_CLOSED.contains(&info.tcpi_state),
+            is_cut: false,
         })
     }
 

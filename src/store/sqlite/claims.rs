@@ -58,16 +58,25 @@ fn attempt(
 
 fn insert(conn: &mut SqliteConnection, begin: &Begin) -> Result<ClaimNumber, StoreError> {
     let insert = "INSERT INTO link_claim (file, reader, recipient, opened, address, received, again, reached, sum, given_back, \
-        kept_until, spent) VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0, 0, NULL, 0)";
+        resets, kept_until, spent) VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0, 0, ?, NULL, 0)";
     let [file, reader, recipient] = key(&begin.counted);
     let nothing = || Value::Blob(Vec::new());
-    let values =
-        [file, reader, recipient, begin.at.millis().into(), address(begin.from), nothing(), nothing(), nothing()];
+    let values = [
+        file,
+        reader,
+        recipient,
+        begin.at.millis().into(),
+        address(begin.from),
+        nothing(),
+        nothing(),
+        nothing(),
+        nothing(),
+    ];
     sql(insert, values).insert(conn).map(ClaimNumber)
 }
 
 fn write(conn: &mut SqliteConnection, claim: &Claim, spent: bool) -> Result<(), StoreError> {
-    let update = "UPDATE link_claim SET address = ?, received = ?, again = ?, reached = ?, sum = ?, given_back = ?, kept_until = ?, \
+    let update = "UPDATE link_claim SET address = ?, received = ?, again = ?, reached = ?, sum = ?, given_back = ?, resets = ?, kept_until = ?, \
         spent = ? \
         WHERE number = ?";
     let values = [
@@ -77,6 +86,7 @@ fn write(conn: &mut SqliteConnection, claim: &Claim, spent: bool) -> Result<(), 
         coverage(&claim.reached),
         claim.sum.into(),
         claim.given_back.into(),
+        coverage(&claim.resets),
         claim.kept_until.map(Timestamp::millis).into(),
         spent.into(),
         claim.number.0.into(),
@@ -102,7 +112,7 @@ pub(super) fn settle(
     for settlement in settlements {
         let number = match settlement {
             Settlement::Ended(ending) => claim_of(conn, ending.attempt)?,
-            Settlement::Reset { claim, .. } => Some(claim.0),
+            Settlement::Reset(reset) => Some(reset.claim.0),
         };
         let Some((mut claim, was_spent)) = number.map(|number| one(conn, number)).transpose()?.flatten() else {
             continue;
@@ -112,7 +122,9 @@ pub(super) fn settle(
                 sql("DELETE FROM link_attempt WHERE number = ?", [ending.attempt.0.into()]).run(conn)?;
                 claim.ended(ending, size, kept_until) == Some(After::Spent) || was_spent
             }
-            Settlement::Reset { range, mended, .. } => was_spent && !claim.reset(range, *mended, size, was_spent),
+            Settlement::Reset(reset) => {
+                was_spent && !claim.reset(reset, size, was_spent) || !was_spent && claim.reset(reset, size, was_spent)
+            }
         };
         write(conn, &claim, spent)?;
         match (was_spent, spent) {
@@ -120,7 +132,10 @@ pub(super) fn settle(
                 count(conn, claim.number)?;
                 all_spent.push(claim.spent(size));
             }
-            (true, false) => uncount(conn, counted)?,
+            (true, false) => {
+                uncount(conn, counted)?;
+                all_spent.retain(|spent: &SpentClaim| spent.claim != claim.number);
+            }
             _ => {}
         }
     }
@@ -151,24 +166,24 @@ pub(super) fn standing(
     let row = sql(query, key(counted)).row::<(i64, i64)>(conn)?;
     let (used, last) = row.map_or((0, None), |(used, last)| (used, Some(time(last))));
     let used = at("link_use", &used).number("used", used)?;
-    let query = "SELECT number, address, received, again, reached, sum, given_back, kept_until, spent FROM link_claim \
+    let query = "SELECT number, address, received, again, reached, sum, given_back, resets, kept_until, spent FROM link_claim \
         WHERE file = ? AND reader = ? AND recipient = ? AND spent = 0 ORDER BY number";
     let rows: Vec<ClaimColumns> = sql(query, key(counted)).rows(conn)?;
     let claims = rows.into_iter().map(|row| Ok(claim(conn, row)?.0)).collect::<Result<_, StoreError>>()?;
     Ok((Standing { size, most, used, claims }, last))
 }
 
-type ClaimColumns = (i64, Vec<u8>, Vec<u8>, Vec<u8>, Vec<u8>, i64, i64, Option<i64>, i64);
+type ClaimColumns = (i64, Vec<u8>, Vec<u8>, Vec<u8>, Vec<u8>, i64, i64, Vec<u8>, Option<i64>, i64);
 
 fn one(conn: &mut SqliteConnection, number: i64) -> Result<Option<(Claim, bool)>, StoreError> {
-    let query = "SELECT number, address, received, again, reached, sum, given_back, kept_until, spent FROM link_claim WHERE number = ?";
+    let query = "SELECT number, address, received, again, reached, sum, given_back, resets, kept_until, spent FROM link_claim WHERE number = ?";
     let row = sql(query, [number.into()]).row::<ClaimColumns>(conn)?;
     row.map(|row| claim(conn, row)).transpose()
 }
 
 /// A claim with its attempts, and whether it is spent.
 fn claim(conn: &mut SqliteConnection, row: ClaimColumns) -> Result<(Claim, bool), StoreError> {
-    let (number, from, received, again, reached, sum, given_back, kept_until, spent) = row;
+    let (number, from, received, again, reached, sum, given_back, resets, kept_until, spent) = row;
     let place = at_claim(&number);
     let claim = Claim {
         number: ClaimNumber(number),
@@ -178,6 +193,7 @@ fn claim(conn: &mut SqliteConnection, row: ClaimColumns) -> Result<(Claim, bool)
         reached: read_coverage(place, "reached", &reached)?,
         sum: place.number("sum", sum)?,
         given_back: place.flag("given_back", given_back)?,
+        resets: read_coverage(place, "resets", &resets)?,
         kept_until: kept_until.map(time),
         running: attempts(conn, number)?,
     };
@@ -231,7 +247,8 @@ fn read_coverage(place: Place<'_>, column: &'static str, stored: &[u8]) -> Resul
 /// At the start nothing is under way: what an attempt reserved counts as handed out; what may have become whole counts as used, all
 /// else waits for its next attempt.
 pub(super) fn take_back(conn: &mut SqliteConnection) -> Result<(), StoreError> {
-    let closing = "SELECT DISTINCT claim FROM link_attempt WHERE closing = 1";
+    let closing = "SELECT DISTINCT number FROM link_claim WHERE spent = 0 \
+        AND number IN (SELECT claim FROM link_attempt WHERE closing = 1)";
     let closing: Vec<(i64,)> = sql(closing, []).rows(conn)?;
     let reserved = "UPDATE link_claim SET sum = sum + (SELECT coalesce(sum(after - first), 0) FROM link_attempt \
         WHERE claim = link_claim.number) WHERE number IN (SELECT claim FROM link_attempt)";
@@ -246,7 +263,9 @@ pub(super) fn take_back(conn: &mut SqliteConnection) -> Result<(), StoreError> {
     sql("DELETE FROM link_claim WHERE spent = 1", []).run(conn).map(drop)
 }
 
-/// Forgets spent uses that began before a moment: that they are used stays.
+/// Forgets uses that were spent before a moment: that they are used stays.
 pub(super) fn forget_spent(conn: &mut SqliteConnection, before: Timestamp) -> Result<(), StoreError> {
-    sql("DELETE FROM link_claim WHERE spent = 1 AND opened < ?", [before.millis().into()]).run(conn).map(drop)
+    sql("DELETE FROM link_claim WHERE spent = 1 AND coalesce(kept_until, opened) < ?", [before.millis().into()])
+        .run(conn)
+        .map(drop)
 }

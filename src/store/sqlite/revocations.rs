@@ -51,8 +51,8 @@ fn revoke(tx: &mut Tx<'_>, revocation: Revocation, reason: &str, entry: SealedEn
         Scope::Patient(number) => ("patient", Some(number.0), None),
         Scope::Link(link) => ("link", None, Some(link.as_str())),
     };
-    let insert = "INSERT OR IGNORE INTO revocation (number, scope, subject, link, at, reason, reader, document) \
-        VALUES (?, ?, ?, ?, ?, ?, ?, ?)";
+    let insert = "INSERT INTO revocation (number, scope, subject, link, at, reason, reader, document) \
+        VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (number) DO NOTHING";
     let values: [Value; 8] = [
         revocation.number.into(),
         code.into(),

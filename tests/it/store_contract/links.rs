@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use daylily::domain::claim::{Asked, AttemptNumber, Ending, Settlement, SpentClaim};
+use daylily::domain::claim::{Asked, AttemptNumber, Ending, Reset, Settlement, SpentClaim};
 use daylily::domain::clock::Timestamp;
 use daylily::domain::id::LinkId;
 use daylily::domain::lifecycle::{self, State};
@@ -137,7 +137,12 @@ pub async fn a_use_is_spent_once_and_one_that_broke_off_is_not(store: &dyn Store
     assert_eq!(settle(store, &key, all).await, [], "once");
     assert_eq!(used(store, &key).await, (1, 0, Some(at(1_000))));
     // A reset gives it back, once, and what was handed out still counts.
-    let reset = vec![Settlement::Reset { claim: second.claim.number, range: 0..SIZE, mended: 10 }];
+    let reset = vec![Settlement::Reset(Reset {
+        attempt: second.attempt,
+        claim: second.claim.number,
+        range: 0..SIZE,
+        mended: 10,
+    })];
     settle(store, &key, reset.clone()).await;
     settle(store, &key, reset).await;
     let (standing, _) = store.standing(&key, 1, SIZE).await.unwrap();
