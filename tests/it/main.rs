@@ -88,6 +88,8 @@ mod tokens_attacks;
 #[cfg(test)]
 mod uses;
 #[cfg(test)]
+mod uses_wire;
+#[cfg(test)]
 mod webhooks;
 #[cfg(test)]
 mod webhooks_long;
