@@ -140,6 +140,11 @@ impl Revoking {
         let mut held = self.held.lock().await;
         let lines = self.spool.lines().map_err(|error| StoreError::Unavailable(error.into()))?;
         held.lines = !lines.is_empty();
+        // What a crash cut off was never answered; a whole line that says nothing may be a revocation that was.
+        let is_damaged = |line: &String| line.ends_with('}') && Spooled::from_line(line).is_none();
+        if let Some(at) = lines.iter().position(is_damaged) {
+            return Err(StoreError::Corrupt { table: "revocations.spool", column: "line", row: (at + 1).to_string() });
+        }
         let (mut spooled, unnumbered): (Vec<Spooled>, Vec<Spooled>) =
             lines.iter().filter_map(|line| Spooled::from_line(line)).partition(|one| one.revocation.number > 0);
         let numbers = spooled.iter().map(|one| one.revocation.number).collect();

@@ -61,8 +61,7 @@ pub(super) async fn check(patient: &Patient<'_>, through: Option<&str>) -> Check
     Check::fail("proxy", faults.join(", and "), cures.join("; "))
 }
 
-/// A test download that is asked for and not read: only what fits in systems' buffers may leave the server. `None`: so it is, or the
-/// server's system does not tell.
+/// A test download that is asked for and not read: only what fits in systems' buffers may leave the server. `None`: so it is.
 async fn buffering(http: &Client, server: &Path, through: &str) -> Option<(&'static str, &'static str)> {
     let Ok(control::Response::Probe { path: Some(path), bytes, .. }) =
         control::call(server, &Request::ProbeBegin {}).await
@@ -82,20 +81,27 @@ async fn buffering(http: &Client, server: &Path, through: &str) -> Option<(&'sta
     };
     let taken = taken(server).await;
     drop(unread);
+    let Some(taken) = taken else {
+        return Some((
+            "shows nothing of how much it takes in, so that it cannot be told whether it buffers",
+            "run this on the server's own machine, a Linux one",
+        ));
+    };
     let cure =
         "keep `X-Accel-Buffering`, or set proxy_buffering off and proxy_request_buffering off (docs/operations.md)";
     (taken > bytes / 2).then_some((BUFFERS, cure))
 }
 
-/// How much was taken of the test download by the time that it stands still.
-async fn taken(server: &Path) -> u64 {
-    let (mut taken, mut stands) = (0, 0);
+/// How much was taken of the test download by the time that it stands still; `None` where nobody can tell.
+async fn taken(server: &Path) -> Option<u64> {
+    let (mut taken, mut stands, mut is_told) = (0, 0, false);
     for _ in 0..LOOKS {
         let Ok(control::Response::Probe { acknowledged: Some(now), .. }) =
             control::call(server, &Request::ProbeShow {}).await
         else {
-            return taken;
+            break;
         };
+        is_told = true;
         stands = if now == taken { stands + 1 } else { 0 };
         taken = now;
         if stands >= STANDS {
@@ -103,7 +109,7 @@ async fn taken(server: &Path) -> u64 {
         }
         tokio::time::sleep(LOOK).await;
     }
-    taken
+    is_told.then_some(taken)
 }
 
 /// A large body without a token is refused by this server, with its own header; a proxy that stops it answers by itself.

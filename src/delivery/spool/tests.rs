@@ -322,6 +322,16 @@ async fn what_an_earlier_version_spooled_without_a_number_is_cut_and_merged() {
     assert_eq!(disk.lock().unwrap().rows.len(), 1);
 }
 
+#[tokio::test]
+async fn a_whole_line_that_cannot_be_read_keeps_a_start_from_serving_and_a_torn_one_does_not() {
+    for (line, is_read) in [("{\"scope\":\"all\",\"key\":", true), ("{\"scope\":\"of a newer version\"}", false)] {
+        let disk = Arc::new(StdMutex::new(Disk::default()));
+        disk.lock().unwrap().spool = format!("\n{line}\n");
+        assert_eq!(Life::begin(&disk).revoking.recall().await.is_ok(), is_read, "{line}");
+        assert!(disk.lock().unwrap().spool.contains(line), "and nothing is lost");
+    }
+}
+
 fn entry() -> SealedEntry {
     SealedEntry {
         action: Action::LinkRevoke.code(),
