@@ -53,6 +53,7 @@ fn exit_of(code: Code) -> u8 {
         | Code::FolderUnsafe
         | Code::AuditMismatch
         | Code::AuditShortened
+        | Code::AuditCheckpointMissing
         | Code::AuditSignatureUnknown => UNSAFE,
         other => other.entry().exit,
     }

@@ -244,7 +244,7 @@ fn read_small(path: &Path) -> io::Result<String> {
 }
 
 /// Written beside, synced, put in place, folder synced.
-fn write_durably(path: &Path, text: &str) -> io::Result<()> {
+pub(super) fn write_durably(path: &Path, text: &str) -> io::Result<()> {
     let beside = path.with_extension("new");
     let mut options = OpenOptions::new();
     let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&beside)?;

@@ -7,11 +7,13 @@ use std::time::Duration;
 
 use aws_lc_rs::digest;
 
+use super::acknowledged::Pending;
 use super::clock::HeldClock;
 use super::failure::StartFailure;
 use super::folder::LockedFolder;
 use super::keyring::KeyRing;
-use super::log_check::{self, Against, OfStore};
+use super::log_check::{self, OfStore};
+use super::start_check::{self, Place};
 use crate::blob::{Blobs, LocalBlobs};
 use crate::config::{BaseUrl, Limits, References, SecretSource, Settings, policy_text};
 use crate::delivery::administration::NewPolicy;
@@ -75,10 +77,21 @@ pub struct Found {
     pub new_log: bool,
     /// Short digest of the active policy, and whether this opening made the shipped or given one active.
     pub policy: (String, Seeded),
+    /// What was found wrong with the log and waits for two operators; only where the opening did not refuse.
+    pub pending: Option<Arc<Pending>>,
     /// The tree of the log as it was checked.
     pub tree: Frontier,
     /// Digest of the policy file in the settings where it differs from the active policy.
     pub differing_policy: bool,
+}
+
+/// What an opening does where the log does not verify.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnFinding {
+    /// It does not come about.
+    Refuse,
+    /// It goes on, for what two operators need to acknowledge the finding; nothing is served.
+    Acknowledge,
 }
 
 /// Whether an opening made a policy active.
@@ -93,7 +106,7 @@ pub enum Seeded {
 }
 
 impl Instance {
-    /// Opens a folder, whose log is checked whole first: a log that does not verify is not added to.
+    /// Opens a folder, whose log is checked first: a log that does not verify is not added to.
     ///
     /// # Errors
     /// [`StartFailure`].
@@ -102,6 +115,20 @@ impl Instance {
         settings: Settings,
         base: BaseUrl,
         nature: Nature,
+    ) -> Result<Self, StartFailure> {
+        Self::open_with(folder, settings, base, nature, OnFinding::Refuse).await
+    }
+
+    /// The same, with what is done where the log does not verify.
+    ///
+    /// # Errors
+    /// [`StartFailure`].
+    pub async fn open_with(
+        folder: LockedFolder,
+        settings: Settings,
+        base: BaseUrl,
+        nature: Nature,
+        on_finding: OnFinding,
     ) -> Result<Self, StartFailure> {
         let nature = Nature { clock: Arc::new(HeldClock::new(nature.clock)), entropy: nature.entropy };
         let path = folder.folder().path().to_owned();
@@ -118,9 +145,17 @@ impl Instance {
         if new_log {
             keys.complete(store.as_ref(), &vault, nature.entropy.as_ref(), now).await?;
         }
-        let checked = check_log(store.as_ref(), &keys, &settings.audit.checkpoints, folder.instance()).await?;
+        let place = Place { data: &path, checkpoints: &settings.audit.checkpoints, origin: folder.instance() };
+        let looked = start_check::look(&OfStore(store.as_ref()), &keys, place).await?;
+        if !looked.checked.report.valid && on_finding == OnFinding::Refuse {
+            return Err(StartFailure::new(findings(&looked.checked.report)));
+        }
         if !new_log {
             keys.complete(store.as_ref(), &vault, nature.entropy.as_ref(), now).await?;
+        }
+        if looked.sealable {
+            let kept = start_check::write_note(&path, &looked.checked.note(folder.instance()), &keys.log_check()?);
+            kept.map_err(|error| super::folder::not_usable(&path, &error))?;
         }
         super::rotation::renew(&mut keys, store.as_ref(), &vault, &nature).await?;
         let line = keys.checkpoint()?.verifying_key().to_string();
@@ -157,8 +192,14 @@ impl Instance {
             Some(new) => delivery.apply_policy(&Actor::Server, new).await?,
             None => delivery.policy().short_digest.clone(),
         };
-        let found =
-            Found { health, new_log, policy: (digest, seed.seeded), tree: checked, differing_policy: seed.differs };
+        let found = Found {
+            health,
+            new_log,
+            policy: (digest, seed.seeded),
+            tree: looked.checked.tree,
+            differing_policy: seed.differs,
+            pending: looked.pending.map(Arc::new),
+        };
         Ok(Self { folder, settings, base, nature, vault, store, blobs, keys, delivery, found })
     }
 }
@@ -218,17 +259,6 @@ pub(super) fn open_failure(error: &OpenError) -> StartFailure {
 fn unsound(fault: &str) -> StartFailure {
     let issue = Issue::new(Code::FolderUnsafe).fill("file", super::folder::DATABASE).fill("fault", fault);
     issue.fill("cure", "keep a copy of the data folder and restore it from your backup; nothing was changed").into()
-}
-
-async fn check_log(store: &dyn Store, keys: &KeyRing, folder: &Path, origin: &str) -> Result<Frontier, StartFailure> {
-    let outside = log_check::in_folder(folder).map_err(|(path, error)| super::folder::not_usable(&path, &error))?;
-    let key = keys.checkpoint()?.verifying_key().clone();
-    let against = Against { origin: origin.to_owned(), key, cells: keys.cells()?, outside };
-    let checked = log_check::check(&OfStore(store), against, &|_, _| {}).await?;
-    if checked.report.valid {
-        return Ok(checked.tree);
-    }
-    Err(StartFailure::new(findings(&checked.report)))
 }
 
 /// What a check found, as issues: the first finding, and how many there are.

@@ -28,6 +28,8 @@ pub enum Purpose {
     Token,
     /// Signature of checkpoints.
     Checkpoint,
+    /// Signature of the note of the last full check of the log.
+    LogCheck,
     /// Cells of the audit log.
     Cells,
     /// Page cursors.
@@ -36,7 +38,7 @@ pub enum Purpose {
 
 impl Purpose {
     /// Every purpose; cells first, since entries about the others are sealed under it.
-    pub const ALL: [Self; 5] = [Self::Cells, Self::Checkpoint, Self::Link, Self::Token, Self::Cursor];
+    pub const ALL: [Self; 6] = [Self::Cells, Self::Checkpoint, Self::LogCheck, Self::Link, Self::Token, Self::Cursor];
 
     /// The store's word.
     pub fn name(self) -> &'static str {
@@ -44,6 +46,7 @@ impl Purpose {
             Self::Link => "link",
             Self::Token => "token",
             Self::Checkpoint => "audit-checkpoint",
+            Self::LogCheck => "log-check",
             Self::Cells => "audit-cells",
             Self::Cursor => "cursor",
         }
@@ -54,6 +57,7 @@ impl Purpose {
             Self::Link => SecretKind::LinkKey,
             Self::Token => SecretKind::TokenSigningKey,
             Self::Checkpoint => SecretKind::AuditSigningSeed,
+            Self::LogCheck => SecretKind::LogCheckSeed,
             Self::Cells => SecretKind::AuditCellMasterKey,
             Self::Cursor => SecretKind::CursorKey,
         }
@@ -235,6 +239,16 @@ impl KeyRing {
         let seed = Zeroizing::new(self.secret_of(Purpose::Checkpoint)?);
         SigningKey::from_seed(&self.origin, &seed)
             .ok_or_else(|| StartFailure::key(&KeyError::Damaged, "audit-checkpoint", 0))
+    }
+
+    /// The key that signs the note of the last full check.
+    ///
+    /// # Errors
+    /// `folder-unsafe` when it is not there, or the instance's id cannot name a log.
+    pub fn log_check(&self) -> Result<SigningKey, StartFailure> {
+        let seed = Zeroizing::new(self.secret_of(Purpose::LogCheck)?);
+        SigningKey::from_seed(&self.origin, &seed)
+            .ok_or_else(|| StartFailure::key(&KeyError::Damaged, Purpose::LogCheck.name(), 0))
     }
 
     /// Secret bytes for page cursors.

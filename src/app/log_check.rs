@@ -12,7 +12,7 @@ use crate::domain::audit::note::{MAX_NOTE, SignedCheckpoint};
 use crate::domain::audit::verify::{
     Finding, NoteFault, Report, Row, Source, StoredCheckpoint, TooLate, Trust, Verifier,
 };
-use crate::domain::audit::{CellKey, Frontier, VerifyingKey};
+use crate::domain::audit::{Action, CellKey, Checkpoint, Frontier, FullCheck, Hash, VerifyingKey};
 use crate::domain::refusal::Issue;
 use crate::store::sqlite::LogReader;
 use crate::store::{AuditHead, AuditRow, Store, StoreError};
@@ -26,6 +26,9 @@ const CHECKPOINT: &str = "checkpoint";
 /// A file of that folder that is none: the public key.
 const CHECKPOINT_KEY: &str = "checkpoint-key";
 
+/// A file that cannot be read, and why.
+pub type Unreadable = (PathBuf, std::io::Error);
+
 /// Where the log is read from: a running store, or the folder of one, opened for reading.
 #[async_trait]
 pub trait LogSource: Send + Sync {
@@ -35,6 +38,8 @@ pub trait LogSource: Send + Sync {
     async fn head(&self) -> Result<AuditHead, StoreError>;
     /// Signed checkpoints that are kept, by rising size.
     async fn checkpoints(&self) -> Result<Vec<(u64, String)>, StoreError>;
+    /// The newest of them.
+    async fn newest_checkpoint(&self) -> Result<Option<(u64, String)>, StoreError>;
 }
 
 /// A store as a source of its log.
@@ -53,6 +58,10 @@ impl LogSource for OfStore<'_> {
 
     async fn checkpoints(&self) -> Result<Vec<(u64, String)>, StoreError> {
         self.0.checkpoints().await
+    }
+
+    async fn newest_checkpoint(&self) -> Result<Option<(u64, String)>, StoreError> {
+        self.0.newest_checkpoint().await
     }
 }
 
@@ -76,6 +85,18 @@ pub struct Checked {
     pub report: Report,
     /// The tree.
     pub tree: Frontier,
+    /// Time in microseconds and action of the last entry that is as it should be.
+    pub last: Option<(u64, Action)>,
+}
+
+impl Checked {
+    /// What a check of the whole log found whole, to go on from.
+    pub fn note(&self, origin: &str) -> FullCheck {
+        let newest =
+            self.report.newest.as_ref().and_then(|fitting| SignedCheckpoint::parse(fitting.note.as_bytes()).ok());
+        let newest = newest.map(|signed| signed.unverified().clone());
+        FullCheck { origin: origin.to_owned(), tree: self.tree.clone(), last: self.last, newest }
+    }
 }
 
 /// Checks the whole log as it stands when the check begins; entries that come meanwhile belong to the next check. `progress` is told
@@ -88,16 +109,80 @@ pub async fn check(
     against: Against,
     progress: &(dyn Fn(u64, u64) + Sync),
 ) -> Result<Checked, StoreError> {
+    check_whole(source, against, None, progress).await
+}
+
+/// The same, also against the note of an earlier full check, which vouches for entries as a checkpoint does.
+///
+/// # Errors
+/// The store cannot be read.
+pub async fn check_whole(
+    source: &dyn LogSource,
+    against: Against,
+    note: Option<&FullCheck>,
+    progress: &(dyn Fn(u64, u64) + Sync),
+) -> Result<Checked, StoreError> {
     // The head first: it is the end of what is read, and whatever is signed before it vouches for no more.
     let checkpoints = source.checkpoints().await?;
     let head = source.head().await?;
     let trust = Trust { origin: against.origin, keys: vec![against.key], cell_key: Some(against.cells) };
     let mut verifier = Verifier::new(trust);
-    let fed = feed_checkpoints(&mut verifier, &checkpoints, &against.outside);
-    if fed.is_err() {
+    if feed_checkpoints(&mut verifier, &checkpoints, &against.outside).is_err() {
         tracing::error!("checkpoints came after entries");
     }
-    let (mut next, mut tree) = (0_u64, Frontier::new());
+    let (checked, root) = read_through(source, verifier, (Frontier::new(), note), &head, progress).await?;
+    Ok(match note {
+        Some(note) => compare_note(checked, note, root),
+        None => checked,
+    })
+}
+
+/// Checks what came after an earlier full check, whose note this is, and that the newest checkpoints, stored and outside, go on from there.
+/// `None`: this says nothing, and the whole is to be checked. A finding is one of the whole check's to word.
+///
+/// # Errors
+/// The store cannot be read.
+pub async fn check_since(
+    source: &dyn LogSource,
+    against: Against,
+    note: &FullCheck,
+) -> Result<Option<Checked>, StoreError> {
+    let stored = source.newest_checkpoint().await?;
+    let head = source.head().await?;
+    let trust = Trust { origin: against.origin, keys: vec![against.key], cell_key: Some(against.cells) };
+    let mut verifier = Verifier::resume(trust, &note.tree, note.last);
+    let size = |note: &[u8]| SignedCheckpoint::parse(note).ok().map(|signed| signed.unverified().clone());
+    let (inside, outside) = (stored.as_ref().and_then(|(_, note)| size(note.as_bytes())), against.outside.last());
+    let outside = outside.and_then(|note| size(note));
+    let known = outside.as_ref().map(|outside| outside.size) >= inside.as_ref().map(|inside| inside.size);
+    let unread = (stored.is_some() && inside.is_none()) || (!against.outside.is_empty() && outside.is_none());
+    if unread || !known || head.size < note.tree.size() {
+        return Ok(None);
+    }
+    // One that is older than the note is known only where the note names it.
+    let is_ahead = |checkpoint: &Checkpoint| checkpoint.size >= note.tree.size();
+    let is_known = |checkpoint: &Checkpoint| is_ahead(checkpoint) || note.newest.as_ref() == Some(checkpoint);
+    if !inside.iter().chain(&outside).all(is_known) {
+        return Ok(None);
+    }
+    let stored: Vec<(u64, String)> = stored.into_iter().filter(|_| inside.as_ref().is_some_and(is_ahead)).collect();
+    let given = against.outside.last().filter(|_| outside.as_ref().is_some_and(is_ahead)).cloned();
+    if feed_checkpoints(&mut verifier, &stored, given.as_slice()).is_err() {
+        return Ok(None);
+    }
+    let (checked, _) = read_through(source, verifier, (note.tree.clone(), None), &head, &|_, _| {}).await?;
+    Ok(checked.report.valid.then_some(checked))
+}
+
+/// Reads from where `tree` ends to the head; answers the root at the size of `note`, too, where that was passed.
+async fn read_through(
+    source: &dyn LogSource,
+    mut verifier: Verifier,
+    (mut tree, note): (Frontier, Option<&FullCheck>),
+    head: &AuditHead,
+    progress: &(dyn Fn(u64, u64) + Sync),
+) -> Result<(Checked, Option<Hash>), StoreError> {
+    let (mut next, mut root) = (tree.size(), None);
     // A summary that says nothing while entries are there is looked at with all of them.
     while next < head.size || head.size == 0 {
         let rows = source.rows(next, PAGE).await?;
@@ -106,12 +191,48 @@ pub async fn check(
             let seq = i64::try_from(row.seq).unwrap_or(i64::MAX);
             verifier.row(Row { seq, body: &row.body, leaf_hash: &row.hash, cells: &row.cells });
             tree.append(row.hash.as_slice().try_into().unwrap_or_default());
+            if note.is_some_and(|note| note.tree.size() == tree.size()) {
+                root = Some(tree.root());
+            }
         }
         next = last.saturating_add(1);
         progress(next.min(head.size), head.size);
     }
     let frontier = (next > 0 || !head.frontier.is_empty()).then_some(head.frontier.as_slice());
-    Ok(Checked { report: verifier.finish(frontier), tree })
+    let last = verifier.last();
+    Ok((Checked { report: verifier.finish(frontier), tree, last }, root))
+}
+
+/// Adds what the note of an earlier full check says against a log that was now read whole.
+fn compare_note(mut checked: Checked, note: &FullCheck, root: Option<Hash>) -> Checked {
+    let (have, vouched, source) = (checked.report.size, note.tree.size(), Source::FullCheck);
+    let findings = &mut checked.report.findings;
+    match root {
+        None if have < vouched => findings.push(Finding::Shortened { have, vouched, source: Some(source) }),
+        Some(root) if root != note.tree.root() => {
+            checked.report.unfit.push((vouched, source));
+            // Where entries are known to be wrong, the root cannot fit: that is said already.
+            if findings.is_empty() {
+                findings.push(Finding::Rewritten { intact: 0, size: vouched, source });
+            }
+        }
+        _ => {}
+    }
+    checked.report.valid = checked.report.findings.is_empty();
+    checked
+}
+
+/// Whether a checkpoint was published and where they are published there is none as new. A checkpoint lies in the folder before the
+/// database knows of it, so the database is asked first.
+///
+/// # Errors
+/// The store or the folder cannot be read.
+pub async fn unpublished(source: &dyn LogSource, folder: &Path) -> Result<Option<Finding>, StartFailure> {
+    let Some((known, _)) = source.newest_checkpoint().await? else { return Ok(None) };
+    let there = in_folder(folder).map_err(|(path, error)| super::folder::not_usable(&path, &error))?;
+    let sizes = there.iter().filter_map(|note| SignedCheckpoint::parse(note).ok()).map(|note| note.unverified().size);
+    let found = sizes.max();
+    Ok((found < Some(known)).then_some(Finding::Unpublished { known, found }))
 }
 
 fn feed_checkpoints(verifier: &mut Verifier, stored: &[(u64, String)], outside: &[Vec<u8>]) -> Result<(), TooLate> {
@@ -124,11 +245,29 @@ fn feed_checkpoints(verifier: &mut Verifier, stored: &[(u64, String)], outside: 
     outside.iter().try_for_each(|note| verifier.outside_checkpoint(note))
 }
 
-/// The checkpoints that lie in a folder: the newest ones by name. A folder that is not there has none.
+/// The checkpoints that lie in a folder: the newest ones by name, the newest of all last. A folder that is not there has none.
 ///
 /// # Errors
 /// A file that cannot be read, with its path.
-pub fn in_folder(folder: &Path) -> Result<Vec<Vec<u8>>, (PathBuf, std::io::Error)> {
+pub fn in_folder(folder: &Path) -> Result<Vec<Vec<u8>>, Unreadable> {
+    let mut names = names_in(folder)?;
+    if names.len() > MOST_FILES {
+        let newest = names.pop();
+        names.truncate(MOST_FILES - 1);
+        names.extend(newest);
+    }
+    names.iter().map(|name| read_note(&folder.join(name))).collect()
+}
+
+/// The newest of them.
+///
+/// # Errors
+/// As [`in_folder`].
+pub fn newest_in_folder(folder: &Path) -> Result<Option<Vec<u8>>, Unreadable> {
+    names_in(folder)?.last().map(|name| read_note(&folder.join(name))).transpose()
+}
+
+fn names_in(folder: &Path) -> Result<Vec<String>, Unreadable> {
     let entries = match std::fs::read_dir(folder) {
         Ok(entries) => entries,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -138,19 +277,14 @@ pub fn in_folder(folder: &Path) -> Result<Vec<Vec<u8>>, (PathBuf, std::io::Error
     let mut names: Vec<String> = names.filter(|name| name.starts_with(CHECKPOINT) && name != CHECKPOINT_KEY).collect();
     // `checkpoint` before `checkpoint-2026-11-23`: reversed, the newest day is first and the newest of all last.
     names.sort_unstable_by(|one, other| other.cmp(one));
-    if names.len() > MOST_FILES {
-        let newest = names.pop();
-        names.truncate(MOST_FILES - 1);
-        names.extend(newest);
-    }
-    names.iter().map(|name| read_note(&folder.join(name))).collect()
+    Ok(names)
 }
 
 /// One checkpoint file, as it stands.
 ///
 /// # Errors
 /// It cannot be read, with its path.
-pub fn read_note(path: &Path) -> Result<Vec<u8>, (PathBuf, std::io::Error)> {
+pub fn read_note(path: &Path) -> Result<Vec<u8>, Unreadable> {
     let mut note = Vec::new();
     let limit = u64::try_from(MAX_NOTE).unwrap_or(u64::MAX).saturating_add(1);
     let read = File::open(path).and_then(|file| file.take(limit).read_to_end(&mut note));
@@ -164,6 +298,7 @@ pub fn issue_of(finding: &Finding) -> Issue {
         Finding::Shortened { have, vouched, source } => {
             let when = match source {
                 Some(Source::Stored) => "the database",
+                Some(Source::FullCheck) => "the last full check",
                 Some(Source::Outside(_)) => "the checkpoint folder",
                 None => "the stored tree",
             };
@@ -185,6 +320,10 @@ pub fn issue_of(finding: &Finding) -> Issue {
         Finding::Fork { size, .. } => {
             issue.message_text(format!("two different signed checkpoints of {size} entries exist; keep both"))
         }
+        Finding::Unpublished { known, found: None } => issue.fill("m", known),
+        Finding::Unpublished { known, found: Some(found) } => issue.message_text(format!(
+            "the log published a checkpoint of {known} entries, but the newest in the checkpoint folder has {found}"
+        )),
         Finding::Tree => issue.message_text("the stored tree is not that of the entries"),
         Finding::ErasureUnrecorded { first, last } => {
             issue.message_text(format!("cells of entries {first} to {last} are erased, and no entry says so"))
@@ -217,6 +356,10 @@ impl LogSource for LogReader {
 
     async fn checkpoints(&self) -> Result<Vec<(u64, String)>, StoreError> {
         Self::checkpoints(self).await
+    }
+
+    async fn newest_checkpoint(&self) -> Result<Option<(u64, String)>, StoreError> {
+        Self::newest_checkpoint(self).await
     }
 }
 

@@ -1,5 +1,6 @@
 //! Composition root: settings → parts → server and workers. The only room that names concrete parts.
 
+mod acknowledged;
 mod clock;
 mod endpoints;
 mod failure;
@@ -16,6 +17,7 @@ mod rotation;
 mod running;
 mod scanners;
 mod sealing;
+pub mod start_check;
 
 pub use clock::{HeldClock, SystemClock};
 pub use failure::StartFailure;

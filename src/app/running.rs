@@ -93,7 +93,7 @@ impl Running {
         let parts = http_parts(&instance, fetch, &draining, (&refusals, probes))?;
         let entry = Entry::new(Action::ServerStart, Outcome::Ok).server().with("version", env!("CARGO_PKG_VERSION"));
         instance.delivery.record(&entry).await?;
-        let workers = start_workers(&instance, &refusals)?;
+        let workers = start_workers(&instance, &refusals).await?;
         let control = start_control(&instance, start.runtime_dir.as_deref(), &commands)?;
         let server = crate::http::start(parts, listener, metrics_listener)
             .map_err(|error| StartFailure::machine("the listener cannot be used", &error))?;
@@ -262,8 +262,8 @@ fn token_endpoint(instance: &Instance, fetch: Arc<dyn FetchKeys>) -> Result<Toke
     })
 }
 
-fn start_workers(instance: &Instance, refusals: &Arc<Refusals>) -> Result<Workers, StartFailure> {
-    let checkpointer = Checkpointer::new(
+async fn start_workers(instance: &Instance, refusals: &Arc<Refusals>) -> Result<Workers, StartFailure> {
+    let mut checkpointer = Checkpointer::new(
         Arc::clone(&instance.store),
         Arc::clone(&instance.nature.clock),
         instance.keys.checkpoint()?,
@@ -271,6 +271,10 @@ fn start_workers(instance: &Instance, refusals: &Arc<Refusals>) -> Result<Worker
         instance.found.tree.clone(),
     )
     .telling(Arc::new(super::hooks::published));
+    // Before anything is served: a log that was ever served from knows a checkpoint that lies outside of it.
+    if let Err(error) = checkpointer.sign().await {
+        tracing::error!(cause = %error, "no checkpoint was signed at the start; trying again");
+    }
     let refusals = Arc::clone(refusals);
     let metrics = Metrics::install().map_err(|error| StartFailure::machine("metrics cannot be set up", &error))?;
     let counted = Arc::new(move || {

@@ -13,6 +13,7 @@ pub mod epoch;
 pub mod id;
 pub mod lifecycle;
 pub mod link;
+pub mod log_acknowledgement;
 pub mod operator;
 pub mod policy;
 pub mod principal;

@@ -68,6 +68,8 @@ pub enum Act {
     Hold,
     /// Hands out the record.
     Audit,
+    /// Goes on although the record does not verify.
+    Acknowledge,
     /// Confirms the clock, so that destruction goes on.
     Clock,
     /// Registers operators and switches them off.
@@ -76,7 +78,7 @@ pub enum Act {
 
 impl Act {
     /// Every act.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Look,
         Self::Clients,
         Self::Policy,
@@ -85,6 +87,7 @@ impl Act {
         Self::Quarantine,
         Self::Hold,
         Self::Audit,
+        Self::Acknowledge,
         Self::Clock,
         Self::Operators,
     ];
@@ -94,7 +97,7 @@ impl Act {
     pub fn roles(self) -> &'static [Role] {
         match self {
             Self::Look => &Role::ALL,
-            Self::Clients | Self::Policy | Self::Links | Self::Quarantine | Self::Clock => {
+            Self::Clients | Self::Policy | Self::Links | Self::Quarantine | Self::Clock | Self::Acknowledge => {
                 &[Role::Operator, Role::Security]
             }
             Self::RevokeAll => &[Role::Security],

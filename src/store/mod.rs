@@ -126,6 +126,9 @@ pub trait Store:
     /// Signed checkpoints that are kept, by rising size.
     async fn checkpoints(&self) -> Result<Vec<(u64, String)>, StoreError>;
 
+    /// The newest of them; never forgotten once there was one.
+    async fn newest_checkpoint(&self) -> Result<Option<(u64, String)>, StoreError>;
+
     // ---- server's own state
 
     /// Everything sealed, of every purpose.

@@ -35,6 +35,8 @@ pub enum SecretKind {
     TokenSigningKey,
     /// Seed of the key that signs audit checkpoints.
     AuditSigningSeed,
+    /// Seed of the key that signs the note of the log's last full check.
+    LogCheckSeed,
     /// Master key of the personal cells of the audit log.
     AuditCellMasterKey,
     /// Key that page cursors are sealed with.
@@ -52,6 +54,7 @@ impl SecretKind {
             Self::LinkKey => "link-key",
             Self::TokenSigningKey => "token-signing-key",
             Self::AuditSigningSeed => "audit-signing-seed",
+            Self::LogCheckSeed => "log-check-seed",
             Self::AuditCellMasterKey => "audit-cell-master-key",
             Self::CursorKey => "cursor-key",
             Self::WebhookSecret => "webhook-secret",

@@ -67,6 +67,7 @@ mod parser_attacks;
 mod record_attacks;
 #[cfg(test)]
 mod restarts;
+mod rollback;
 #[cfg(test)]
 mod secrets;
 #[cfg(test)]

@@ -36,6 +36,10 @@ impl LogSource for Changed<'_> {
     async fn checkpoints(&self) -> Result<Vec<(u64, String)>, StoreError> {
         self.source.checkpoints().await
     }
+
+    async fn newest_checkpoint(&self) -> Result<Option<(u64, String)>, StoreError> {
+        self.source.newest_checkpoint().await
+    }
 }
 
 /// The log of the demo, opened beside the running server.

@@ -1,5 +1,6 @@
 //! The audit log: what an entry says ([`entry`]), its bytes ([`leaf`], [`cell`]), the Merkle tree over them ([`tree`],
-//! [`proof`]), the signed checkpoint that outsiders keep ([`note`]), and the check of all of it ([`verify`]).
+//! [`proof`]), the signed checkpoint that outsiders keep ([`note`]), and the check of all of it ([`verify`]), after which a note
+//! says from where the next may go on ([`full_check`]).
 //!
 //! Whoever changes, drops, reorders or back-dates an entry, with the database and even the signing key in hand, is found out by
 //! anyone who holds one small checkpoint; what an entry says of people can still be erased. Hashing is RFC 6962 §2.1, the
@@ -11,9 +12,11 @@ pub mod action;
 pub mod cell;
 pub mod detail;
 pub mod entry;
+pub mod full_check;
 pub mod leaf;
 pub mod note;
 pub mod proof;
+pub mod signed_lines;
 pub mod tree;
 pub mod verify;
 pub mod vkey;
@@ -21,6 +24,7 @@ pub mod vkey;
 pub use action::{Action, Outcome};
 pub use cell::{CellKey, Group};
 pub use entry::Entry;
+pub use full_check::FullCheck;
 pub use leaf::{Leaf, Prepared};
 pub use note::Checkpoint;
 pub use tree::{Frontier, Hash};

@@ -24,7 +24,7 @@ pub(crate) fn sample_override() -> Override {
 /// holds, archive, erasure, audit; auditor: reading and verifying".
 #[test]
 fn every_command_and_role_as_the_contract_says() {
-    let rows: [(Act, [bool; 4]); 10] = [
+    let rows: [(Act, [bool; 4]); 11] = [
         // operator, security, privacy, auditor
         (Act::Look, [true, true, true, true]),
         (Act::Clients, [true, true, false, false]),
@@ -34,6 +34,7 @@ fn every_command_and_role_as_the_contract_says() {
         (Act::Quarantine, [true, true, false, false]),
         (Act::Hold, [false, false, true, false]),
         (Act::Audit, [false, true, true, true]),
+        (Act::Acknowledge, [true, true, false, false]),
         (Act::Clock, [true, true, false, false]),
         (Act::Operators, [false, false, false, false]),
     ];

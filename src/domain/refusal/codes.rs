@@ -332,6 +332,9 @@ codes! {
     AuditShortened "audit-shortened": 0 exit 1, Processing, None, Server,
         "the log has {n} entries, but the checkpoint of {when} vouches for {m}",
         "look for a restore or a cut, keep both, tell the security officer";
+    AuditCheckpointMissing "audit-checkpoint-missing": 0 exit 3, Processing, None, Operator,
+        "the log published a checkpoint of {m} entries, and the checkpoint folder has none as new",
+        "put the folder back as it was, or set `[audit] checkpoints` right; where it is lost, or an older database was put back, two operators run `daylily audit acknowledge --as ID --reason TEXT`";
     AuditSignatureUnknown "audit-signature-unknown": 0 exit 1, Processing, None, Operator,
         "the checkpoint is signed by a key that is not known here",
         "give the key's line with the checkpoint, or take the right checkpoint";

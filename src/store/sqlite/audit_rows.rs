@@ -75,6 +75,12 @@ pub(super) fn checkpoints(conn: &mut SqliteConnection) -> Result<Vec<(u64, Strin
     rows.into_iter().map(|(size, note)| Ok((at("checkpoint", &size).number("size", size)?, note))).collect()
 }
 
+/// The newest of them.
+pub(super) fn newest_checkpoint(conn: &mut SqliteConnection) -> Result<Option<(u64, String)>, StoreError> {
+    let row = sql("SELECT size, note FROM checkpoint ORDER BY size DESC LIMIT 1", []).row::<(i64, String)>(conn)?;
+    row.map(|(size, note)| Ok((at("checkpoint", &size).number("size", size)?, note))).transpose()
+}
+
 /// The sealed bytes of a file that lives in the database.
 pub(super) fn inline(conn: &mut SqliteConnection, file: FileId) -> Result<Option<Vec<u8>>, StoreError> {
     let query = "SELECT c.bytes FROM file f JOIN content c ON c.number = f.inline WHERE f.id = ?";

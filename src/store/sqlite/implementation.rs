@@ -48,6 +48,10 @@ impl Store for SqliteStore {
         self.long_read(audit_rows::checkpoints).await
     }
 
+    async fn newest_checkpoint(&self) -> Result<Option<(u64, String)>, StoreError> {
+        self.read(|reading| audit_rows::newest_checkpoint(reading.conn))
+    }
+
     async fn keys(&self) -> Result<Vec<SealedKey>, StoreError> {
         self.read(|reading| server::keys(reading.conn))
     }

@@ -78,6 +78,14 @@ impl LogReader {
         self.read(audit_rows::checkpoints).await
     }
 
+    /// The newest of them.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`], [`StoreError::Unavailable`].
+    pub async fn newest_checkpoint(&self) -> Result<Option<(u64, String)>, StoreError> {
+        self.read(audit_rows::newest_checkpoint).await
+    }
+
     /// Sequence numbers of entries about a patient, in order.
     ///
     /// # Errors

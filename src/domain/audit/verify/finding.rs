@@ -10,6 +10,8 @@ use crate::domain::refusal::Code;
 pub enum Source {
     /// Kept beside the log.
     Stored,
+    /// The note of the last full check.
+    FullCheck,
     /// Kept elsewhere; the number is the place among those given, from 0.
     Outside(usize),
 }
@@ -99,6 +101,13 @@ pub enum Finding {
         /// Whose checkpoint shows it; `None`: the stored tree does.
         source: Option<Source>,
     },
+    /// A checkpoint was published, and where checkpoints are published there is none as new: the folder was emptied, or is older.
+    Unpublished {
+        /// Size of the newest that the log knows of.
+        known: u64,
+        /// Size of the newest that is there.
+        found: Option<u64>,
+    },
     /// Two signed checkpoints of one size with different roots: the key signed two histories. Keep both, they are the proof.
     Fork {
         /// Size.
@@ -145,6 +154,7 @@ impl Finding {
     pub fn code(&self) -> Code {
         match self {
             Self::Shortened { .. } => Code::AuditShortened,
+            Self::Unpublished { .. } => Code::AuditCheckpointMissing,
             Self::Checkpoint { fault: NoteFault::UnknownSigner | NoteFault::OtherLog, .. } => {
                 Code::AuditSignatureUnknown
             }
@@ -160,7 +170,11 @@ impl Finding {
             Self::Repeated { seq } | Self::Strange { seq } => u64::try_from(*seq).ok(),
             Self::Rewritten { intact, .. } => Some(*intact),
             Self::Shortened { have, .. } => Some(*have),
-            Self::Fork { .. } | Self::Checkpoint { .. } | Self::Tree | Self::ErasuresTooMany => None,
+            Self::Unpublished { .. }
+            | Self::Fork { .. }
+            | Self::Checkpoint { .. }
+            | Self::Tree
+            | Self::ErasuresTooMany => None,
         }
     }
 }
@@ -217,6 +231,8 @@ pub struct Report {
     pub newest: Option<Fitting>,
     /// Outside checkpoints that fit.
     pub outside: Vec<Fitting>,
+    /// Size and place of every believed checkpoint whose root is not that of the entries, also where an earlier finding explains it.
+    pub unfit: Vec<(u64, Source)>,
     /// Silences, at most 100.
     pub silences: Vec<Silence>,
 }

@@ -120,6 +120,7 @@ impl Verifier {
             opened: trust.cell_key.is_some(),
             newest: None,
             outside: Vec::new(),
+            unfit: Vec::new(),
             silences: Vec::new(),
         };
         Self {
@@ -138,6 +139,19 @@ impl Verifier {
             latest: None,
             report,
         }
+    }
+
+    /// Goes on where an earlier full check ended: after the entries of `tree`, the last of which has this time and action.
+    pub fn resume(trust: Trust, tree: &Frontier, last: Option<(u64, Action)>) -> Self {
+        let mut verifier = Self::new(trust);
+        (verifier.next, verifier.intact) = (tree.size(), tree.size());
+        (verifier.tracks, verifier.latest) = (Tracks::after(tree), last);
+        verifier
+    }
+
+    /// Time and action of the last entry that is as it should be.
+    pub fn last(&self) -> Option<(u64, Action)> {
+        self.latest
     }
 
     /// Takes a checkpoint that is kept beside the log.
@@ -350,6 +364,7 @@ impl Verifier {
         self.decide(fit);
         self.report.tree_fits = fit != Fit::Neither;
         if fit == Fit::Neither {
+            self.report.unfit.push((size, pending.source));
             // Where entries are known to be wrong since the last fit, the root cannot fit: that is said already.
             if !self.flawed {
                 self.find(Finding::Rewritten { intact: self.intact, size, source: pending.source });

@@ -23,6 +23,11 @@ pub(super) struct Tracks {
 }
 
 impl Tracks {
+    /// Both agree up to the end of this tree.
+    pub(super) fn after(tree: &Frontier) -> Self {
+        Self { stored: tree.clone(), computed: None }
+    }
+
     pub(super) fn append(&mut self, stored: Hash, computed: Hash) {
         if stored != computed && self.computed.is_none() {
             self.computed = Some(self.stored.clone());

@@ -1,0 +1,220 @@
+//! What two operators acknowledged of the log. Each thing that a check finds has a mark: the place and a digest of what stands there, so
+//! that the same place changed again is another finding. Marks that were acknowledged lie in a signed file of the data folder, and an
+//! entry of the log names their digest; a check passes over exactly those. What was found is copied aside, and nothing is mended.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use serde_json::json;
+
+use super::failure::StartFailure;
+use super::folder::write_durably;
+use super::instance::sha256;
+use super::keyring::{KeyRing, Purpose};
+use super::log_check::{self, LogSource};
+use crate::domain::audit::verify::{Finding, Report, Source};
+use crate::domain::audit::{FullCheck, SigningKey, signed_lines};
+use crate::domain::clock::Timestamp;
+use crate::domain::id::OperatorId;
+use crate::domain::log_acknowledgement::{FindingDigest, Word};
+
+/// The file of acknowledged marks, and what its first line says.
+const FILE: &str = "log-acknowledged";
+const HEAD: &str = "daylily-log-acknowledged/1";
+/// The file of the first person's word, and what its first line says.
+const ASKED: &str = "log-acknowledgement-asked";
+const ASKED_HEAD: &str = "daylily-log-acknowledgement-asked/1";
+/// The folder of what was found.
+const EVIDENCE: &str = "evidence";
+
+/// Marks that two operators acknowledged.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Acknowledged(BTreeSet<String>);
+
+impl Acknowledged {
+    /// Those of a folder; none where the file is not there or not signed.
+    pub fn read(data: &Path, keys: &KeyRing) -> Self {
+        let key = if keys.lacks(Purpose::LogCheck) { None } else { keys.log_check().ok() };
+        let lines =
+            key.and_then(|key| signed_lines::open(HEAD, &std::fs::read(data.join(FILE)).ok()?, key.verifying_key()));
+        Self(lines.unwrap_or_default().into_iter().collect())
+    }
+
+    /// Whether a mark is among them.
+    pub fn has(&self, mark: &str) -> bool {
+        self.0.contains(mark)
+    }
+
+    /// Whether a checkpoint is among them, so that it is not asked any more.
+    pub fn has_note(&self, note: &[u8]) -> bool {
+        self.has(&note_mark(note))
+    }
+}
+
+/// The mark of a checkpoint that does not fit.
+fn note_mark(note: &[u8]) -> String {
+    format!("checkpoint {}", hex::encode(sha256(note)))
+}
+
+/// The mark of the note of a full check.
+pub fn full_check_mark(note: &FullCheck) -> String {
+    format!("full-check {} {}", note.tree.size(), hex::encode(note.tree.root()))
+}
+
+/// The checkpoints that a check was given, and the note, to name them by.
+pub struct Given<'a> {
+    /// The log.
+    pub source: &'a dyn LogSource,
+    /// Checkpoints of the folder, by their place.
+    pub outside: &'a [Vec<u8>],
+    /// Checkpoints of the database, by their size.
+    pub stored: &'a [(u64, String)],
+    /// The note of the last full check.
+    pub note: Option<&'a FullCheck>,
+}
+
+impl fmt::Debug for Given<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Given({} checkpoints)", self.outside.len())
+    }
+}
+
+impl Given<'_> {
+    /// The marks of one finding; several where it is about several checkpoints.
+    ///
+    /// # Errors
+    /// The log cannot be read.
+    pub async fn marks(&self, finding: &Finding) -> Result<Vec<String>, StartFailure> {
+        Ok(match finding {
+            Finding::Entry { seq, .. } => vec![self.entry(*seq).await?],
+            Finding::Missing { first, last } => vec![format!("missing {first} {last}")],
+            Finding::Repeated { seq } => vec![format!("repeated {seq}")],
+            Finding::ErasureUnrecorded { first, last } => vec![format!("erased {first} {last}")],
+            Finding::Unpublished { known, found } => vec![format!("unpublished {known} {}", found.unwrap_or_default())],
+            Finding::Shortened { source: Some(source), vouched, .. } => vec![self.note(*source, Some(*vouched))],
+            Finding::Shortened { source: None, vouched, .. } => vec![format!("shortened {vouched}")],
+            Finding::Rewritten { source, size, .. } => vec![self.note(*source, Some(*size))],
+            Finding::Checkpoint { source, size, .. } => vec![self.note(*source, *size)],
+            Finding::Fork { size, sources, .. } => sources.iter().map(|one| self.note(*one, Some(*size))).collect(),
+            Finding::Tree => vec!["tree".to_owned()],
+            Finding::ErasuresTooMany => vec!["erasures".to_owned()],
+            Finding::Hidden { seq } => vec![format!("hidden {seq}")],
+            Finding::Strange { seq } => vec![format!("strange {seq}")],
+        })
+    }
+
+    /// The marks of the checkpoints that do not fit, though an earlier finding may explain them.
+    pub fn unfit(&self, report: &Report) -> Vec<String> {
+        report.unfit.iter().map(|(size, source)| self.note(*source, Some(*size))).collect()
+    }
+
+    async fn entry(&self, seq: u64) -> Result<String, StartFailure> {
+        let row = self.source.rows(seq, 1).await?.into_iter().find(|row| row.seq == seq);
+        let bytes = row.map(|row| [sha256(&row.body), sha256(&row.hash), sha256(&row.cells)].concat());
+        Ok(format!("entry {seq} {}", hex::encode(sha256(&bytes.unwrap_or_default()))))
+    }
+
+    fn note(&self, source: Source, size: Option<u64>) -> String {
+        let stored = || self.stored.iter().find(|(at, _)| Some(*at) == size).map(|(_, note)| note.as_bytes());
+        match source {
+            Source::FullCheck => self.note.map(full_check_mark).unwrap_or_default(),
+            Source::Outside(at) => note_mark(self.outside.get(at).map(Vec::as_slice).unwrap_or_default()),
+            Source::Stored => note_mark(stored().unwrap_or_default()),
+        }
+    }
+}
+
+/// What nobody acknowledged yet, with what an acknowledgement needs.
+#[derive(Debug)]
+pub struct Pending {
+    data: PathBuf,
+    key: SigningKey,
+    marks: BTreeSet<String>,
+    before: Acknowledged,
+    words: Vec<String>,
+    evidence: Vec<Vec<u8>>,
+}
+
+impl Pending {
+    /// Of a look at the log of a folder.
+    ///
+    /// # Errors
+    /// The log cannot be read; there is no key to sign with.
+    pub async fn of(
+        report: &Report,
+        given: &Given<'_>,
+        (data, keys, before): (&Path, &KeyRing, &Acknowledged),
+    ) -> Result<Self, StartFailure> {
+        let mut marks: BTreeSet<String> = given.unfit(report).into_iter().collect();
+        for finding in &report.findings {
+            marks.extend(given.marks(finding).await?);
+        }
+        let words = report.findings.iter().map(|finding| log_check::issue_of(finding).message().to_owned()).collect();
+        let (data, before) = (data.to_owned(), before.clone());
+        Ok(Self { data, key: keys.log_check()?, marks, before, words, evidence: given.outside.to_vec() })
+    }
+
+    /// What was found, in words.
+    pub fn words(&self) -> &[String] {
+        &self.words
+    }
+
+    /// The digest of all that was found.
+    pub fn digest(&self) -> FindingDigest {
+        let marks: Vec<&str> = self.marks.iter().map(String::as_str).collect();
+        sha256(marks.join("\n").as_bytes())
+    }
+
+    /// The first person's word, where one waits.
+    pub fn asked(&self) -> Option<Word> {
+        let sealed = std::fs::read(self.data.join(ASKED)).ok()?;
+        let lines = signed_lines::open(ASKED_HEAD, &sealed, self.key.verifying_key())?;
+        let [by, finding, at, reason] = lines.as_slice() else { return None };
+        let finding = hex::decode(finding).ok()?.try_into().ok()?;
+        Some(Word::kept(OperatorId::parse(by)?, finding, Timestamp::from_millis(at.parse().ok()?), reason))
+    }
+
+    /// Keeps the first person's word, and copies what was found aside.
+    ///
+    /// # Errors
+    /// The folder cannot be written.
+    pub fn ask(&self, word: &Word) -> std::io::Result<PathBuf> {
+        let evidence = self.copy_aside()?;
+        let lines = [
+            word.by().to_string(),
+            hex::encode(word.finding()),
+            word.at().millis().to_string(),
+            word.reason().to_owned(),
+        ];
+        write_durably(&self.data.join(ASKED), &signed_lines::seal(ASKED_HEAD, &lines, &self.key))?;
+        Ok(evidence)
+    }
+
+    /// Marks everything that was found as acknowledged.
+    ///
+    /// # Errors
+    /// The folder cannot be written.
+    pub fn confirm(&self) -> std::io::Result<PathBuf> {
+        let evidence = self.copy_aside()?;
+        let lines: Vec<String> = self.marks.union(&self.before.0).cloned().collect();
+        write_durably(&self.data.join(FILE), &signed_lines::seal(HEAD, &lines, &self.key))?;
+        match std::fs::remove_file(self.data.join(ASKED)) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+            _ => Ok(evidence),
+        }
+    }
+
+    /// The finding's report, and the checkpoints that were there, which the next ones take the place of.
+    fn copy_aside(&self) -> std::io::Result<PathBuf> {
+        let digest = hex::encode(self.digest());
+        let folder = self.data.join(EVIDENCE).join(digest.get(..16).unwrap_or_default());
+        std::fs::create_dir_all(&folder)?;
+        let report = json!({ "finding": digest, "found": self.words, "marks": self.marks });
+        write_durably(&folder.join("finding.json"), &format!("{report:#}\n"))?;
+        for (at, note) in self.evidence.iter().enumerate() {
+            write_durably(&folder.join(format!("checkpoint-{at}")), &String::from_utf8_lossy(note))?;
+        }
+        Ok(folder)
+    }
+}

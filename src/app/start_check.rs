@@ -1,0 +1,176 @@
+//! The check of the log at a start: from the note of the last full check on where there is a sound one, of the whole log otherwise. And
+//! that note: in a file of its own in the data folder, beside the database and not in it, written after each full check.
+
+use std::path::{Path, PathBuf};
+
+use async_trait::async_trait;
+
+use super::acknowledged::{Acknowledged, Given, Pending, full_check_mark};
+use super::failure::StartFailure;
+use super::folder::{not_usable, write_durably};
+use super::keyring::{KeyRing, Purpose};
+use super::log_check::{self, Against, Checked, LogSource, Unreadable};
+use crate::domain::audit::note::MAX_NOTE;
+use crate::domain::audit::verify::Finding;
+use crate::domain::audit::{Frontier, FullCheck, SigningKey};
+use crate::store::{AuditHead, AuditRow, StoreError};
+
+/// The file.
+const NOTE: &str = "log-check";
+/// A line on the log for so many pages.
+const TELL_EVERY: u64 = 500 * log_check::PAGE as u64;
+
+/// One log, and where what is known of it lies.
+#[derive(Debug, Clone, Copy)]
+pub struct Place<'a> {
+    /// The data folder.
+    pub data: &'a Path,
+    /// The checkpoint folder.
+    pub checkpoints: &'a Path,
+    /// The log's name.
+    pub origin: &'a str,
+}
+
+/// The note of the last full check; `None` when there is none, or none that this key signed for this log.
+pub fn read_note(data: &Path, keys: &KeyRing) -> Option<FullCheck> {
+    let key = if keys.lacks(Purpose::LogCheck) { None } else { keys.log_check().ok() }?;
+    let length = std::fs::metadata(note_path(data)).ok()?.len();
+    let note = (length <= MAX_NOTE as u64).then(|| std::fs::read(note_path(data)).ok())??;
+    FullCheck::open(&note, key.verifying_key())
+}
+
+/// Keeps the note of a check that found the whole log as it should be.
+///
+/// # Errors
+/// The file cannot be written.
+pub fn write_note(data: &Path, full: &FullCheck, key: &SigningKey) -> std::io::Result<()> {
+    write_durably(&note_path(data), &full.seal(key))
+}
+
+fn note_path(data: &Path) -> PathBuf {
+    data.join(NOTE)
+}
+
+/// What a look at the log came to. The report has only what nobody acknowledged.
+#[derive(Debug)]
+pub struct Looked {
+    /// The outcome.
+    pub checked: Checked,
+    /// What waits for two operators.
+    pub pending: Option<Pending>,
+    /// Whether the whole log was read and is whole, so that the next check may go on from here.
+    pub sealable: bool,
+}
+
+/// Looks at the log: from the note on, or, where that says nothing, at all of it.
+///
+/// # Errors
+/// The store or the checkpoint folder cannot be read.
+pub async fn look(source: &dyn LogSource, keys: &KeyRing, place: Place<'_>) -> Result<Looked, StartFailure> {
+    if let Some(note) = read_note(place.data, keys) {
+        let newest = log_check::newest_in_folder(place.checkpoints).map_err(unreadable)?;
+        let against = against(keys, place.origin, newest.into_iter().collect())?;
+        if let Some(checked) = log_check::check_since(source, against, &note).await? {
+            return Ok(Looked { checked, pending: None, sealable: false });
+        }
+    }
+    let size = source.head().await?.size;
+    if size > 0 {
+        tracing::info!(entries = size, "the whole log is verified first: no note of an earlier check to go on from");
+    }
+    whole(source, keys, place, &|done, of| {
+        if done % TELL_EVERY == 0 {
+            tracing::info!(entries = done, of, "verifying the log");
+        }
+    })
+    .await
+}
+
+/// Looks at the whole log.
+///
+/// # Errors
+/// As [`look`].
+pub async fn whole(
+    source: &dyn LogSource,
+    keys: &KeyRing,
+    place: Place<'_>,
+    progress: &(dyn Fn(u64, u64) + Sync),
+) -> Result<Looked, StartFailure> {
+    let acknowledged = Acknowledged::read(place.data, keys);
+    let note = read_note(place.data, keys).filter(|note| !acknowledged.has(&full_check_mark(note)));
+    let mut outside = log_check::in_folder(place.checkpoints).map_err(unreadable)?;
+    outside.retain(|note| !acknowledged.has_note(note));
+    let asked = Unacknowledged { source, acknowledged: &acknowledged };
+    let against = against(keys, place.origin, outside.clone())?;
+    let mut checked = log_check::check_whole(&asked, against, note.as_ref(), progress).await?;
+    checked.report.findings.extend(log_check::unpublished(source, place.checkpoints).await?);
+    let stored = asked.checkpoints().await?;
+    let given = Given { source, outside: &outside, stored: &stored, note: note.as_ref() };
+    let holes = pass_over(&mut checked, &given, &acknowledged).await?;
+    if holes && let Some(tree) = Frontier::decode(&source.head().await?.frontier) {
+        // With entries missing the rows make no tree; what is appended goes on from the summary.
+        checked.tree = tree;
+    }
+    let valid = checked.report.valid;
+    let pending = if valid || keys.lacks(Purpose::LogCheck) {
+        None
+    } else {
+        Some(Pending::of(&checked.report, &given, (place.data, keys, &acknowledged)).await?)
+    };
+    Ok(Looked { checked, pending, sealable: valid && !holes })
+}
+
+/// Takes what was acknowledged out of the report; answers whether entries are missing with two operators' knowledge.
+async fn pass_over(
+    checked: &mut Checked,
+    given: &Given<'_>,
+    acknowledged: &Acknowledged,
+) -> Result<bool, StartFailure> {
+    let (mut left, mut holes) = (Vec::new(), false);
+    for finding in std::mem::take(&mut checked.report.findings) {
+        if given.marks(&finding).await?.iter().all(|mark| acknowledged.has(mark)) {
+            holes |= matches!(finding, Finding::Missing { .. });
+        } else {
+            left.push(finding);
+        }
+    }
+    checked.report.valid = left.is_empty() && checked.report.more == 0;
+    checked.report.findings = left;
+    Ok(holes)
+}
+
+fn unreadable((path, error): Unreadable) -> StartFailure {
+    not_usable(&path, &error).into()
+}
+
+fn against(keys: &KeyRing, origin: &str, outside: Vec<Vec<u8>>) -> Result<Against, StartFailure> {
+    let key = keys.checkpoint()?.verifying_key().clone();
+    Ok(Against { origin: origin.to_owned(), key, cells: keys.cells()?, outside })
+}
+
+/// A log without the checkpoints that two operators acknowledged not to fit.
+struct Unacknowledged<'a> {
+    source: &'a dyn LogSource,
+    acknowledged: &'a Acknowledged,
+}
+
+#[async_trait]
+impl LogSource for Unacknowledged<'_> {
+    async fn rows(&self, first: u64, limit: usize) -> Result<Vec<AuditRow>, StoreError> {
+        self.source.rows(first, limit).await
+    }
+
+    async fn head(&self) -> Result<AuditHead, StoreError> {
+        self.source.head().await
+    }
+
+    async fn checkpoints(&self) -> Result<Vec<(u64, String)>, StoreError> {
+        let mut all = self.source.checkpoints().await?;
+        all.retain(|(_, note)| !self.acknowledged.has_note(note.as_bytes()));
+        Ok(all)
+    }
+
+    async fn newest_checkpoint(&self) -> Result<Option<(u64, String)>, StoreError> {
+        self.source.newest_checkpoint().await
+    }
+}

@@ -1,0 +1,114 @@
+//! The note of the last full check of a log: up to which entry all were found whole, the tree up to there, and the checkpoint that was
+//! newest then. Signed with a key that signs nothing else. A start that finds a sound one verifies what came after it, and leaves the
+//! rest to the check in the background.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
+use super::action::Action;
+use super::note::Checkpoint;
+use super::signed_lines;
+use super::tree::Frontier;
+use super::vkey::{SigningKey, VerifyingKey};
+
+/// First line: what the text is, and its version.
+const HEAD: &str = "daylily-log-check/1";
+/// What stands where there is nothing to say.
+const NOTHING: &str = "-";
+
+/// What a full check found whole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FullCheck {
+    /// Name of the log.
+    pub origin: String,
+    /// The tree of the entries that were checked.
+    pub tree: Frontier,
+    /// Time in microseconds and action of the last of them.
+    pub last: Option<(u64, Action)>,
+    /// Size and root of the newest checkpoint that fitted.
+    pub newest: Option<Checkpoint>,
+}
+
+impl FullCheck {
+    /// The note.
+    pub fn seal(&self, key: &SigningKey) -> String {
+        let last = self.last.map(|(micros, action)| format!("{micros} {action}"));
+        let newest = self.newest.as_ref().map(|newest| format!("{} {}", newest.size, STANDARD.encode(newest.root)));
+        let or_nothing = |text: Option<String>| text.unwrap_or_else(|| NOTHING.to_owned());
+        let tree = STANDARD.encode(self.tree.encode());
+        signed_lines::seal(HEAD, &[self.tree.size().to_string(), tree, or_nothing(last), or_nothing(newest)], key)
+    }
+
+    /// Reads a note of the log `key` is named after. `None` for anything else: another shape, another log, another key, changed.
+    pub fn open(note: &[u8], key: &VerifyingKey) -> Option<Self> {
+        let lines = signed_lines::open(HEAD, note, key)?;
+        let [size, tree, last, newest] = lines.as_slice() else { return None };
+        let tree = Frontier::decode(&STANDARD.decode(tree).ok()?)?;
+        let (last, newest) = (absent_or(last, read_last)?, absent_or(newest, |line| read_newest(key.name(), line))?);
+        (*size == tree.size().to_string()).then_some(Self { origin: key.name().to_owned(), tree, last, newest })
+    }
+}
+
+fn absent_or<T>(line: &str, read: impl FnOnce(&str) -> Option<T>) -> Option<Option<T>> {
+    if line == NOTHING { Some(None) } else { read(line).map(Some) }
+}
+
+fn read_last(line: &str) -> Option<(u64, Action)> {
+    let (micros, action) = line.split_once(' ')?;
+    Some((micros.parse().ok()?, Action::from_code(action)?))
+}
+
+fn read_newest(origin: &str, line: &str) -> Option<Checkpoint> {
+    let (size, root) = line.split_once(' ')?;
+    let root = STANDARD.decode(root).ok()?.try_into().ok()?;
+    Some(Checkpoint { origin: origin.to_owned(), size: size.parse().ok()?, root })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::audit::tree::leaf_hash;
+    use proptest::prelude::*;
+
+    const ORIGIN: &str = "log.example/audit/1";
+
+    fn key(seed: u8) -> SigningKey {
+        SigningKey::from_seed(ORIGIN, &[seed; 32]).unwrap()
+    }
+
+    fn full(size: u64) -> FullCheck {
+        let tree: Frontier = (0..size).map(|n| leaf_hash(&n.to_be_bytes())).collect();
+        let newest = (size > 0).then(|| Checkpoint::of(ORIGIN, &tree));
+        let last = (size > 0).then_some((1_700_000_000_000_000, Action::ServerStop));
+        FullCheck { origin: ORIGIN.to_owned(), tree, last, newest }
+    }
+
+    #[test]
+    fn a_note_reads_back_under_its_own_key_only() {
+        for size in [0, 1, 2, 7, 1_000] {
+            let note = full(size).seal(&key(1));
+            assert_eq!(FullCheck::open(note.as_bytes(), key(1).verifying_key()), Some(full(size)));
+            assert_eq!(FullCheck::open(note.as_bytes(), key(2).verifying_key()), None, "another key");
+            let other = SigningKey::from_seed("other.example/1", &[1; 32]).unwrap();
+            assert_eq!(FullCheck::open(note.as_bytes(), other.verifying_key()), None, "another log");
+        }
+    }
+
+    #[test]
+    fn every_changed_byte_and_every_cut_is_noticed() {
+        let (note, key) = (full(7).seal(&key(1)).into_bytes(), key(1));
+        for at in 0..note.len() {
+            let mut changed = note.clone();
+            changed[at] ^= 1;
+            assert_eq!(FullCheck::open(&changed, key.verifying_key()), None, "byte {at}");
+            assert_eq!(FullCheck::open(&note[..at], key.verifying_key()), None, "cut at {at}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_notes_do_not_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            prop_assert_eq!(FullCheck::open(&bytes, key(1).verifying_key()), None);
+        }
+    }
+}
