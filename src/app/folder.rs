@@ -14,7 +14,7 @@ use crate::domain::refusal::{Code, Issue};
 /// The database.
 pub const DATABASE: &str = "daylily.db";
 const LOCK: &str = "lock";
-const INSTANCE: &str = "instance";
+pub(super) const INSTANCE: &str = "instance";
 const BASE: &str = "base-url";
 /// The public half of the log's first checkpoint key, for whoever verifies checkpoints elsewhere.
 const LOG_KEY: &str = "checkpoint-key";

@@ -133,6 +133,9 @@ impl Instance {
         let nature = Nature { clock: Arc::new(HeldClock::new(nature.clock)), entropy: nature.entropy };
         let path = folder.folder().path().to_owned();
         let source = key_source(&settings.keys.encryption);
+        if folder.is_new() {
+            super::set_up::begin(&path).map_err(|error| super::folder::not_usable(&path, &error))?;
+        }
         let vault = Arc::new(Vault::open(&source, &path, !folder.is_new(), Arc::clone(&nature.entropy))?);
         let store = open_store(&folder, &settings.limits, &nature)?;
         if let Some(record) = store.clock_record().await? {
@@ -164,6 +167,7 @@ impl Instance {
         let inline = usize::try_from(settings.limits.inline_threshold).unwrap_or(usize::MAX);
         let blobs = LocalBlobs::open(&path, inline, file_keys, Arc::clone(&nature.entropy));
         let blobs = blobs.map_err(|error| StartFailure::machine("the files cannot be opened", &error))?;
+        super::set_up::end(&path).map_err(|error| super::folder::not_usable(&path, &error))?;
         let kept = usize::try_from(settings.limits.content_cache).unwrap_or(usize::MAX);
         let blobs: Arc<dyn Blobs> = Arc::new(blobs.with_cache(kept));
         let recorder = Recorder::new(keys.cells()?, Arc::clone(&nature.entropy), Arc::clone(&store));

@@ -1,6 +1,7 @@
 //! Composition root: settings → parts → server and workers. The only room that names concrete parts.
 
 mod acknowledged;
+mod background_check;
 mod clock;
 mod endpoints;
 mod failure;
@@ -17,18 +18,20 @@ mod rotation;
 mod running;
 mod scanners;
 mod sealing;
+mod set_up;
 pub mod start_check;
 
 pub use clock::{HeldClock, SystemClock};
 pub use failure::StartFailure;
 pub use folder::{DataFolder, LockedFolder};
-pub use instance::{Found, Instance, Nature, Seeded, open_vault};
+pub use instance::{Found, Instance, Nature, OnFinding, Seeded, open_vault};
 pub use keyring::{KeyRing, Purpose};
 pub use log_check::open_log;
 pub use operations::{Commands, harmless_virus_is_found};
 pub use process::harden;
-pub use running::{Running, Start, local_commands};
+pub use running::{Ended, Running, Start, local_commands};
 pub use scanners::clamd;
+pub use set_up::look as look_at_folder;
 
 use crate::domain::id::ClientId;
 use crate::domain::policy::Facts;

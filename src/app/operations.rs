@@ -1,6 +1,7 @@
 //! What commands do: the same functions for those that come over the control socket and those that a command performs itself on the
 //! folder that it holds.
 
+mod acknowledging;
 mod door;
 mod explaining;
 mod oversight;
@@ -11,6 +12,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
+use super::acknowledged::Pending;
 use super::instance::sha256;
 use crate::auth::client_registration::{self, GivenKeys};
 use crate::auth::discovery::Endpoints;
@@ -45,6 +47,8 @@ pub struct Commands {
     allow_http: bool,
     probes: Arc<Probes>,
     door: door::Door,
+    /// What was found in the log of a stopped folder.
+    pending: Option<Arc<Pending>>,
 }
 
 impl Commands {
@@ -54,8 +58,9 @@ impl Commands {
         (fetch, allow_http): (Arc<dyn FetchKeys>, bool),
         status: StatusView,
         probes: Arc<Probes>,
+        pending: Option<Arc<Pending>>,
     ) -> Self {
-        Self { delivery, fetch, status, allow_http, probes, door: door::Door::default() }
+        Self { delivery, fetch, status, allow_http, probes, door: door::Door::default(), pending }
     }
 
     fn client(&self, id: &str) -> Result<Arc<Client>, Refusal> {
@@ -233,6 +238,7 @@ impl Commands {
                 self.revoke(operator, (aim, reason), (state, preview)).await
             }
             Request::AuditExport { patient, from, to } => self.export(operator, patient, (from, to)).await,
+            Request::AuditAcknowledge { reason } => self.acknowledge(operator, &reason).await,
             Request::As { .. } => Err(Issue::new(Code::RequestMalformed).fill("part", "command line").into()),
             Request::OperatorAdd { id, role, password } => self.operator_add(operator, (&id, &role), &password).await,
             Request::OperatorList {} => self.operator_list().await,

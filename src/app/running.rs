@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use super::background_check::BackgroundCheck;
 use super::failure::StartFailure;
 use super::folder::LockedFolder;
 use super::gate::{Grants, KeySets};
@@ -45,6 +46,15 @@ pub struct Start {
     pub runtime_dir: Option<PathBuf>,
 }
 
+/// Why a server cannot go on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ended {
+    /// A commit failed.
+    Disk,
+    /// The log is not what was recorded.
+    Log(StartFailure),
+}
+
 /// A running server.
 #[derive(Debug)]
 pub struct Running {
@@ -52,6 +62,7 @@ pub struct Running {
     server: Server,
     workers: Workers,
     rotation: Rotation,
+    check: BackgroundCheck,
     refusals: Arc<Refusals>,
     control: Listener,
     commands: Arc<Commands>,
@@ -66,6 +77,7 @@ impl Running {
     /// # Errors
     /// [`StartFailure`]; nothing keeps running then.
     pub async fn start(start: Start) -> Result<Self, StartFailure> {
+        super::set_up::look(&start.settings.data_dir, &start.settings.audit.checkpoints)?;
         let folder = LockedFolder::prepare(&start.settings.data_dir, start.nature.entropy.as_ref())?;
         // Before the data are touched: an address that is taken is the likeliest mistake.
         let listener = bind(start.settings.server.listen)?;
@@ -87,7 +99,7 @@ impl Running {
         };
         let allow_http = instance.settings.egress.allow_http;
         let (keys, probes) = ((Arc::clone(&fetch), allow_http), probes(&instance));
-        let commands = Commands::new(Arc::clone(&instance.delivery), keys, status, Arc::clone(&probes));
+        let commands = Commands::new(Arc::clone(&instance.delivery), keys, status, Arc::clone(&probes), None);
         let commands = Arc::new(commands);
         let (draining, refusals) = (Arc::new(AtomicBool::new(true)), refusals(&instance));
         let parts = http_parts(&instance, fetch, &draining, (&refusals, probes))?;
@@ -98,16 +110,22 @@ impl Running {
         let server = crate::http::start(parts, listener, metrics_listener)
             .map_err(|error| StartFailure::machine("the listener cannot be used", &error))?;
         draining.store(false, Ordering::Release);
-        let rotation = Rotation::start(&instance);
-        Ok(Self { instance, server, workers, rotation, refusals, control, commands, address, draining, swept })
+        let (rotation, check) = (Rotation::start(&instance), BackgroundCheck::start(&instance));
+        Ok(Self { instance, server, workers, rotation, check, refusals, control, commands, address, draining, swept })
     }
 
-    /// Returns when the database takes no more writes until a restart, so that nothing can be served any more either: every access
-    /// is recorded before it is answered.
-    pub async fn failed(&self) {
+    /// Returns when nothing can be served any more: the database takes no more writes until a restart, and every access is recorded
+    /// before it is answered; or the log was found not to be what was recorded.
+    pub async fn failed(&self) -> Ended {
         let store = self.delivery().store();
-        while store.writing() != Writing::Ended {
-            tokio::time::sleep(LOOK).await;
+        let disk = async {
+            while store.writing() != Writing::Ended {
+                tokio::time::sleep(LOOK).await;
+            }
+        };
+        tokio::select! {
+            () = disk => Ended::Disk,
+            failure = self.check.found() => Ended::Log(failure),
         }
     }
 
@@ -164,6 +182,7 @@ impl Running {
         self.instance.delivery.downloads_ended().await;
         self.control.stop().await;
         self.rotation.stop();
+        self.check.stop();
         for counted in self.refusals.drain(true) {
             if let Err(refusal) = self.instance.delivery.record(&counted).await {
                 tracing::error!(code = refusal.code().name(), "counted refusals could not be recorded");
@@ -317,5 +336,6 @@ pub fn local_commands(instance: &Instance) -> Result<Arc<dyn Operations>, StartF
     let fetch = way_out(&instance.settings)?;
     let allow_http = instance.settings.egress.allow_http;
     let probes = probes(instance);
-    Ok(Arc::new(Commands::new(Arc::clone(&instance.delivery), (fetch, allow_http), status, probes)))
+    let (delivery, pending) = (Arc::clone(&instance.delivery), instance.found.pending.clone());
+    Ok(Arc::new(Commands::new(delivery, (fetch, allow_http), status, probes, pending)))
 }

@@ -385,6 +385,17 @@ pub(crate) enum Audit {
         after_help = "Example:\n  echo Patient/4711 | daylily audit export --patient - --format csv > access.csv"
     )]
     Export(AuditExport),
+    /// Go on although the record does not verify; two operators give the same command, on the stopped folder
+    #[command(
+        after_help = "Example:\n  daylily audit acknowledge --as anna.berg --reason \"restored from backup, ticket 4711\""
+    )]
+    Acknowledge {
+        #[command(flatten)]
+        place: Place,
+        /// Why; kept in the record
+        #[arg(long, value_name = "TEXT")]
+        reason: String,
+    },
 }
 
 #[derive(Debug, Args)]

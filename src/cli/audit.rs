@@ -1,5 +1,6 @@
 //! `audit verify`, `audit export`: on the folder itself, opened for reading, beside a running server or without one.
 
+mod acknowledge;
 mod export;
 
 use std::path::{Path, PathBuf};
@@ -26,6 +27,7 @@ use crate::store::sqlite::LogReader;
 pub(super) async fn run(command: Audit, terminal: &Terminal, nature: &Nature) -> Result<u8, Failure> {
     match command {
         Audit::Verify(verify) => self::verify(verify, terminal, nature).await,
+        Audit::Acknowledge { place, reason } => acknowledge::run(&place, reason, terminal, nature).await,
         Audit::Export(export) => export::run(export, terminal, nature).await,
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::message::Failure;
 use super::terminal::Terminal;
-use crate::app::{DataFolder, Instance, LockedFolder, Nature, StartFailure, local_commands};
+use crate::app::{DataFolder, Instance, LockedFolder, Nature, OnFinding, StartFailure, local_commands, look_at_folder};
 use crate::config::Settings;
 use crate::control::{self, CallError, Operations, Request, Response};
 use crate::domain::refusal::{Code, Issue};
@@ -38,6 +38,7 @@ pub(super) async fn perform(
         Err(CallError::NoAnswer) => return Err(unreachable()),
         Err(CallError::NotListening) => {}
     }
+    look_at_folder(folder.path(), &settings.audit.checkpoints)?;
     let locked = match folder.lock(nature.entropy.as_ref()) {
         Ok(locked) => locked,
         Err(issue) if issue.code() == Code::FolderLocked => return Err(unreachable()),
@@ -54,12 +55,23 @@ async fn perform_here(
 ) -> Result<Response, Failure> {
     let port = settings.server.listen.port();
     let base = settings.base_url(port);
-    let instance = Instance::open(locked, settings.clone(), base, nature.clone()).await?;
+    let instance = Instance::open_with(locked, settings.clone(), base, nature.clone(), on_finding(&request)).await?;
     let commands: Arc<dyn Operations> = local_commands(&instance)?;
     let uid = rustix::process::getuid().as_raw();
     let outcome = commands.perform(uid, request).await;
     instance.close().await;
     Ok(outcome?)
+}
+
+/// Two operators acknowledge a finding, and where there are none they are registered first.
+fn on_finding(request: &Request) -> OnFinding {
+    match request {
+        Request::As { request, .. } => on_finding(request),
+        Request::AuditAcknowledge { .. } | Request::OperatorAdd { .. } | Request::OperatorList {} => {
+            OnFinding::Acknowledge
+        }
+        _ => OnFinding::Refuse,
+    }
 }
 
 /// A server holds the folder, but does not answer.

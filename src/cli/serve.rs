@@ -9,7 +9,7 @@ use super::message::{Failure, Tone};
 use super::terminal::Terminal;
 use super::words::{counted, span};
 use super::{input, policy_terms};
-use crate::app::{Nature, Running, Seeded, Start};
+use crate::app::{Ended, Nature, Running, Seeded, Start};
 use crate::auth::key_file::KeyFile;
 use crate::config::{FlagValue, LogFormat, Settings, surroundings};
 use crate::control::{KeysGiven, NewClient, Request};
@@ -41,15 +41,18 @@ pub(super) async fn run(serve: Serve, terminal: &Terminal, nature: Nature) -> Re
         make_dev_client(&running, terminal, &nature).await?;
     }
     let failed = tokio::select! {
-        () = wait_for_signal() => false,
-        () = running.failed() => true,
+        () = wait_for_signal() => None,
+        ended = running.failed() => Some(ended),
     };
-    if failed {
+    if failed == Some(Ended::Disk) {
         let cure = "start it again once the disk is well (a supervisor does); what was acknowledged is read back from the disk";
         terminal.warn("the disk failed a commit: nothing more is written until a restart", cure);
     }
     stop(running, terminal, &nature).await;
-    Ok(u8::from(failed))
+    match failed {
+        Some(Ended::Log(failure)) => Err(failure.into()),
+        failed => Ok(u8::from(failed.is_some())),
+    }
 }
 
 fn settings(serve: &Serve) -> Result<Settings, Failure> {

@@ -20,8 +20,8 @@ pub use listener::{Listener, Peer};
 pub use oversight::{ApprovalView, HoldView, OperatorView, QuarantineView, VerdictView};
 pub use place::{Place, SOCKET_NAME, find, forget};
 pub use protocol::{
-    ClientChange, ClientView, KeysGiven, NewClient, PolicyView, Reply, Request, Response, RevocationAim,
-    RevocationView, StatusView,
+    AcknowledgementView, ClientChange, ClientView, KeysGiven, NewClient, PolicyView, Reply, Request, Response,
+    RevocationAim, RevocationView, StatusView,
 };
 pub use telling::{ClockView, ExplainAim, ExplanationView, FactView};
 

@@ -62,6 +62,11 @@ pub enum Request {
         /// Before this moment.
         to: Option<String>,
     },
+    /// Goes on although the log did not verify; two people say so.
+    AuditAcknowledge {
+        /// Why.
+        reason: String,
+    },
     // ---- operators and what they oversee
     /// Another request in the name of a registered operator; never inside itself.
     As {
@@ -231,6 +236,8 @@ pub enum Response {
         /// Size of the log when the export was recorded, that entry included.
         size: u64,
     },
+    /// For what two people acknowledged.
+    Acknowledgement(AcknowledgementView),
     // ---- operators and what they oversee
     /// For one operator.
     Operator(OperatorView),
@@ -273,6 +280,20 @@ pub enum Response {
     Clock(ClockView),
     /// For explanations.
     Explanation(ExplanationView),
+}
+
+/// What two people acknowledged of the log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct AcknowledgementView {
+    /// Digest of everything that was found.
+    pub finding: String,
+    /// The same in words.
+    pub found: Vec<String>,
+    /// Who asked, and who confirmed.
+    pub by: Vec<String>,
+    /// Folder of the report and of the checkpoints as they were.
+    pub evidence: String,
 }
 
 /// The server as commands see it.

@@ -63,6 +63,7 @@ pub use spool::Spool;
 pub use subscriptions::{EndpointCheck, PutSubscription, ShownSubscription};
 pub use transfer::Transfer;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -135,6 +136,8 @@ pub struct Delivery {
     revoking: Arc<spool::Revoking>,
     watching: clock_rules::Watching,
     endings: endings::Endings,
+    /// Set once the log was found not to be what was recorded.
+    log_distrusted: AtomicBool,
     /// Turns of the safety check that may run.
     turns: Semaphore,
     pace: pace::Pace,
@@ -197,6 +200,7 @@ impl Delivery {
             revoking: Arc::new(revoking),
             watching: clock_rules::Watching::default(),
             endings: endings::Endings::default(),
+            log_distrusted: AtomicBool::new(false),
             turns: Semaphore::new(usize::try_from(scanning::TURNS).unwrap_or(1)),
             pace: pace::Pace::default(),
         }
@@ -238,6 +242,9 @@ impl Delivery {
     /// # Errors
     /// What does not answer.
     pub async fn health(&self) -> Result<Option<&'static str>, &'static str> {
+        if self.log_distrusted.load(Ordering::Acquire) {
+            return Err("audit log: it is not what was recorded");
+        }
         self.store.audit_head().await.map_err(|_| "database")?;
         let writing = self.store.writing();
         if writing == Writing::Ended {
@@ -255,6 +262,11 @@ impl Delivery {
         let failing = failing.then_some("a scan engine fails, new documents wait");
         let unsuited = || self.unsuited_engine().map(Unsuited::words);
         Ok(full.then_some("disk nearly full, uploads are refused").or(clock).or(failing).or_else(unsuited))
+    }
+
+    /// Ends readiness: the log is not what was recorded.
+    pub fn distrust_log(&self) {
+        self.log_distrusted.store(true, Ordering::Release);
     }
 
     /// The terms.

@@ -95,7 +95,9 @@ async fn a_note_of_the_last_check_that_is_older_altered_lost_or_anothers_costs_a
     let mut altered = first.clone();
     altered[25] ^= 1;
     let others = std::fs::read(other.data().join("log-check")).unwrap();
-    for (what, found) in [("older", Some(first)), ("altered", Some(altered)), ("another's", Some(others)), ("lost", None)] {
+    for (what, found) in
+        [("older", Some(first)), ("altered", Some(altered)), ("another's", Some(others)), ("lost", None)]
+    {
         match found {
             Some(found) => std::fs::write(&note, found).unwrap(),
             None => std::fs::remove_file(&note).unwrap(),

@@ -16,6 +16,7 @@ pub(super) fn act_of(request: &Request) -> (Act, &'static str) {
         Request::LinksRevoke { aim: RevocationAim::All, .. } => (Act::RevokeAll, "links revoke --all"),
         Request::LinksRevoke { .. } => (Act::Links, "links revoke"),
         Request::AuditExport { .. } => (Act::Audit, "audit export"),
+        Request::AuditAcknowledge { .. } => (Act::Acknowledge, "audit acknowledge"),
         Request::As { request, .. } => act_of(request),
         Request::OperatorAdd { .. } => (Act::Operators, "operator add"),
         Request::OperatorList {} => (Act::Look, "operator list"),

@@ -127,6 +127,8 @@ stable_codes! {
         AuditErase = "audit.erase",
         /// The log, or a part of it, was handed out.
         AuditExport = "audit.export",
+        /// The log was found not to be what was recorded.
+        AuditFinding = "audit.finding",
         /// Two operators went on although the log did not verify.
         AuditAcknowledge = "audit.acknowledge",
         /// Entries that waited in a spool were merged.

@@ -17,6 +17,7 @@ pub mod leaf;
 pub mod note;
 pub mod proof;
 pub mod signed_lines;
+pub mod sparse;
 pub mod tree;
 pub mod verify;
 pub mod vkey;

@@ -5,6 +5,7 @@ use diesel::prelude::*;
 use super::rows::at;
 use super::statement::sql;
 use super::tx::Tx;
+use crate::domain::audit::{Leaf, sparse};
 use crate::domain::id::FileId;
 use crate::store::{AuditHead, AuditRow, Health, IndexRow, StoreError};
 
@@ -13,15 +14,19 @@ const OPTIONS: &str = "SELECT compile_options FROM pragma_compile_options WHERE 
     OR compile_options LIKE 'ENABLE_QPSG%' OR compile_options LIKE 'DEFAULT_MEMSTATUS%' \
     OR compile_options LIKE 'COMPILER%' OR compile_options LIKE '%FDATASYNC%' ORDER BY 1";
 
-type Leaf = (i64, Vec<u8>, Vec<u8>, Vec<u8>);
+/// Checkpoints that are looked at when one is added, beyond those that their distance keeps: the days that are kept, and some more.
+const PRUNED_AT_ONCE: usize = 1_000;
+
+type LeafRow = (i64, Vec<u8>, Vec<u8>, Vec<u8>);
 
 /// Entries from `first` on.
 pub(super) fn entries(conn: &mut SqliteConnection, first: u64, limit: usize) -> Result<Vec<AuditRow>, StoreError> {
     let limit = u64::try_from(limit).unwrap_or(u64::MAX);
     let query = "SELECT seq, body, hash, cells FROM audit WHERE seq >= ? ORDER BY seq LIMIT ?";
-    let rows: Vec<Leaf> = sql(query, [first.into(), limit.into()]).rows(conn)?;
-    let entry =
-        |(seq, body, hash, cells): Leaf| Ok(AuditRow { seq: at("audit", &seq).number("seq", seq)?, body, hash, cells });
+    let rows: Vec<LeafRow> = sql(query, [first.into(), limit.into()]).rows(conn)?;
+    let entry = |(seq, body, hash, cells): LeafRow| {
+        Ok(AuditRow { seq: at("audit", &seq).number("seq", seq)?, body, hash, cells })
+    };
     rows.into_iter().map(entry).collect()
 }
 
@@ -62,11 +67,32 @@ pub(super) fn head(conn: &mut SqliteConnection) -> Result<AuditHead, StoreError>
     Ok(AuditHead { size: at("audit", &size).number("seq", size)?, frontier })
 }
 
-/// Keeps a signed checkpoint.
+/// Keeps a signed checkpoint, and of the older ones a selection; the newest always stays.
 pub(super) fn add_checkpoint(tx: &mut Tx<'_>, size: u64, note: String) -> Result<(), StoreError> {
-    sql("INSERT OR REPLACE INTO checkpoint (size, note) VALUES (?, ?)", [size.into(), note.into()])
-        .run(tx.conn)
-        .map(drop)
+    sql("INSERT OR REPLACE INTO checkpoint (size, note) VALUES (?, ?)", [size.into(), note.into()]).run(tx.conn)?;
+    let rows: Vec<(i64,)> = sql("SELECT size FROM checkpoint ORDER BY size", []).rows(tx.conn)?;
+    let sizes: Vec<u64> = rows.into_iter().filter_map(|(size,)| u64::try_from(size).ok()).collect();
+    let near = sparse::by_distance(&sizes);
+    let others = sizes.iter().filter(|size| !near.contains(size)).take(PRUNED_AT_ONCE);
+    let mut dated = Vec::new();
+    for size in others {
+        // One whose entry does not read is left for the check to tell of.
+        if let Some(day) = day_of(tx.conn, size.saturating_sub(1))? {
+            dated.push((*size, day));
+        }
+    }
+    let daily = sparse::by_day(&dated);
+    for (size, _) in dated.iter().filter(|(size, _)| !daily.contains(size)) {
+        sql("DELETE FROM checkpoint WHERE size = ?", [(*size).into()]).run(tx.conn)?;
+    }
+    Ok(())
+}
+
+/// The day of an entry, counted from 1970.
+fn day_of(conn: &mut SqliteConnection, seq: u64) -> Result<Option<i64>, StoreError> {
+    let body: Option<Vec<u8>> = sql("SELECT body FROM audit WHERE seq = ?", [seq.into()]).one(conn)?;
+    let micros = body.and_then(|body| Leaf::decode(&body).ok().map(|leaf| leaf.time_micros));
+    Ok(micros.and_then(|micros| i64::try_from(micros / 86_400_000_000).ok()))
 }
 
 /// Signed checkpoints.

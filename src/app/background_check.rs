@@ -1,0 +1,161 @@
+//! The check of the whole log while the server runs: once after each start and daily, in pages, each followed by a pause, so that it takes
+//! a tenth of one core at most and no read waits for it. What it finds ends serving as it would at a start.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use super::failure::StartFailure;
+use super::instance::{Instance, Nature, findings};
+use super::keyring::KeyRing;
+use super::log_check::{LogSource, OfStore};
+use super::start_check::{self, Place};
+use crate::delivery::Delivery;
+use crate::domain::audit::{Action, Entry, Outcome};
+use crate::store::{AuditHead, AuditRow, Store, StoreError};
+use crate::vault::Vault;
+
+/// Between the ends of two checks.
+const EVERY: Duration = Duration::from_secs(86_400);
+/// After one that could not be made.
+const AGAIN: Duration = Duration::from_secs(600);
+/// A pause is so many times as long as the work before it.
+const REST: u32 = 9;
+
+/// The loop of a running server.
+#[derive(Debug)]
+pub(super) struct BackgroundCheck {
+    task: JoinHandle<()>,
+    found: watch::Receiver<Option<StartFailure>>,
+}
+
+struct Checker {
+    store: Arc<dyn Store>,
+    vault: Arc<Vault>,
+    nature: Nature,
+    delivery: Arc<Delivery>,
+    data: PathBuf,
+    checkpoints: PathBuf,
+    origin: String,
+}
+
+impl BackgroundCheck {
+    /// Begins at once.
+    pub(super) fn start(instance: &Instance) -> Self {
+        let checker = Checker {
+            store: Arc::clone(&instance.store),
+            vault: Arc::clone(&instance.vault),
+            nature: instance.nature.clone(),
+            delivery: Arc::clone(&instance.delivery),
+            data: instance.folder.folder().path().to_owned(),
+            checkpoints: instance.settings.audit.checkpoints.clone(),
+            origin: instance.folder.instance().to_owned(),
+        };
+        let (tell, found) = watch::channel(None);
+        let task = tokio::spawn(async move {
+            loop {
+                match checker.check().await {
+                    Ok(None) => tokio::time::sleep(EVERY).await,
+                    Ok(Some(failure)) => {
+                        tell.send_replace(Some(failure));
+                        return;
+                    }
+                    Err(_) => {
+                        tracing::error!("the log could not be checked in the background; trying again");
+                        tokio::time::sleep(AGAIN).await;
+                    }
+                }
+            }
+        });
+        Self { task, found }
+    }
+
+    /// What was found, as soon as something is.
+    pub(super) async fn found(&self) -> StartFailure {
+        let mut found = self.found.clone();
+        loop {
+            if let Some(failure) = found.borrow_and_update().clone() {
+                return failure;
+            }
+            if found.changed().await.is_err() {
+                return std::future::pending().await;
+            }
+        }
+    }
+
+    /// Ends it.
+    pub(super) fn stop(&self) {
+        self.task.abort();
+    }
+}
+
+impl Checker {
+    async fn check(&self) -> Result<Option<StartFailure>, StartFailure> {
+        let keys = KeyRing::open(&self.store.keys().await?, &self.vault, &self.origin, 0)?;
+        let source = Paced { source: OfStore(self.store.as_ref()), nature: &self.nature, since: Mutex::new(None) };
+        let place = Place { data: &self.data, checkpoints: &self.checkpoints, origin: &self.origin };
+        let looked = start_check::whole(&source, &keys, place, &|_, _| {}).await?;
+        if !looked.checked.report.valid {
+            let failure = StartFailure::new(findings(&looked.checked.report));
+            self.tell(&failure).await;
+            return Ok(Some(failure));
+        }
+        if looked.sealable {
+            let (full, key, data) = (looked.checked.note(&self.origin), keys.log_check()?, self.data.clone());
+            let kept = tokio::task::spawn_blocking(move || start_check::write_note(&data, &full, &key)).await;
+            if !matches!(kept, Ok(Ok(()))) {
+                tracing::error!("the note of the check could not be written");
+            }
+        }
+        Ok(None)
+    }
+
+    /// On the log, in the log where that can still be written, and at `/readyz`.
+    async fn tell(&self, failure: &StartFailure) {
+        self.delivery.distrust_log();
+        let Some(issue) = failure.issues.first() else { return };
+        tracing::error!(code = issue.code().name(), "the log is not what was recorded; serving ends");
+        let entry = Entry::new(Action::AuditFinding, Outcome::Error).server().code(issue.code());
+        if self.delivery.record(&entry.with("found", issue.message())).await.is_err() {
+            tracing::error!("the finding could not be recorded");
+        }
+    }
+}
+
+/// A log that is read in short pieces with long pauses.
+struct Paced<'a> {
+    source: OfStore<'a>,
+    nature: &'a Nature,
+    /// When the last pause ended.
+    since: Mutex<Option<Duration>>,
+}
+
+#[async_trait]
+impl LogSource for Paced<'_> {
+    async fn rows(&self, first: u64, limit: usize) -> Result<Vec<AuditRow>, StoreError> {
+        let clock = &self.nature.clock;
+        let since = *self.since.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(since) = since {
+            let worked = clock.monotonic().saturating_sub(since);
+            tokio::time::sleep(worked.saturating_mul(REST)).await;
+        }
+        *self.since.lock().unwrap_or_else(PoisonError::into_inner) = Some(clock.monotonic());
+        self.source.rows(first, limit).await
+    }
+
+    async fn head(&self) -> Result<AuditHead, StoreError> {
+        self.source.head().await
+    }
+
+    async fn checkpoints(&self) -> Result<Vec<(u64, String)>, StoreError> {
+        self.source.checkpoints().await
+    }
+
+    async fn newest_checkpoint(&self) -> Result<Option<(u64, String)>, StoreError> {
+        self.source.newest_checkpoint().await
+    }
+}
