@@ -53,6 +53,7 @@ mod links_answers;
 mod links_attacks;
 #[cfg(test)]
 mod links_declined;
+mod log_notes;
 #[cfg(test)]
 mod operators;
 #[cfg(test)]

@@ -2,7 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use daylily::app::StartFailure;
+use daylily::app::{DataFolder, Ended, Instance, OnFinding, StartFailure, local_commands};
+use daylily::control::{Request, Response, Secret};
+use daylily::domain::audit::Leaf;
+use daylily::domain::refusal::Refusal;
+use zeroize::Zeroizing;
 
 use crate::support::*;
 
@@ -127,4 +131,177 @@ async fn a_note_that_vouches_for_more_than_the_log_has_tells_of_a_rollback_by_it
     let failure = daylily.start_again().await.unwrap_err();
     assert_eq!(said(&failure), (3, "audit-shortened"), "{failure:?}");
     assert!(failure.issues[0].message().contains("the last full check"), "{failure:?}");
+}
+
+/// The size that the note of the last full check names: its third line.
+fn checked_size(daylily: &TestDaylily) -> u64 {
+    let note = std::fs::read_to_string(daylily.data().join("log-check")).unwrap();
+    note.lines().nth(2).unwrap().parse().unwrap()
+}
+
+/// A folder whose note of the last full check covers a document's entries, stopped.
+async fn stopped_after_a_full_check() -> (TestDaylily, u64) {
+    let mut daylily = stopped().await;
+    let size = u64::try_from(counted(&daylily.data().join("daylily.db"), "SELECT count(*) AS n FROM audit")).unwrap();
+    daylily.start_again().await.unwrap();
+    daylily.until("a full check in the background", async || (checked_size(&daylily) >= size).then_some(())).await;
+    daylily.stop().await;
+    (daylily, size)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_check_in_the_background_finds_an_altered_old_entry_and_ends_serving() {
+    let (mut daylily, size) = stopped_after_a_full_check().await;
+    let database = daylily.data().join("daylily.db");
+    let entry = size / 2;
+    let change = format!("UPDATE audit SET cells = CAST(zeroblob(length(cells)) AS BLOB) WHERE seq = {entry}");
+    assert_eq!(altered(&database, &change), 1);
+    daylily.start_again().await.expect("what was checked before is not read again at the start");
+    let ended = tokio::time::timeout(PATIENCE, daylily.running().failed()).await.expect("an end in time");
+    let Ended::Log(failure) = ended else { panic!("{ended:?}") };
+    assert_eq!(said(&failure), (3, "audit-mismatch"));
+    assert_eq!(failure.issues[0].message(), format!("entry {entry} is not what was recorded"));
+    let ready = daylily.get("/readyz").await;
+    assert_eq!((ready.status, ready.text()), (503, "not ready: audit log: it is not what was recorded\n"));
+    let log = daylily.running().delivery().store().audit_rows(size, 1_000).await.unwrap();
+    assert!(log.iter().any(|row| Leaf::decode(&row.body).unwrap().action.code() == "audit.finding"));
+    daylily.stop().await;
+    std::fs::remove_file(daylily.data().join("log-check")).unwrap();
+    let at_start = daylily.start_again().await.unwrap_err();
+    assert_eq!(at_start, failure, "the same words as at a start that reads the whole log");
+}
+
+fn secret(text: &str) -> Secret {
+    Secret::new(Zeroizing::new(text.to_owned()))
+}
+
+const PASSWORD: &str = "violet oil on the window";
+
+/// A command on the stopped folder.
+async fn command(daylily: &TestDaylily, request: Request) -> Result<Response, Refusal> {
+    let nature = daylily.nature();
+    let locked = DataFolder::open(daylily.data()).unwrap().lock(nature.entropy.as_ref()).unwrap();
+    let settings = daylily.settings().clone();
+    let base = settings.base_url(settings.server.listen.port());
+    let instance = Instance::open_with(locked, settings, base, nature, OnFinding::Acknowledge).await.unwrap();
+    let outcome = local_commands(&instance).unwrap().perform(1000, request).await;
+    instance.close().await;
+    outcome
+}
+
+async fn operator(daylily: &TestDaylily, id: &str, role: &str) {
+    let new = Request::OperatorAdd { id: id.to_owned(), role: role.to_owned(), password: secret(PASSWORD) };
+    command(daylily, new).await.unwrap();
+}
+
+async fn acknowledge(daylily: &TestDaylily, id: &str) -> Result<Response, Refusal> {
+    let request = Box::new(Request::AuditAcknowledge { reason: "ticket 4711".to_owned() });
+    command(daylily, Request::As { id: id.to_owned(), password: secret(PASSWORD), request }).await
+}
+
+fn code(outcome: &Result<Response, Refusal>) -> &'static str {
+    outcome.as_ref().unwrap_err().code().name()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_operators_acknowledge_a_rollback_and_the_next_one_is_refused_again() {
+    let mut daylily = stopped().await;
+    let folder = daylily.settings().audit.checkpoints.clone();
+    std::fs::remove_dir_all(&folder).unwrap();
+    assert_eq!(said(&daylily.start_again().await.unwrap_err()), (3, "audit-checkpoint-missing"));
+    for (id, role) in [("anna", "operator"), ("ben", "security"), ("carla", "auditor")] {
+        operator(&daylily, id, role).await;
+    }
+    let alone = command(&daylily, Request::AuditAcknowledge { reason: "ticket 4711".to_owned() }).await;
+    assert_eq!(code(&alone), "role-insufficient", "the folder's owner is nobody by name");
+    assert_eq!(code(&acknowledge(&daylily, "carla").await), "role-insufficient");
+    assert_eq!(code(&acknowledge(&daylily, "anna").await), "second-person-required");
+    assert_eq!(code(&acknowledge(&daylily, "anna").await), "second-person-required", "one person is not two");
+    assert_eq!(said(&daylily.start_again().await.unwrap_err()), (3, "audit-checkpoint-missing"));
+    let Response::Acknowledgement(view) = acknowledge(&daylily, "ben").await.unwrap() else { panic!("another answer") };
+    assert_eq!(view.by, ["anna", "ben"]);
+    let report = std::fs::read_to_string(Path::new(&view.evidence).join("finding.json")).unwrap();
+    assert!(report.contains(&view.finding) && report.contains("has none as new"), "{report}");
+    daylily.start_again().await.unwrap();
+    assert!(folder.join("checkpoint").exists(), "a new checkpoint at once");
+    let log = daylily.log_since(0).await;
+    let entry = log.iter().find(|entry| entry.what() == "audit.acknowledge ok").unwrap();
+    assert_eq!(entry.get("operator").unwrap(), "ben");
+    assert_eq!(entry.get("asked-by").unwrap(), "anna");
+    assert_eq!(entry.get("finding").unwrap(), view.finding.as_str());
+    daylily.verify().await;
+    daylily.stop().await;
+    daylily.start_again().await.unwrap();
+    daylily.stop().await;
+    std::fs::remove_dir_all(&folder).unwrap();
+    let again = daylily.start_again().await.unwrap_err();
+    assert_eq!(said(&again), (3, "audit-checkpoint-missing"), "another rollback is another finding");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_older_database_and_an_altered_entry_are_acknowledged_as_they_are_and_no_further() {
+    let mut daylily = stopped().await;
+    for (id, role) in [("anna", "operator"), ("ben", "security")] {
+        operator(&daylily, id, role).await;
+    }
+    let older = database_of(&daylily, "older");
+    daylily.start_again().await.unwrap();
+    daylily.stop().await;
+    set_database(&daylily, &older);
+    assert_eq!(said(&daylily.start_again().await.unwrap_err()), (3, "audit-shortened"));
+    assert_eq!(code(&acknowledge(&daylily, "anna").await), "second-person-required");
+    acknowledge(&daylily, "ben").await.unwrap();
+    for round in 0..2 {
+        daylily.start_again().await.unwrap_or_else(|failure| panic!("{round}: {failure:?}"));
+        daylily.stop().await;
+    }
+    let database = daylily.data().join("daylily.db");
+    let alter = |entry: u64| {
+        let change = format!("UPDATE audit SET cells = CAST(zeroblob(length(cells)) AS BLOB) WHERE seq = {entry}");
+        assert_eq!(altered(&database, &change), 1);
+        let _ = std::fs::remove_file(daylily.data().join("log-check"));
+    };
+    alter(5);
+    assert_eq!(said(&daylily.start_again().await.unwrap_err()), (3, "audit-mismatch"));
+    assert_eq!(code(&acknowledge(&daylily, "ben").await), "second-person-required");
+    acknowledge(&daylily, "anna").await.unwrap();
+    daylily.start_again().await.unwrap();
+    daylily.stop().await;
+    let alter = |entry: u64| {
+        let change = format!("UPDATE audit SET cells = CAST(zeroblob(length(cells)) AS BLOB) WHERE seq = {entry}");
+        assert_eq!(altered(&daylily.data().join("daylily.db"), &change), 1);
+        let _ = std::fs::remove_file(daylily.data().join("log-check"));
+    };
+    alter(6);
+    let other = daylily.start_again().await.unwrap_err();
+    assert_eq!(other.issues[0].message(), "entry 6 is not what was recorded", "{other:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn only_a_folder_with_nothing_in_it_is_set_up_and_what_is_missing_is_named() {
+    let mut daylily = stopped().await;
+    let data = daylily.data().to_owned();
+    let aside = daylily.beside("aside");
+    std::fs::create_dir(&aside).unwrap();
+    for log in ["daylily.db-wal", "daylily.db-shm"] {
+        let _ = std::fs::remove_file(data.join(log));
+    }
+    let lists = |path: &Path| std::fs::read_dir(path).unwrap().flatten().map(|e| e.file_name()).collect::<Vec<_>>();
+    for (part, there) in [
+        (vec!["daylily.db"], "its encryption key"),
+        (vec!["daylily.db", "keys"], "its files"),
+        (vec!["daylily.db", "keys", "blobs"], "a checkpoint of its log"),
+        (vec!["blobs"], "its database"),
+    ] {
+        part.iter().for_each(|name| std::fs::rename(data.join(name), aside.join(name)).unwrap());
+        let (before, failure) = (lists(&data), daylily.start_again().await.unwrap_err());
+        let text = failure.issues[0].message();
+        assert_eq!(said(&failure), (3, "folder-unsafe"), "{part:?}: {failure:?}");
+        assert!(text.contains(part[0]) && text.contains(there), "{part:?}: {text}");
+        assert!(failure.issues[0].cure().contains("put it back from your copy"), "{failure:?}");
+        assert_eq!(lists(&data), before, "{part:?}: nothing is made");
+        part.iter().for_each(|name| std::fs::rename(aside.join(name), data.join(name)).unwrap());
+    }
+    daylily.start_again().await.unwrap();
+    daylily.verify().await;
 }

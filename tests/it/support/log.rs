@@ -99,6 +99,16 @@ impl TestDaylily {
         Recorder::new(cells, nature.entropy, Arc::clone(store)).seal(entry).unwrap()
     }
 
+    /// The log as it lies in the folder, and what it is checked against.
+    pub async fn log_to_check(&self) -> (LogReader, impl Fn(Vec<Vec<u8>>) -> Against + use<>) {
+        let log = open(self.settings(), &self.nature()).await;
+        let key = log.keys.checkpoint().unwrap().verifying_key().clone();
+        let (cells, origin) = (log.keys.cells().unwrap(), log.origin);
+        let against =
+            move |outside| Against { origin: origin.clone(), key: key.clone(), cells: cells.clone(), outside };
+        (log.reader, against)
+    }
+
     /// Verifies the whole log beside the server.
     pub async fn verify(&self) {
         let report = check_folder(self.settings(), &self.nature()).await;
