@@ -243,6 +243,12 @@ fn read_small(path: &Path) -> io::Result<String> {
     Ok(text)
 }
 
+/// Whether a path lies below a folder; as it is written where it is not there.
+pub fn lies_within(path: &Path, folder: &Path) -> bool {
+    let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    real(path).starts_with(real(folder))
+}
+
 /// Written beside, synced, put in place, folder synced.
 pub(super) fn write_durably(path: &Path, text: &str) -> io::Result<()> {
     let beside = path.with_extension("new");

@@ -23,7 +23,7 @@ pub mod start_check;
 
 pub use clock::{HeldClock, SystemClock};
 pub use failure::StartFailure;
-pub use folder::{DataFolder, LockedFolder};
+pub use folder::{DataFolder, LockedFolder, lies_within};
 pub use instance::{Found, Instance, Nature, OnFinding, Seeded, open_vault};
 pub use keyring::{KeyRing, Purpose};
 pub use log_check::open_log;

@@ -21,7 +21,7 @@ use crate::auth::rate::TokenRate;
 use crate::auth::token::Tokens;
 use crate::config::{BaseUrl, Settings};
 use crate::control::{Listener, Operations, Place, StatusView};
-use crate::delivery::{Delivery, Recorder, Swept};
+use crate::delivery::{Delivery, Recorder};
 use crate::domain::audit::{Action, Entry, Outcome};
 use crate::domain::refusal::{Code, Issue};
 use crate::failpoint::{self, Point};
@@ -68,7 +68,6 @@ pub struct Running {
     commands: Arc<Commands>,
     address: SocketAddr,
     draining: Arc<AtomicBool>,
-    swept: Swept,
 }
 
 impl Running {
@@ -85,7 +84,7 @@ impl Running {
         let address = local_address(&listener)?;
         let base = start.settings.base_url(address.port());
         let instance = Instance::open(folder, start.settings, base, start.nature).await?;
-        let swept = instance.delivery.reconcile().await?;
+        instance.delivery.tidy().await?;
         failpoint::here(Point::StartTidied);
         // So that the first documents need not wait, and the first lines tell how the engines do.
         instance.delivery.check_engines().await;
@@ -111,7 +110,7 @@ impl Running {
             .map_err(|error| StartFailure::machine("the listener cannot be used", &error))?;
         draining.store(false, Ordering::Release);
         let (rotation, check) = (Rotation::start(&instance), BackgroundCheck::start(&instance));
-        Ok(Self { instance, server, workers, rotation, check, refusals, control, commands, address, draining, swept })
+        Ok(Self { instance, server, workers, rotation, check, refusals, control, commands, address, draining })
     }
 
     /// Returns when nothing can be served any more: the database takes no more writes until a restart, and every access is recorded
@@ -154,9 +153,9 @@ impl Running {
         &self.instance.found
     }
 
-    /// What the start put in order after a crash.
-    pub fn swept(&self) -> &Swept {
-        &self.swept
+    /// Whether the checkpoints lie in the data folder, where whoever puts back an older one puts back theirs with it.
+    pub fn checkpoints_within_data(&self) -> bool {
+        super::folder::lies_within(&self.settings().audit.checkpoints, self.folder().folder().path())
     }
 
     /// Whether the encryption key lies beside the data.

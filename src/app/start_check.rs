@@ -33,10 +33,19 @@ pub struct Place<'a> {
 
 /// The note of the last full check; `None` when there is none, or none that this key signed for this log.
 pub fn read_note(data: &Path, keys: &KeyRing) -> Option<FullCheck> {
-    let key = if keys.lacks(Purpose::LogCheck) { None } else { keys.log_check().ok() }?;
+    open_note(&note_bytes(data)?, keys)
+}
+
+/// The file as it stands, not yet believed.
+pub fn note_bytes(data: &Path) -> Option<Vec<u8>> {
     let length = std::fs::metadata(note_path(data)).ok()?.len();
-    let note = (length <= MAX_NOTE as u64).then(|| std::fs::read(note_path(data)).ok())??;
-    FullCheck::open(&note, key.verifying_key())
+    (length <= MAX_NOTE as u64).then(|| std::fs::read(note_path(data)).ok())?
+}
+
+/// The note, if it is one of this log and key.
+pub fn open_note(note: &[u8], keys: &KeyRing) -> Option<FullCheck> {
+    let key = if keys.lacks(Purpose::LogCheck) { None } else { keys.log_check().ok() }?;
+    FullCheck::open(note, key.verifying_key())
 }
 
 /// Keeps the note of a check that found the whole log as it should be.

@@ -63,6 +63,12 @@ pub trait Blobs: Send + Sync + fmt::Debug {
     /// [`BlobError::Unavailable`].
     async fn list(&self, after: Option<FileId>, most: usize) -> Result<Vec<FileId>, BlobError>;
 
+    /// Whether this process stored the file, so that its row may only be about to come. Once told to forget, it says so of every file.
+    fn stored_here(&self, file: FileId) -> bool;
+
+    /// Forgets which files this process stored: what an earlier one left was looked for once.
+    fn forget_stored(&self);
+
     /// Removes what attempts of an earlier process left unfinished, and says how many. Those of this process stay.
     ///
     /// # Errors

@@ -15,8 +15,8 @@ use super::message::{Failure, Tone, said};
 use super::terminal::Terminal;
 use super::words::{number, of_micros};
 use crate::app::log_check::{self, Against, Checked, LogSource};
-use crate::app::log_index;
 use crate::app::{DataFolder, KeyRing, Nature, StartFailure, open_log, open_vault};
+use crate::app::{log_index, start_check};
 use crate::config::Settings;
 use crate::domain::audit::note::SignedCheckpoint;
 use crate::domain::audit::verify::{Finding, Report, Wrong};
@@ -72,10 +72,16 @@ pub(super) async fn check(
     let mut outside = log_check::in_folder(&settings.audit.checkpoints).map_err(unreadable)?;
     let own = outside.len();
     outside.extend(given);
+    let note = start_check::note_bytes(&settings.data_dir);
     let log = OpenLog::open(settings, nature).await?;
-    let against = log.against(outside)?;
-    let checked = log_check::check(&log.reader as &dyn LogSource, against, progress).await;
-    Ok((checked.map_err(StartFailure::from)?, own))
+    let note = note.and_then(|note| start_check::open_note(&note, &log.keys));
+    let (source, against) = (&log.reader as &dyn LogSource, log.against(outside)?);
+    let checked = log_check::check_whole(source, against, note.as_ref(), progress).await;
+    let mut checked = checked.map_err(StartFailure::from)?;
+    let report = &mut checked.report;
+    report.findings.extend(log_check::unpublished(source, &settings.audit.checkpoints).await?);
+    report.valid = report.findings.is_empty();
+    Ok((checked, own))
 }
 
 fn unreadable((path, error): (PathBuf, std::io::Error)) -> Failure {

@@ -20,7 +20,7 @@ use super::input;
 use super::message::{Failure, Tone, said};
 use super::terminal::Terminal;
 use super::words::{number, size, span};
-use crate::app::{DataFolder, Nature, StartFailure};
+use crate::app::{DataFolder, Nature, StartFailure, lies_within};
 use crate::config::Settings;
 use crate::control::{self, Request, Response, StatusView};
 use crate::domain::audit::Leaf;
@@ -111,6 +111,7 @@ pub(super) async fn run(doctor: Doctor, terminal: &Terminal, nature: &Nature) ->
         ("clock", Box::pin(clock(&patient))),
         ("database", Box::pin(database(&patient))),
         ("files", Box::pin(files(&patient))),
+        ("audit", Box::pin(async { checkpoints(&settings) })),
         ("scanner", Box::pin(scanner::check(&settings, nature))),
         ("disk", Box::pin(disk::check(&settings))),
         ("base URL", Box::pin(base_url(&patient))),
@@ -195,6 +196,15 @@ async fn clock(patient: &Patient<'_>) -> Check {
         return Check::fail("clock", format!("jumped by {span}; nothing is destroyed until it is confirmed"), cure);
     }
     Check::ok("clock", "moves forward, agrees with the database's")
+}
+
+/// Where the checkpoints lie, as far as that decides what a rollback can hide.
+fn checkpoints(settings: &Settings) -> Check {
+    if lies_within(&settings.audit.checkpoints, &settings.data_dir) {
+        let cannot = "the checkpoints lie in the data folder: a rollback of the whole folder cannot be seen";
+        return Check::ok("audit", format!("{cannot}; set [audit] checkpoints to a folder on another volume"));
+    }
+    Check::ok("audit", "the checkpoints lie outside the data folder: a rollback of that folder is seen")
 }
 
 /// The jump that waits for an operator, as it was kept by a server that does not run now.

@@ -187,12 +187,11 @@ fn warnings(running: &Running) -> Vec<Warning> {
             format!("daylily policy apply {file} --reason …"),
         ));
     }
-    let swept = running.swept();
-    if swept.missing > 0 {
+    if running.checkpoints_within_data() {
         warnings.push((
-            "files-missing",
-            format!("{} cannot be opened: their bytes are not there", counted(swept.missing, "file")),
-            "look for a restore or a change of the data folder by hand; the log lines name them".to_owned(),
+            "checkpoints-within-data",
+            "the checkpoints lie in the data folder: a rollback of the whole folder cannot be seen".to_owned(),
+            "set [audit] checkpoints to a folder on another volume".to_owned(),
         ));
     }
     warnings

@@ -28,6 +28,7 @@ pub mod notifying;
 mod offers;
 pub mod oversight;
 mod pace;
+mod reconciling;
 mod recorder;
 mod retention;
 mod scanning;
@@ -54,8 +55,9 @@ pub use lifecycle::Lifecycle;
 pub use line::Line;
 pub use links::RevokeLinks;
 pub use offers::ReadResource;
+pub use reconciling::Reconciled;
 pub use recorder::Recorder;
-pub use retention::Swept;
+
 pub use scanning::{NO_VERDICT, ScanWatch, Scanned};
 pub use sealing::{Sealed, Sealing};
 pub use search::{SearchRequest, Searched};

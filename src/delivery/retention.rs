@@ -1,4 +1,4 @@
-//! What happens by itself when time is over: expiry, destruction, and putting bytes and rows in order after a crash. Keys are
+//! What happens by itself when time is over: expiry and destruction. Keys are
 //! destroyed first, so a half-done purge is already unreadable.
 
 use super::Delivery;
@@ -17,10 +17,7 @@ use crate::store::{DueDocument, Receipt, Receipts, StoreError};
 /// Documents that one round takes at most, so that a large batch never holds the writer for long.
 const ROUND: usize = 100;
 
-/// Files that the sweep at start compares at once.
-const SWEEP_PAGE: usize = 1_000;
-
-/// What one round or sweep did.
+/// What one round did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Swept {
     /// Documents moved to `expired`.
@@ -29,10 +26,6 @@ pub struct Swept {
     pub held_back: u64,
     /// Documents and unclaimed Binaries destroyed.
     pub purged: u64,
-    /// Bytes without a row that were removed.
-    pub orphans: u64,
-    /// Rows whose bytes are not there (alarm: content is lost or the folder was changed by hand).
-    pub missing: u64,
 }
 
 impl Delivery {
@@ -145,50 +138,6 @@ impl Delivery {
             self.blobs.delete(*file).await.map_err(blob_failure)?;
         }
         Ok(())
-    }
-
-    /// Puts bytes and rows in order after a crash: removes what attempts left unfinished and bytes that no row names (their
-    /// create was never acknowledged), and counts rows whose bytes are not there. Runs before the server listens.
-    ///
-    /// # Errors
-    /// Failures of the parts.
-    pub async fn reconcile(&self) -> Result<Swept, Refusal> {
-        let mut swept = Swept { orphans: self.blobs.sweep().await.map_err(blob_failure)?, ..Swept::default() };
-        let mut after = None;
-        loop {
-            let files = self.blobs.list(after, SWEEP_PAGE).await.map_err(blob_failure)?;
-            let known = self.store.known_files(&files).await.map_err(store_failure)?;
-            for (file, _) in files.iter().zip(known).filter(|(_, known)| !known) {
-                self.blobs.delete(*file).await.map_err(blob_failure)?;
-                swept.orphans += 1;
-                failpoint::here(Point::OrphanRemoved);
-            }
-            after = files.last().copied();
-            if files.len() < SWEEP_PAGE {
-                break;
-            }
-        }
-        swept.missing = self.missing_bytes().await?;
-        Ok(swept)
-    }
-
-    async fn missing_bytes(&self) -> Result<u64, Refusal> {
-        let (mut missing, mut after) = (0, None);
-        loop {
-            let rows = self.store.files_in_blobs(after, SWEEP_PAGE).await.map_err(store_failure)?;
-            let Some(last) = rows.last().copied() else {
-                return Ok(missing);
-            };
-            let there = self.blobs.list(after, SWEEP_PAGE).await.map_err(blob_failure)?;
-            let end = if there.len() < SWEEP_PAGE { last } else { there.last().copied().unwrap_or(last).min(last) };
-            for file in rows.iter().filter(|file| **file <= end) {
-                if there.binary_search(file).is_err() {
-                    tracing::error!(file = %file, "a file's bytes are not in the blob store");
-                    missing += 1;
-                }
-            }
-            after = Some(end);
-        }
     }
 
     /// A whole delivery: its receipt, and the change to `delivered` when the policy's rule is met now.

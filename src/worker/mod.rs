@@ -2,6 +2,7 @@
 //! of `delivery`; nothing is decided here but when to look again. A loop that fails waits and goes on; it never ends by itself.
 
 mod checkpoint;
+mod files;
 mod notify;
 mod runner;
 mod spool;
@@ -103,6 +104,7 @@ impl Workers {
             let signer = Arc::clone(&signer);
             async move { signer.lock().await.sign().await.map_err(|error| error.to_string()) }
         })));
+        loops.push(tokio::spawn(files::compare_all(Arc::clone(delivery), stopped.clone())));
         let upkeep = Arc::clone(delivery);
         loops.push(tokio::spawn(runner::every("upkeep", UPKEEP_EVERY, stopped.clone(), move || {
             let (delivery, counted) = (Arc::clone(&upkeep), Arc::clone(&counted));

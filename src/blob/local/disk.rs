@@ -4,11 +4,13 @@
 //! A sync that failed is never tried again on the same file: the kernel may have dropped the pages and report success the
 //! second time. The attempt fails and the file goes.
 
+use std::collections::HashSet;
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use rustix::fs::{CWD, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
@@ -26,6 +28,8 @@ pub(super) struct Disk {
     instance: FileId,
     /// A bit for each of the 2²⁰ folders `ab/cd`: made, and its own name and its parent's durable.
     folders: Box<[AtomicU64]>,
+    /// Files that this process placed; `None` once nobody asks any more.
+    placed: Mutex<Option<HashSet<FileId>>>,
     #[cfg(test)]
     pub(super) faults: super::tests::faults::Faults,
 }
@@ -70,6 +74,7 @@ impl Disk {
             temporary,
             instance,
             folders,
+            placed: Mutex::new(Some(HashSet::new())),
             #[cfg(test)]
             faults: Default::default(),
         };
@@ -78,6 +83,17 @@ impl Disk {
         disk.sync_folder(data_dir)?;
         disk.sync_folder(&disk.root)?;
         Ok(disk)
+    }
+
+    /// Whether this process placed a file, or may have.
+    pub(super) fn placed_here(&self, file: FileId) -> bool {
+        let placed = self.placed.lock().unwrap_or_else(PoisonError::into_inner);
+        placed.as_ref().is_none_or(|placed| placed.contains(&file))
+    }
+
+    /// From now on every file may be one that this process placed.
+    pub(super) fn forget_placed(&self) {
+        *self.placed.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     /// Does one step; in tests, perhaps fails instead.
@@ -277,6 +293,10 @@ impl Draft {
             .step(Step::SyncFile, || failpoint::or_fail(Point::BlobSyncing).and_then(|()| self.file.sync_data()))?;
         failpoint::here(Point::BlobSynced);
         let target = self.disk.object(file);
+        // Before the name is there: who lists names finds none that is not known.
+        if let Some(placed) = self.disk.placed.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
+            placed.insert(file);
+        }
         self.disk.ready_folder(file)?;
         let from = self.path.clone().unwrap_or_default();
         match self.disk.rename(&from, &target) {

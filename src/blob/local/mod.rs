@@ -114,6 +114,14 @@ impl Blobs for LocalBlobs {
         self.on_disk("list files", move |disk| disk.list(after, most)).await
     }
 
+    fn stored_here(&self, file: FileId) -> bool {
+        self.disk.placed_here(file)
+    }
+
+    fn forget_stored(&self) {
+        self.disk.forget_placed();
+    }
+
     async fn sweep(&self) -> Result<u64, BlobError> {
         self.on_disk("sweep temporary files", Disk::sweep).await
     }
