@@ -117,6 +117,9 @@ impl Checker {
     /// On the log, in the log where that can still be written, and at `/readyz`.
     async fn tell(&self, failure: &StartFailure) {
         self.delivery.distrust_log();
+        if start_check::doubt(&self.data).is_err() {
+            tracing::error!("the doubt about the log could not be kept");
+        }
         let Some(issue) = failure.issues.first() else { return };
         tracing::error!(code = issue.code().name(), "the log is not what was recorded; serving ends");
         let entry = Entry::new(Action::AuditFinding, Outcome::Error).server().code(issue.code());

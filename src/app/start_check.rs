@@ -17,6 +17,8 @@ use crate::store::{AuditHead, AuditRow, StoreError};
 
 /// The file.
 const NOTE: &str = "log-check";
+/// Lies beside it after a finding: no start goes on from the note until a check of the whole finds nothing.
+const DOUBT: &str = "log-doubted";
 /// A line on the log for so many pages.
 const TELL_EVERY: u64 = 500 * log_check::PAGE as u64;
 
@@ -53,7 +55,19 @@ pub fn open_note(note: &[u8], keys: &KeyRing) -> Option<FullCheck> {
 /// # Errors
 /// The file cannot be written.
 pub fn write_note(data: &Path, full: &FullCheck, key: &SigningKey) -> std::io::Result<()> {
-    write_durably(&note_path(data), &full.seal(key))
+    write_durably(&note_path(data), &full.seal(key))?;
+    match std::fs::remove_file(data.join(DOUBT)) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Has the next start look at the whole log, whatever the note says.
+///
+/// # Errors
+/// The file cannot be written.
+pub fn doubt(data: &Path) -> std::io::Result<()> {
+    write_durably(&data.join(DOUBT), "")
 }
 
 fn note_path(data: &Path) -> PathBuf {
@@ -76,7 +90,8 @@ pub struct Looked {
 /// # Errors
 /// The store or the checkpoint folder cannot be read.
 pub async fn look(source: &dyn LogSource, keys: &KeyRing, place: Place<'_>) -> Result<Looked, StartFailure> {
-    if let Some(note) = read_note(place.data, keys) {
+    let note = if place.data.join(DOUBT).exists() { None } else { read_note(place.data, keys) };
+    if let Some(note) = note {
         let newest = log_check::newest_in_folder(place.checkpoints).map_err(unreadable)?;
         let against = against(keys, place.origin, newest.into_iter().collect())?;
         if let Some(checked) = log_check::check_since(source, against, &note).await? {

@@ -216,8 +216,8 @@ mod tests {
         }
         let mut all = Vec::new();
         below(&Arguments::command(), &mut all);
-        // 31 commands, and 9 that only group some of them.
-        assert_eq!(all.len(), 39);
+        // 32 commands, and 9 that only group some of them.
+        assert_eq!(all.len(), 40);
         for mut command in all {
             let help = command.render_help().to_string();
             assert!(help.contains("Example:\n  ") || help.contains("Examples:\n  "), "{}", command.get_name());
