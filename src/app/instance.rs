@@ -149,7 +149,7 @@ impl Instance {
             keys.complete(store.as_ref(), &vault, nature.entropy.as_ref(), now).await?;
         }
         let place = Place { data: &path, checkpoints: &settings.audit.checkpoints, origin: folder.instance() };
-        let looked = start_check::look(&OfStore(store.as_ref()), &keys, place).await?;
+        let looked = Box::pin(start_check::look(&OfStore(store.as_ref()), &keys, place)).await?;
         if !looked.checked.report.valid && on_finding == OnFinding::Refuse {
             return Err(StartFailure::new(findings(&looked.checked.report)));
         }

@@ -83,7 +83,7 @@ impl Running {
         let metrics_listener = start.settings.server.metrics_listen.map(bind).transpose()?;
         let address = local_address(&listener)?;
         let base = start.settings.base_url(address.port());
-        let instance = Instance::open(folder, start.settings, base, start.nature).await?;
+        let instance = Box::pin(Instance::open(folder, start.settings, base, start.nature)).await?;
         instance.delivery.tidy().await?;
         failpoint::here(Point::StartTidied);
         // So that the first documents need not wait, and the first lines tell how the engines do.

@@ -55,7 +55,8 @@ async fn perform_here(
 ) -> Result<Response, Failure> {
     let port = settings.server.listen.port();
     let base = settings.base_url(port);
-    let instance = Instance::open_with(locked, settings.clone(), base, nature.clone(), on_finding(&request)).await?;
+    let instance =
+        Box::pin(Instance::open_with(locked, settings.clone(), base, nature.clone(), on_finding(&request))).await?;
     let commands: Arc<dyn Operations> = local_commands(&instance)?;
     let uid = rustix::process::getuid().as_raw();
     let outcome = commands.perform(uid, request).await;

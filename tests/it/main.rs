@@ -53,6 +53,7 @@ mod links_answers;
 mod links_attacks;
 #[cfg(test)]
 mod links_declined;
+#[cfg(test)]
 mod log_notes;
 #[cfg(test)]
 mod operators;
@@ -68,6 +69,7 @@ mod parser_attacks;
 mod record_attacks;
 #[cfg(test)]
 mod restarts;
+#[cfg(test)]
 mod rollback;
 #[cfg(test)]
 mod secrets;
