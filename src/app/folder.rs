@@ -126,6 +126,11 @@ impl DataFolder {
         }
     }
 
+    /// The process that wrote itself down as the holder, without asking for the lock: who asks keeps others from it meanwhile.
+    pub fn held_by(&self) -> Option<u32> {
+        File::open(self.path.join(LOCK)).ok().map(pid_in).filter(|pid| *pid != 0)
+    }
+
     fn hold(self, made: bool, entropy: &dyn Entropy) -> Result<LockedFolder, Issue> {
         let path = self.path.join(LOCK);
         let unusable = |error: io::Error| not_usable(&path, &error);

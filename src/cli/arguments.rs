@@ -382,7 +382,7 @@ pub(crate) enum Audit {
     Verify(AuditVerify),
     /// Hand out the record: who saw what, when
     #[command(
-        after_help = "Example:\n  echo Patient/4711 | daylily audit export --patient - --format csv > access.csv"
+        after_help = "Example:\n  echo Patient/4711 | daylily audit export --patient - --format table\n  echo Patient/4711 | daylily audit export --patient - --format csv > access.csv"
     )]
     Export(AuditExport),
     /// Go on although the record does not verify; two operators give the same command, on the stopped folder
@@ -420,9 +420,9 @@ pub(crate) struct AuditExport {
     /// Entries before this moment (RFC 3339 with an offset)
     #[arg(long, value_name = "TIME")]
     pub(crate) to: Option<String>,
-    /// One JSON object a line, or a table
-    #[arg(long, value_enum, default_value = "ndjson", value_name = "FORMAT")]
-    pub(crate) format: ExportFormat,
+    /// A table for a person (on a terminal with `--patient`, unless given), one JSON object a line (else), or CSV
+    #[arg(long, value_enum, value_name = "FORMAT")]
+    pub(crate) format: Option<ExportFormat>,
 }
 
 /// `--format`.
@@ -432,6 +432,8 @@ pub(crate) enum ExportFormat {
     Ndjson,
     /// RFC 4180, with a header.
     Csv,
+    /// For a person: document by document who received it, when, and whether it was withdrawn.
+    Table,
 }
 
 #[derive(Debug, Args)]

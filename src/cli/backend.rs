@@ -1,6 +1,8 @@
 //! Where a command is performed: by the server that holds the folder, over its socket; with none running, here, with the folder's lock.
 
+use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::message::Failure;
 use super::terminal::Terminal;
@@ -8,6 +10,11 @@ use crate::app::{DataFolder, Instance, LockedFolder, Nature, OnFinding, StartFai
 use crate::config::Settings;
 use crate::control::{self, CallError, Operations, Request, Response};
 use crate::domain::refusal::{Code, Issue};
+
+/// How long a command waits before it looks again whether the folder is free.
+const PAUSE: Duration = Duration::from_millis(50);
+/// How often it looks: for ten seconds.
+const LOOKS: u32 = 200;
 
 impl From<StartFailure> for Failure {
     fn from(failure: StartFailure) -> Self {
@@ -32,19 +39,58 @@ pub(super) async fn perform(
         None => request,
     };
     let folder = DataFolder::open(&settings.data_dir)?;
-    match control::call(&control::find(folder.path()), &request).await {
-        Ok(response) => return Ok(response),
-        Err(CallError::Refused(refusal)) => return Err(refusal.into()),
-        Err(CallError::NoAnswer) => return Err(unreachable()),
-        Err(CallError::NotListening) => {}
+    match reach(&folder, &settings.audit.checkpoints, nature, terminal, &request).await? {
+        Reached::Server(response) => Ok(response),
+        Reached::Folder(locked) => perform_here(locked, settings, nature, request).await,
     }
-    look_at_folder(folder.path(), &settings.audit.checkpoints)?;
-    let locked = match folder.lock(nature.entropy.as_ref()) {
-        Ok(locked) => locked,
-        Err(issue) if issue.code() == Code::FolderLocked => return Err(unreachable()),
-        Err(issue) => return Err(issue.into()),
-    };
-    perform_here(locked, settings, nature, request).await
+}
+
+/// Who performs the request.
+enum Reached {
+    /// The server has.
+    Server(Response),
+    /// This command is to, on the folder that it holds now.
+    Folder(LockedFolder),
+}
+
+/// Asks the server, or holds the folder. Where another command holds it, or a server that does not listen yet or any more, this waits
+/// until that has ended or answers; only the waiting is bounded, a server has its own time to answer.
+async fn reach(
+    folder: &DataFolder,
+    checkpoints: &Path,
+    nature: &Nature,
+    terminal: &Terminal,
+    request: &Request,
+) -> Result<Reached, Failure> {
+    for look in 0..LOOKS {
+        match control::call(&control::find(folder.path()), request).await {
+            Ok(response) => return Ok(Reached::Server(response)),
+            Err(CallError::Refused(refusal)) => return Err(refusal.into()),
+            Err(CallError::NoAnswer) => return Err(unreachable()),
+            Err(CallError::NotListening) => {}
+        }
+        look_at_folder(folder.path(), checkpoints)?;
+        match folder.clone().lock(nature.entropy.as_ref()) {
+            Ok(locked) => return Ok(Reached::Folder(locked)),
+            Err(issue) if issue.code() == Code::FolderLocked => {}
+            Err(issue) => return Err(issue.into()),
+        }
+        if look == 0 {
+            terminal.tell(&format!("waiting for {}, which holds the data folder", holder(folder)));
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+    let issue = Issue::new(Code::FolderLocked);
+    let issue =
+        issue.message_text(format!("{} holds the data folder, and did not let go of it in time", holder(folder)));
+    Err(issue
+        .cure_text("a command ends by itself, and a server that starts answers soon: run this again; else stop it")
+        .into())
+}
+
+/// Who holds the folder, in words.
+fn holder(folder: &DataFolder) -> String {
+    folder.held_by().map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"))
 }
 
 async fn perform_here(
@@ -84,4 +130,39 @@ pub(super) fn unreachable() -> Failure {
 pub(super) fn unexpected() -> Failure {
     let cure = "start the server and this command from the same version of daylily";
     Issue::new(Code::ServerUnreachable).cure_text(cure).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::app::SystemClock;
+    use crate::cli::arguments::{Color, Global};
+    use crate::config::Surroundings;
+    use crate::vault::SystemEntropy;
+
+    fn quiet() -> Terminal {
+        let global =
+            Global { json: false, quiet: true, utc: true, color: Color::Never, acting: None, password_stdin: false };
+        Terminal::new(&global, &Surroundings::default())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_folder_that_stays_held_is_refused_with_who_holds_it() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o700)).unwrap();
+        let nature = Nature { clock: Arc::new(SystemClock::new()), entropy: Arc::new(SystemEntropy) };
+        let folder = DataFolder::open(folder.path()).unwrap();
+        let held = folder.clone().lock(&SystemEntropy).unwrap();
+        let request = Request::HoldList {};
+        let Err(refused) = reach(&folder, folder.path(), &nature, &quiet(), &request).await else { panic!("it was held") };
+        assert_eq!((refused.issues[0].code(), refused.exit), (Code::FolderLocked, 1));
+        let named = format!("process {} holds the data folder", std::process::id());
+        assert!(refused.issues[0].message().starts_with(&named), "{refused:?}");
+        drop(held);
+        let reached = reach(&folder, folder.path(), &nature, &quiet(), &request).await;
+        assert!(matches!(reached, Ok(Reached::Folder(_))));
+    }
 }

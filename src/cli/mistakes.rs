@@ -203,7 +203,7 @@ mod tests {
             assert!(text.contains("does not go with another flag") && exit == 2, "{text}");
         }
         let (text, _) = told("audit export --format SECRET");
-        assert!(text.contains("must be one of ndjson, csv") && !text.contains("SECRET"), "{text}");
+        assert!(text.contains("must be one of ndjson, csv, table") && !text.contains("SECRET"), "{text}");
     }
 
     #[test]

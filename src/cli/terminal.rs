@@ -38,6 +38,7 @@ pub(crate) struct Terminal {
     pub(crate) acting: Option<Acting>,
     /// `--password-stdin`.
     password_stdin: bool,
+    watched: bool,
     out_color: bool,
     err_color: bool,
     utf8: bool,
@@ -53,10 +54,16 @@ impl Terminal {
             zone: if global.utc { Zone::Utc } else { Zone::Local },
             acting: None,
             password_stdin: global.password_stdin,
+            watched: io::stdout().is_terminal(),
             out_color: color(io::stdout().is_terminal()),
             err_color: color(io::stderr().is_terminal()),
             utf8: around.utf8,
         }
+    }
+
+    /// Whether a person reads standard output as it comes.
+    pub(crate) fn is_watched(&self) -> bool {
+        self.watched
     }
 
     /// One line of what was asked for.

@@ -115,7 +115,7 @@ impl Delivery {
     async fn conclude(&self, ended: Ended) -> Result<(), Refusal> {
         let Ended { facts, access, seq, range, sent, cut, complete, counted } = ended;
         let outcome = if complete { Outcome::Ok } else { Outcome::Error };
-        let mut entry = entry_of(&access, &facts, outcome).begun(seq).bytes(sent);
+        let mut entry = entry_of(&access, &facts, outcome).begun(seq).bytes(sent).with("size", facts.size);
         if let Some(code) = cut {
             entry = entry.code(code);
         }

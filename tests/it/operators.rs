@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use daylily::app::DataFolder;
 use daylily::control::{
     CallError, ClientChange, HoldView, QuarantineView, Request, Response, RevocationAim, Secret, call, find,
 };
 use daylily::domain::refusal::{Code, Refusal};
+use daylily::vault::SystemEntropy;
 use serde_json::json;
 use zeroize::Zeroizing;
 
@@ -381,4 +383,25 @@ async fn the_program_itself_asks_who_acts_and_works_without_a_server() {
     let two = format!("{PASSWORD}\nPatient/p1\n");
     let (exit, _) = run(&["audit", "export", "--patient", "-", "--as", "anna", "--password-stdin"], &two);
     assert_eq!(exit, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_commands_at_once_on_a_stopped_folder_wait_for_each_other() {
+    use std::io::{BufRead, BufReader};
+    use std::process::{Command, Stdio};
+    let mut daylily = TestDaylily::start().await;
+    daylily.stop().await;
+    let held = DataFolder::open(daylily.data()).unwrap().lock(&SystemEntropy).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_daylily"));
+    command.args(["hold", "list", "--json", "--data-dir"]).arg(daylily.data());
+    let mut second = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut told = String::new();
+    BufReader::new(second.stderr.take().unwrap()).read_line(&mut told).unwrap();
+    assert_eq!(told, format!("waiting for process {}, which holds the data folder\n", std::process::id()));
+    assert!(second.try_wait().unwrap().is_none(), "it waits");
+    drop(held);
+    let output = second.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stdout));
+    let answer: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(answer, json!({ "holds": [], "more": false }));
 }

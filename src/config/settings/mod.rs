@@ -280,6 +280,12 @@ impl TimeZoneName {
         moment.to_zoned(self.zone.clone()).strftime("%-d %B %Y at %H:%M (%Z)").to_string()
     }
 
+    /// A moment to the second, with the zone's offset then: `2026-11-23 14:02:05+01:00`.
+    pub fn stamp(&self, moment: Timestamp) -> String {
+        let Ok(moment) = jiff::Timestamp::from_millisecond(moment.millis()) else { return moment.to_string() };
+        moment.to_zoned(self.zone.clone()).strftime("%Y-%m-%d %H:%M:%S%:z").to_string()
+    }
+
     /// The name.
     pub fn as_str(&self) -> &str {
         &self.name
