@@ -36,6 +36,8 @@ mod doctor;
 #[cfg(test)]
 mod examples_over_http;
 #[cfg(test)]
+mod export;
+#[cfg(test)]
 mod fhir_examples;
 #[cfg(test)]
 mod http_limits;

@@ -65,15 +65,15 @@ pub(super) async fn run(export: AuditExport, terminal: &Terminal, nature: &Natur
     };
     let log = OpenLog::open(&settings, nature).await?;
     let report = if size <= VERIFIED { Some(verified(&settings, nature, &log).await?) } else { None };
-    let only = match &patient {
-        Some(patient) => Some(log.reader.of_patient(patient).await.map_err(StartFailure::from)?),
-        None => None,
+    let (only, gap) = match &patient {
+        Some(patient) => of_patient(&log, patient).await.map(|(only, gap)| (Some(only), gap))?,
+        None => (None, None),
     };
     let wanted = Wanted { from, to, only, end: size };
     let mut out = Out::new(format, terminal, log.keys.cells()?);
     let found = hand_out(&log, &wanted, &mut out).await?;
     let broken = report.filter(|report| !report.valid);
-    let first = broken.as_ref().and_then(|report| report.findings.first().cloned()).or(found);
+    let first = broken.as_ref().and_then(|report| report.findings.first().cloned()).or(gap).or(found);
     if format == ExportFormat::Table {
         out.table(&wanted, soundness(first.as_ref(), size), &settings)?;
     }
@@ -100,6 +100,11 @@ async fn verified(settings: &Settings, nature: &Nature, log: &OpenLog) -> Result
     let mut report = checked.report;
     log_index::check(&log.reader, &log.keys.cells()?, &mut report).await.map_err(StartFailure::from)?;
     Ok(report)
+}
+
+/// Numbers of the entries about a patient, in order, and what is wrong with the look-up where that shows.
+async fn of_patient(log: &OpenLog, patient: &str) -> Result<(Vec<u64>, Option<Finding>), Failure> {
+    Ok((log.reader.of_patient(patient).await.map_err(StartFailure::from)?, None))
 }
 
 /// Hands out what is wanted, page by page or, for one patient, entry by entry. Answers the first entry that is not what was recorded.

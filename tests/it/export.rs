@@ -1,0 +1,144 @@
+//! `audit export` by the program itself, as a privacy officer would run it: what it answers of one patient's letter.
+
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use daylily::control::Request;
+use serde_json::{Value, json};
+
+use crate::support::*;
+
+/// Runs `audit export --patient -` for a patient on a folder, beside its server or without one.
+fn export(data: &Path, patient: &str, arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_daylily"));
+    command.args(["audit", "export", "--patient", "-", "--utc", "--data-dir"]).arg(data).args(arguments);
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(format!("{patient}\n").as_bytes()).unwrap();
+    child.wait_with_output().unwrap()
+}
+
+fn out(output: &Output) -> String {
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+/// A letter of p1: opened by a link meant for a person, held, withdrawn with its links; and one of p2.
+struct Told {
+    daylily: TestDaylily,
+    id: String,
+    link: String,
+    size: usize,
+}
+
+async fn told() -> Told {
+    let daylily = TestDaylily::start().await;
+    let source = daylily.source().await;
+    let ward = daylily.client("ward-viewer", FULL, &["all"]).await;
+    let bytes = pdf(1, 70_000);
+    let id = daylily.ready(&source, &document("p1", &[inline("application/pdf", &bytes)])).await;
+    daylily.ready(&source, &document("p2", &[inline("application/pdf", &pdf(2, 500))])).await;
+    let meant = parameters(&[("recipient", "valueReference", json!({ "reference": "Practitioner/7" }))]);
+    let issued = ward.post(&format!("DocumentReference/{id}/$issue-link"), &meant).await.ok(200);
+    let (url, link) = (text(parameter(&issued, "url"), "/valueUrl"), text(parameter(&issued, "link"), "/valueString"));
+    assert_eq!(daylily.get(&url).await.bytes, bytes);
+    daylily.wait(&source, &id, "delivered").await;
+    let hold = Request::HoldAdd {
+        document: id.clone(),
+        reason: "case 12/26".to_owned(),
+        authority: Some("district court".to_owned()),
+    };
+    daylily.command(hold).await.unwrap();
+    let withdraw = [("state", "valueBoolean", json!(true)), ("reason", "valueString", json!("wrong ward, =1+1"))];
+    source.post(&format!("DocumentReference/{id}/$revoke"), &parameters(&withdraw)).await.ok(200);
+    daylily
+        .until("the end of the download", async || {
+            let log = daylily.log_since(0).await;
+            log.iter().any(|entry| entry.what() == "link.redeem ok").then_some(())
+        })
+        .await;
+    Told { daylily, id, link, size: bytes.len() }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_table_says_who_received_the_letter_when_and_that_it_was_withdrawn_and_held() {
+    let Told { mut daylily, id, link, size } = told().await;
+    daylily.stop().await;
+    let table = out(&export(daylily.data(), "Patient/p1", &["--format", "table"]));
+    let lines: Vec<&str> = table.lines().collect();
+    let at = |words: &str| {
+        let found = lines.iter().find(|line| line.trim_start().starts_with(words));
+        found.copied().unwrap_or_else(|| panic!("no {words} in\n{table}"))
+    };
+    assert!(lines[0].contains(" entries about Patient/p1 from 20"), "{}", lines[0]);
+    assert!(lines[0].contains("the log was verified: none of its "), "{}", lines[0]);
+    assert!(at("file received by").contains("ward-viewer, by a link meant for Practitioner/7: once, 20"));
+    assert!(at("withdrawn").contains(", source withdrew the document: "), "{table}");
+    assert!(at("withdrawn").ends_with(": wrong ward, =1+1"), "{table}");
+    assert!(at("legal hold").ends_with(" by folder's owner 1000, ordered by district court: case 12/26"), "{table}");
+    let whole = format!("opened link 1: whole file ({},{:03} bytes), from 127.0.0.1\n", size / 1_000, size % 1_000);
+    assert!(table.contains(&whole), "{table}");
+    let legend = table.split("What the short names stand for").nth(1).unwrap();
+    assert!(legend.contains(&format!("document 1   DocumentReference/{id}\n")), "{legend}");
+    assert!(legend.contains(&format!("{link}, to file 1, given to ward-viewer, meant for Practitioner/7")), "{legend}");
+    let before = table.split("What the short names stand for").next().unwrap();
+    assert!(!before.contains(&id) && !before.contains(&link) && !table.contains("p2"), "ids stand in the legend only");
+    assert!(!table.contains("\u{1b}"), "no colour where no terminal is");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn csv_has_a_value_a_cell_and_one_header() {
+    let Told { mut daylily, id, link, size } = told().await;
+    daylily.stop().await;
+    let csv = out(&export(daylily.data(), "Patient/p1", &["--format", "csv"]));
+    let lines: Vec<&str> = csv.split_terminator("\r\n").collect();
+    assert_eq!(lines[0], "time,seq,action,outcome,client,person,document,file,link,bytes,address,code,reason,request");
+    assert!(!csv.contains('{') && !csv.contains('['), "no JSON in cells");
+    let redeemed: Vec<&str> = lines.iter().find(|line| line.contains(",link.redeem,ok,")).unwrap().split(',').collect();
+    let (document, size) = (format!("DocumentReference/{id}"), size.to_string());
+    assert_eq!((redeemed.len(), redeemed[4], redeemed[5]), (14, "ward-viewer", "Practitioner/7"));
+    assert_eq!(
+        (redeemed[6], redeemed[8], redeemed[9], redeemed[10]),
+        (document.as_str(), link.as_str(), size.as_str(), "127.0.0.1")
+    );
+    assert!(
+        lines.iter().any(|line| line.contains(",link.revoke,ok,source,") && line.contains(",\"wrong ward, =1+1\","))
+    );
+    assert!(lines.iter().any(|line| line.contains(",hold.add,ok,,os:1000,") && line.contains(",case 12/26,")));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ndjson_stays_the_form_for_programs_and_periods_hold_for_every_form() {
+    let Told { mut daylily, size, .. } = told().await;
+    daylily.stop().await;
+    let lines = out(&export(daylily.data(), "Patient/p1", &[]));
+    let entries: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let redeemed = entries.iter().find(|entry| entry["action"] == "link.redeem" && entry["outcome"] == "ok").unwrap();
+    assert_eq!(redeemed["actor"]["client"], "ward-viewer");
+    assert_eq!(redeemed["subject"]["bytes"], size);
+    let last = &entries.iter().rev().find(|entry| entry["action"] != "audit.export").unwrap()["time"];
+    let to = ["--to", "2000-01-01T00:00:00Z"];
+    assert_eq!(out(&export(daylily.data(), "Patient/p1", &to)), "");
+    let csv = ["--format", "csv", "--from", last.as_str().unwrap()];
+    assert!(out(&export(daylily.data(), "Patient/p1", &csv)).lines().count() > 1);
+    let table = out(&export(daylily.data(), "Patient/p1", &[to[0], to[1], "--format", "table"]));
+    assert!(table.starts_with("0 entries about this patient before 2000-01-01 00:00:00+00:00; "), "{table}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn entries_taken_out_of_the_look_up_do_not_leave_an_export_unnoticed() {
+    let Told { mut daylily, .. } = told().await;
+    daylily.stop().await;
+    let database = daylily.data().join("daylily.db");
+    let removed = altered(&database, "DELETE FROM audit_subject WHERE seq > (SELECT min(seq) FROM audit_subject)");
+    assert!(removed > 3, "{removed}");
+    let output = export(daylily.data(), "Patient/p1", &["--format", "table"]);
+    assert_eq!(output.status.code(), Some(1));
+    let (table, said) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
+    assert!(table.lines().next().unwrap().contains("THE LOG DOES NOT VERIFY: entry "), "{table}");
+    assert!(said.contains("error[audit-mismatch]") && said.contains("is not found under the patient"), "{said}");
+    for format in ["csv", "ndjson"] {
+        assert_eq!(export(daylily.data(), "Patient/p1", &["--format", format]).status.code(), Some(1), "{format}");
+    }
+}
