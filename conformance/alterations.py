@@ -265,7 +265,7 @@ def log_kinds():
         "UPDATE audit SET seq = -seq - 1 WHERE seq < 0"), words=("entr", "summary"))
     yield Kind("the last entry renumbered", run("UPDATE audit SET seq = {n} + 5 WHERE seq = {n} - 1"), words=("entr", "summary"))
     yield Kind("an entry with a negative number", run(
-        "INSERT INTO audit SELECT -1, body, hash, cells FROM audit WHERE seq = {m}"), words=("entr", "database", "read"))
+        "INSERT INTO audit SELECT -1, body, hash, cells FROM audit WHERE seq = {m}"), words=("audit log",), verify=(3,))
     yield Kind("an entry doubled at the end", run(
         "INSERT INTO audit SELECT {n}, body, hash, cells FROM audit WHERE seq = {n} - 1"), words=("entr", "summary"))
     yield Kind("an entry forged at the end", forged_at_the_end, words=("entr", "summary"))

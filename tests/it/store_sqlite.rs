@@ -232,6 +232,7 @@ async fn a_log_that_does_not_fit_its_summary_is_not_opened() {
         "UPDATE audit_head SET frontier = x'00'",
         "UPDATE audit SET hash = zeroblob(32) WHERE seq = 2",
         "DELETE FROM audit_head",
+        "INSERT INTO audit SELECT -1, body, hash, cells FROM audit WHERE seq = 1",
     ] {
         let (store, dir) = fresh();
         for _ in 0..3 {

@@ -22,6 +22,7 @@ impl Log {
     /// From the stored rows, after the cheap checks: the summary's size is the number of leaves, and the last leaf hashes to
     /// what is stored for it. The whole is verified by who reads the rows.
     pub(super) fn load(conn: &mut SqliteConnection) -> Result<Self, OpenError> {
+        check_numbers(conn)?;
         let stored: Option<Vec<u8>> = sql("SELECT frontier FROM audit_head WHERE id = 1", []).one(conn)?;
         let last = sql("SELECT seq, body, hash FROM audit ORDER BY seq DESC LIMIT 1", []);
         let last: Option<(i64, Vec<u8>, Vec<u8>)> = last.row(conn)?;
@@ -87,6 +88,12 @@ impl Log {
             ON CONFLICT (id) DO UPDATE SET frontier = excluded.frontier";
         sql(replace, [self.frontier.encode().into()]).run(conn).map(drop)
     }
+}
+
+/// Refuses a log with a number that is none: reading in order begins at 0 and would never come across it.
+pub(super) fn check_numbers(conn: &mut SqliteConnection) -> Result<(), OpenError> {
+    let least: Option<i64> = sql("SELECT min(seq) FROM audit HAVING min(seq) < 0", []).one(conn)?;
+    if least.is_some() { Err(OpenError::AuditLog) } else { Ok(()) }
 }
 
 /// Whether an entry can become a leaf. What may not fail in a batch is asked before it is handed over.

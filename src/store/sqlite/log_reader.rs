@@ -9,7 +9,7 @@ use diesel::prelude::*;
 
 use super::open::OpenError;
 use super::statement::sql;
-use super::{audit_rows, clock_rows, server};
+use super::{audit_rows, clock_rows, log, server};
 use crate::domain::clock_watch::ClockRecord;
 use crate::store::{AuditHead, AuditRow, IndexRow, SealedKey, StoreError};
 
@@ -42,6 +42,7 @@ impl LogReader {
         let mut conn = SqliteConnection::establish(&uri).map_err(|cause| failed(Box::new(cause)))?;
         let begin = "PRAGMA busy_timeout = 5000; PRAGMA query_only = ON; BEGIN;";
         conn.batch_execute(begin).map_err(|cause| failed(Box::new(cause)))?;
+        log::check_numbers(&mut conn)?;
         Ok(Self { conn: Arc::new(Mutex::new(conn)) })
     }
 
