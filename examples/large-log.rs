@@ -59,7 +59,8 @@ async fn fill(path: &Path, entries: u64) -> Result<u64, Failed> {
     if !folder.is_new() {
         return Err("the folder holds data; give a fresh one".into());
     }
-    let settings = Settings::default_for_data_dir(path);
+    let mut settings = Settings::default_for_data_dir(path);
+    settings.limits.write_queue = usize::try_from(2 * AT_ONCE)?;
     let base = settings.base_url(settings.server.listen.port());
     let opened = Instance::open(folder, settings, base, nature).await;
     let instance = opened.map_err(|failure| format!("{failure:?}"))?;
