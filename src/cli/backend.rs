@@ -40,7 +40,7 @@ pub(super) async fn perform(
     };
     let folder = DataFolder::open(&settings.data_dir)?;
     match reach(&folder, &settings.audit.checkpoints, nature, terminal, &request).await? {
-        Reached::Server(response) => Ok(response),
+        Reached::Server(response) => Ok(*response),
         Reached::Folder(locked) => perform_here(locked, settings, nature, request).await,
     }
 }
@@ -48,7 +48,7 @@ pub(super) async fn perform(
 /// Who performs the request.
 enum Reached {
     /// The server has.
-    Server(Response),
+    Server(Box<Response>),
     /// This command is to, on the folder that it holds now.
     Folder(LockedFolder),
 }
@@ -64,7 +64,7 @@ async fn reach(
 ) -> Result<Reached, Failure> {
     for look in 0..LOOKS {
         match control::call(&control::find(folder.path()), request).await {
-            Ok(response) => return Ok(Reached::Server(response)),
+            Ok(response) => return Ok(Reached::Server(Box::new(response))),
             Err(CallError::Refused(refusal)) => return Err(refusal.into()),
             Err(CallError::NoAnswer) => return Err(unreachable()),
             Err(CallError::NotListening) => {}
