@@ -157,7 +157,9 @@ mod tests {
         let folder = DataFolder::open(folder.path()).unwrap();
         let held = folder.clone().lock(&SystemEntropy).unwrap();
         let request = Request::HoldList {};
-        let Err(refused) = reach(&folder, folder.path(), &nature, &quiet(), &request).await else { panic!("it was held") };
+        let Err(refused) = reach(&folder, folder.path(), &nature, &quiet(), &request).await else {
+            panic!("it was held")
+        };
         assert_eq!((refused.issues[0].code(), refused.exit), (Code::FolderLocked, 1));
         let named = format!("process {} holds the data folder", std::process::id());
         assert!(refused.issues[0].message().starts_with(&named), "{refused:?}");
