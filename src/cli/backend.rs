@@ -39,7 +39,7 @@ pub(super) async fn perform(
         None => request,
     };
     let folder = DataFolder::open(&settings.data_dir)?;
-    match reach(&folder, nature, terminal, (&settings.audit.checkpoints, &request)).await? {
+    match reach(&folder, &settings.audit.checkpoints, nature, terminal, &request).await? {
         Reached::Server(response) => Ok(*response),
         Reached::Folder(locked) => perform_here(locked, settings, nature, request).await,
     }
@@ -57,9 +57,10 @@ enum Reached {
 /// until that has ended or answers; only the waiting is bounded, a server has its own time to answer.
 async fn reach(
     folder: &DataFolder,
+    checkpoints: &Path,
     nature: &Nature,
     terminal: &Terminal,
-    (checkpoints, request): (&Path, &Request),
+    request: &Request,
 ) -> Result<Reached, Failure> {
     for look in 0..LOOKS {
         match control::call(&control::find(folder.path()), request).await {
@@ -156,14 +157,14 @@ mod tests {
         let folder = DataFolder::open(folder.path()).unwrap();
         let held = folder.clone().lock(&SystemEntropy).unwrap();
         let request = Request::HoldList {};
-        let Err(refused) = reach(&folder, &nature, &quiet(), (Path::new("checkpoints"), &request)).await else {
+        let Err(refused) = reach(&folder, folder.path(), &nature, &quiet(), &request).await else {
             panic!("it was held")
         };
         assert_eq!((refused.issues[0].code(), refused.exit), (Code::FolderLocked, 1));
         let named = format!("process {} holds the data folder", std::process::id());
         assert!(refused.issues[0].message().starts_with(&named), "{refused:?}");
         drop(held);
-        let reached = reach(&folder, &nature, &quiet(), (Path::new("checkpoints"), &request)).await;
+        let reached = reach(&folder, folder.path(), &nature, &quiet(), &request).await;
         assert!(matches!(reached, Ok(Reached::Folder(_))));
     }
 }
