@@ -19,6 +19,7 @@ use crate::app::{DataFolder, KeyRing, Nature, StartFailure, open_log, open_vault
 use crate::config::Settings;
 use crate::domain::audit::note::SignedCheckpoint;
 use crate::domain::audit::verify::{Finding, Report, Wrong};
+use crate::domain::clock::Timestamp;
 use crate::domain::refusal::Code;
 use crate::store::sqlite::LogReader;
 
@@ -89,7 +90,8 @@ async fn verify(verify: AuditVerify, terminal: &Terminal, nature: &Nature) -> Re
     let (checked, own) = check(&settings, nature, given, &quiet).await?;
     let mut report = checked.report;
     let log = OpenLog::open(&settings, nature).await?;
-    log_index::check(&log.reader, &log.keys.cells()?, &mut report).await.map_err(StartFailure::from)?;
+    let now = latest(&log, report.last, nature).await?;
+    log_index::check(&log.reader, &log.keys.cells()?, now, &mut report).await.map_err(StartFailure::from)?;
     if terminal.json {
         terminal.say_json(&report_json(&report));
     } else if report.valid {
@@ -98,6 +100,13 @@ async fn verify(verify: AuditVerify, terminal: &Terminal, nature: &Nature) -> Re
         complain(&report, terminal);
     }
     Ok(u8::from(!report.valid))
+}
+
+/// The latest time that is known here: the clock's, the log's, or the highest that the server has seen.
+async fn latest(log: &OpenLog, last: Option<u64>, nature: &Nature) -> Result<Timestamp, Failure> {
+    let kept = log.reader.clock_record().await.map_err(StartFailure::from)?;
+    let known = [last.map(of_micros), kept.map(|record| record.highest)];
+    Ok(known.into_iter().flatten().fold(nature.clock.now(), Timestamp::max))
 }
 
 /// A file that was named as a checkpoint, and is one: the command was wrong otherwise, and nothing is said of the log.

@@ -37,6 +37,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
+use crate::domain::audit::index::Block;
 use crate::domain::clock::Timestamp;
 use crate::domain::clock_watch::Destroyable;
 use crate::domain::id::{ClientId, FileId, ResourceId};
@@ -114,8 +115,11 @@ pub trait Store:
     /// Entries from `first` on, at most `limit`, in order.
     async fn audit_rows(&self, first: u64, limit: usize) -> Result<Vec<AuditRow>, StoreError>;
 
-    /// Sequence numbers of entries about a patient, in order.
-    async fn audit_of_patient(&self, patient: &str) -> Result<Vec<u64>, StoreError>;
+    /// Blocks of the look-up by patient that begin at entry `first` or behind it, at most `limit`, in order.
+    async fn audit_blocks(&self, first: u64, limit: usize) -> Result<Vec<AuditBlock>, StoreError>;
+
+    /// Keeps a block with the entry that says its digest, instead of every one that covers an entry of it.
+    async fn put_audit_block(&self, block: Block, entry: SealedEntry) -> Result<u64, StoreError>;
 
     /// Size and frontier.
     async fn audit_head(&self) -> Result<AuditHead, StoreError>;

@@ -1,4 +1,4 @@
-//! The audit log: what an entry says ([`entry`]), its bytes ([`leaf`], [`cell`]), the Merkle tree over them ([`tree`],
+//! The audit log: what an entry says ([`entry`]), by whom it is found ([`index`]), its bytes ([`leaf`], [`cell`]), the Merkle tree over them ([`tree`],
 //! [`proof`]), the signed checkpoint that outsiders keep ([`note`]), and the check of all of it ([`verify`]).
 //!
 //! Whoever changes, drops, reorders or back-dates an entry, with the database and even the signing key in hand, is found out by
@@ -11,6 +11,8 @@ pub mod action;
 pub mod cell;
 pub mod detail;
 pub mod entry;
+pub mod given;
+pub mod index;
 pub mod leaf;
 pub mod note;
 pub mod proof;
