@@ -204,6 +204,12 @@ pub fn issue_of(finding: &Finding) -> Issue {
         Finding::LinkStrange { seq: None } => {
             issue.message_text("the index of given links has a link that names no entry")
         }
+        Finding::EndingsChanged { line } => issue.message_text(format!(
+            "the file `endings` in the checkpoint folder is not what was written, from line {line} on"
+        )),
+        Finding::EndingsShortened { have, kept } => issue.message_text(format!(
+            "the file `endings` in the checkpoint folder has {have} endings, and {kept} were written to it"
+        )),
         Finding::Strange { seq } => {
             issue.message_text(format!("the look-up by patient names entry {seq}, which does not name that patient"))
         }

@@ -1,6 +1,7 @@
 //! Composition root: settings → parts → server and workers. The only room that names concrete parts.
 
 mod clock;
+pub mod endings;
 mod endpoints;
 mod failure;
 mod folder;

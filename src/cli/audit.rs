@@ -14,8 +14,8 @@ use super::message::{Failure, Tone, said};
 use super::terminal::Terminal;
 use super::words::{number, of_micros};
 use crate::app::log_check::{self, Against, Checked, LogSource};
-use crate::app::log_index;
 use crate::app::{DataFolder, KeyRing, Nature, StartFailure, open_log, open_vault};
+use crate::app::{endings, log_index};
 use crate::config::Settings;
 use crate::domain::audit::note::SignedCheckpoint;
 use crate::domain::audit::verify::{Finding, Report, Wrong};
@@ -92,6 +92,11 @@ async fn verify(verify: AuditVerify, terminal: &Terminal, nature: &Nature) -> Re
     let log = OpenLog::open(&settings, nature).await?;
     let now = latest(&log, report.last, nature).await?;
     log_index::check(&log.reader, &log.keys.cells()?, now, &mut report).await.map_err(StartFailure::from)?;
+    let ended = endings::read(&settings.audit.checkpoints, log.keys.checkpoint()?.verifying_key())
+        .map_err(|error| unreadable((settings.audit.checkpoints.join(endings::ENDINGS), error)))?;
+    let standing = log.reader.endings().await.map_err(StartFailure::from)?;
+    report.findings.extend(endings::check(&ended, standing));
+    report.valid = report.findings.is_empty();
     if terminal.json {
         terminal.say_json(&report_json(&report));
     } else if report.valid {

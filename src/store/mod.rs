@@ -16,6 +16,7 @@
 
 mod acknowledgements;
 mod clock_rows;
+mod endings;
 mod given_links;
 mod links;
 mod operators;
@@ -26,6 +27,7 @@ mod subscriptions;
 
 pub use acknowledgements::*;
 pub use clock_rows::*;
+pub use endings::*;
 pub use given_links::*;
 pub use links::*;
 pub use operators::*;
@@ -103,6 +105,7 @@ pub trait Store:
     + LinkUses
     + GivenLinks
     + Revocations
+    + EndingRows
     + Send
     + Sync
     + std::fmt::Debug

@@ -10,6 +10,7 @@
 pub mod action;
 pub mod cell;
 pub mod detail;
+pub mod endings;
 pub mod entry;
 pub mod given;
 pub mod index;

@@ -9,7 +9,7 @@ use diesel::prelude::*;
 
 use super::open::OpenError;
 use super::statement::sql;
-use super::{audit_rows, clock_rows, given_links, server};
+use super::{audit_rows, clock_rows, endings, given_links, server};
 use crate::domain::clock_watch::ClockRecord;
 use crate::domain::id::{FileId, LinkId};
 use crate::store::{AuditBlock, AuditHead, AuditRow, LinkRecord, SealedKey, StoreError};
@@ -102,6 +102,14 @@ impl LogReader {
     pub async fn lacks_link(&self, id: &LinkId, file: FileId) -> Result<bool, StoreError> {
         let id = id.clone();
         self.read(move |conn| given_links::lacks(conn, &id, file)).await
+    }
+
+    /// Number of the last ending, and how many of the last wait.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`], [`StoreError::Unavailable`].
+    pub async fn endings(&self) -> Result<(u64, u64), StoreError> {
+        self.read(endings::standing).await
     }
 
     /// What SQLite finds wrong with the file at a first look (`PRAGMA quick_check`); `None`: nothing.

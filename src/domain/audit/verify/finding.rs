@@ -150,6 +150,18 @@ pub enum Finding {
         /// The entry; `None`: it names none.
         seq: Option<u64>,
     },
+    /// The file of endings is not what was written.
+    EndingsChanged {
+        /// From this line on, counted from 1.
+        line: u64,
+    },
+    /// The file of endings ends before the last that it was given, or is not there.
+    EndingsShortened {
+        /// The last that it has.
+        have: u64,
+        /// The last that it was given.
+        kept: u64,
+    },
     /// An entry is found under a patient whom it does not name, or that is no entry.
     Strange {
         /// Number as the look-up names it.
@@ -180,7 +192,12 @@ impl Finding {
             Self::Repeated { seq } | Self::Strange { seq } => u64::try_from(*seq).ok(),
             Self::Rewritten { intact, .. } => Some(*intact),
             Self::Shortened { have, .. } => Some(*have),
-            Self::Fork { .. } | Self::Checkpoint { .. } | Self::Tree | Self::ErasuresTooMany => None,
+            Self::Fork { .. }
+            | Self::Checkpoint { .. }
+            | Self::Tree
+            | Self::ErasuresTooMany
+            | Self::EndingsChanged { .. }
+            | Self::EndingsShortened { .. } => None,
         }
     }
 }
