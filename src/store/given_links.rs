@@ -65,9 +65,12 @@ pub struct LinkRecord {
     document_of_file: Option<i64>,
 }
 
+/// Document, id, file, client's id, entry, end, document of the file.
+pub(super) type LinkColumns = (i64, String, Vec<u8>, Option<String>, Option<i64>, i64, Option<i64>);
+
 impl LinkRecord {
-    /// A row: document, id, file, client's id, entry, end, document of the file.
-    pub(super) fn new(row: (i64, String, Vec<u8>, Option<String>, Option<i64>, i64, Option<i64>)) -> Self {
+    /// A row as it is read.
+    pub(super) fn new(row: LinkColumns) -> Self {
         let (document, id, file, client, leaf, expires, document_of_file) = row;
         let leaf = leaf.and_then(|leaf| u64::try_from(leaf).ok());
         Self { document, id, leaf, file, client, expires: Timestamp::from_millis(expires), document_of_file }

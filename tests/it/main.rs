@@ -33,6 +33,7 @@ mod counted;
 mod cutting;
 #[cfg(test)]
 mod doctor;
+#[cfg(test)]
 mod endings;
 #[cfg(test)]
 mod examples_over_http;

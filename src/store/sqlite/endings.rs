@@ -81,7 +81,7 @@ pub(super) fn of_revocation(conn: &mut SqliteConnection, revocation: &Revocation
 pub(super) fn of_use(conn: &mut SqliteConnection, claim: i64) -> Result<(), StoreError> {
     let query = "SELECT u.file, u.reader, u.recipient, u.used, u.last FROM link_claim c \
         JOIN link_use u ON u.file = c.file AND u.reader = c.reader AND u.recipient = c.recipient WHERE c.number = ?";
-    let row: Option<(Vec<u8>, i64, Vec<u8>, i64, i64)> = sql(query, [claim.into()]).row(conn)?;
+    let row = sql(query, [claim.into()]).row::<(Vec<u8>, i64, Vec<u8>, i64, i64)>(conn)?;
     let Some((file, reader, recipient, used, last)) = row else { return Ok(()) };
     let place = at("link_claim", &claim);
     let file: FileId = place.file_id("file", &file)?;
