@@ -1,5 +1,5 @@
 //! Endings outlive a backup: whatever ended is told once more, outside the database, by ids alone. A line for each, numbered and chained
-//! by hash; behind every group of lines one that signs the chain so far. A restore replays them, so that what was purged stays purged.
+//! by hash; behind every group of lines one that signs the chain so far, and is a part of it. A restore replays them, so that what was purged stays purged.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -143,7 +143,9 @@ impl Chain {
             lines.push_str(&next.line(ending)?);
         }
         let signature = STANDARD.encode(key.signature(&next.message(key.verifying_key().name())));
-        lines.push_str(&format!("{}\n", json!({ "signed": next.number, "signature": signature })));
+        let line = json!({ "signed": next.number, "signature": signature }).to_string();
+        next.hash = sha256(&[line.as_bytes()]);
+        lines.push_str(&format!("{line}\n"));
         *self = next;
         Some(lines)
     }
@@ -201,6 +203,7 @@ fn read_line(line: &[u8], chain: &mut Chain, key: &VerifyingKey) -> Option<Line>
     if let Some(signed) = value.get("signed") {
         let signature = STANDARD.decode(text("signature")?).ok()?;
         let fits = signed.as_u64()? == chain.number && key.verifies(&chain.message(key.name()), &signature);
+        chain.hash = sha256(&[line]);
         return fits.then_some(Line::Signed);
     }
     let number = value.get("ending")?.as_u64()?;
