@@ -101,6 +101,11 @@ impl Given<'_> {
             Finding::ErasuresTooMany => vec!["erasures".to_owned()],
             Finding::Hidden { seq } => vec![format!("hidden {seq}")],
             Finding::Strange { seq } => vec![format!("strange {seq}")],
+            Finding::Lookup { first, after } => vec![format!("lookup {first} {after}")],
+            Finding::LinkHidden { seq } => vec![format!("link hidden {seq}")],
+            Finding::LinkStrange { seq } => vec![format!("link strange {}", seq.unwrap_or_default())],
+            Finding::EndingsChanged { line } => vec![format!("endings changed {line}")],
+            Finding::EndingsShortened { have, kept } => vec![format!("endings shortened {have} {kept}")],
         })
     }
 

@@ -16,14 +16,8 @@ pub struct Grants(pub Recorder);
 impl GrantEntries for Grants {
     fn entry(&self, record: &GrantRecord<'_>) -> SealedEntry {
         // An entry that cannot be sealed is one that no store takes: then no token is given either.
-        let refused = || SealedEntry {
-            action: "",
-            outcome: "",
-            commitment: [0; 32],
-            cells: Vec::new(),
-            patients: Vec::new(),
-            given: Vec::new(),
-        };
+        let refused =
+            || SealedEntry { action: "", outcome: "", commitment: [0; 32], cells: Vec::new(), given: Vec::new() };
         self.0.seal(&record.to_entry()).unwrap_or_else(|_unavailable| refused())
     }
 }

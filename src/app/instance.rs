@@ -170,6 +170,7 @@ impl Instance {
         super::set_up::end(&path).map_err(|error| super::folder::not_usable(&path, &error))?;
         let kept = usize::try_from(settings.limits.content_cache).unwrap_or(usize::MAX);
         let blobs: Arc<dyn Blobs> = Arc::new(blobs.with_cache(kept));
+        super::endings::keep(store.as_ref(), &settings.audit.checkpoints, keys.checkpoint()?).await?;
         let recorder = Recorder::new(keys.cells()?, Arc::clone(&nature.entropy), Arc::clone(&store));
         let seed = policy_seed(store.as_ref(), &settings).await?;
         let parts = Parts {

@@ -297,7 +297,6 @@ fn seal(entry: &Entry, cells: &CellKey, entropy: &dyn Entropy) -> Result<SealedE
         outcome: prepared.outcome().code(),
         commitment: prepared.leaf(0, 0, "").commitment,
         cells: prepared.seal(cells).ok_or_else(unavailable)?,
-        patients: entry.patients().to_vec(),
         given: Vec::new(),
     })
 }

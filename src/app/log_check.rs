@@ -331,6 +331,24 @@ pub fn issue_of(finding: &Finding) -> Issue {
         Finding::ErasuresTooMany => issue.message_text("more separate erasures than are checked"),
         Finding::Hidden { seq } => issue
             .message_text(format!("entry {seq} is not found under the patient whom it names: the look-up was changed")),
+        Finding::Lookup { first, after } => issue.message_text(format!(
+            "the look-up by patient of entries {first} to {} is not what was recorded of it: it was changed",
+            after.saturating_sub(1)
+        )),
+        Finding::LinkHidden { seq } => issue
+            .message_text(format!("a link of entry {seq} is not in the index of given links: the index was changed")),
+        Finding::LinkStrange { seq: Some(seq) } => {
+            issue.message_text(format!("the index of given links has a link that entry {seq} did not give"))
+        }
+        Finding::LinkStrange { seq: None } => {
+            issue.message_text("the index of given links has a link that names no entry")
+        }
+        Finding::EndingsChanged { line } => issue.message_text(format!(
+            "the file `endings` in the checkpoint folder is not what was written, from line {line} on"
+        )),
+        Finding::EndingsShortened { have, kept } => issue.message_text(format!(
+            "the file `endings` in the checkpoint folder has {have} endings, and {kept} were written to it"
+        )),
         Finding::Strange { seq } => {
             issue.message_text(format!("the look-up by patient names entry {seq}, which does not name that patient"))
         }

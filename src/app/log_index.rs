@@ -1,96 +1,266 @@
-//! The look-up beside the log, by which entries about a patient are found, against what the entries themselves say. No leaf covers it: who
-//! takes a row out hides an entry from a patient's list without touching the log, who adds one shows a strange entry there.
+//! What is looked up beside the log, against what the entries themselves say: the look-up by patient, and the index of given links.
 //! Reads in pages; nothing is kept.
 
-use super::log_check::PAGE;
-use crate::domain::audit::cell::{Cells, Group};
-use crate::domain::audit::detail::{Detail, Object};
-use crate::domain::audit::verify::{Finding, MAX_FINDINGS, Report};
-use crate::domain::audit::{CellKey, Leaf};
-use crate::store::sqlite::LogReader;
-use crate::store::{AuditRow, IndexRow, StoreError};
+use std::collections::{BTreeMap, BTreeSet};
 
-/// Checks the look-up in both directions, and adds what is wrong to the report. An entry whose text about its subject is erased or does
-/// not open says nothing of it: rows that name such an entry are let stand.
+use super::log_check::PAGE;
+use crate::domain::audit::given::Given;
+use crate::domain::audit::index::{BLOCK, Block, IndexKey, Names, Tag};
+use crate::domain::audit::verify::{Finding, MAX_FINDINGS, Report};
+use crate::domain::audit::{Action, CellKey, Leaf};
+use crate::domain::clock::Timestamp;
+use crate::domain::id::ClientId;
+use crate::store::sqlite::LogReader;
+use crate::store::{AuditBlock, AuditRow, StoreError};
+
+/// Blocks that are read at once.
+const BLOCKS: usize = 64;
+
+/// Who looks up: the log as it is open, and what opens its entries.
+struct Lookup<'a> {
+    log: &'a LogReader,
+    cells: &'a CellKey,
+    key: IndexKey,
+}
+
+/// The entries about a patient.
+#[derive(Debug, Default)]
+pub struct About {
+    /// Their numbers, in order.
+    pub entries: Vec<u64>,
+    /// Where the look-up was not what the log says; those entries were read themselves, so that none is missing here.
+    pub wrong: Vec<Finding>,
+}
+
+/// Every entry below `end` about a patient, and every revocation of a client's links or of all that ended one which such an entry gave.
+/// What blocks cover is found by them, after each was compared with the entry that vouches for it; all others are looked at one by one.
 ///
 /// # Errors
 /// The store cannot be read.
-pub async fn check(log: &LogReader, key: &CellKey, report: &mut Report) -> Result<(), StoreError> {
-    let size = log.head().await?.size;
-    entries_are_found(log, key, size, report).await?;
-    rows_are_true(log, key, report).await?;
+pub async fn about(log: &LogReader, cells: &CellKey, patient: &str, end: u64) -> Result<About, StoreError> {
+    let lookup = Lookup::new(log, cells)?;
+    let mut found = Found::new(&lookup.key, patient, end);
+    let mut about = About::default();
+    let (mut next, mut covered) = (0, 0);
+    while covered < end {
+        let page = log.blocks(next, BLOCKS).await?;
+        let Some(last) = page.last() else { break };
+        next = last.block.first.saturating_add(1);
+        for kept in page {
+            let Block { first, after, .. } = kept.block;
+            if !lookup.is_vouched(&kept).await? {
+                about.wrong.push(Finding::Lookup { first, after });
+            } else if first >= covered {
+                if first > covered {
+                    about.wrong.push(Finding::Lookup { first: covered, after: first });
+                }
+                found.read(&lookup, (covered, first)).await?;
+                found.in_block(&kept.block);
+                covered = after;
+            }
+        }
+    }
+    found.read(&lookup, (covered, end)).await?;
+    about.entries = found.entries(&lookup, patient).await?;
+    Ok(about)
+}
+
+/// What was found for one patient, before each entry is looked at.
+struct Found {
+    patient: Tag,
+    wide: Tag,
+    end: u64,
+    about: BTreeSet<u64>,
+    everybody: BTreeSet<u64>,
+}
+
+impl Found {
+    fn new(key: &IndexKey, patient: &str, end: u64) -> Self {
+        let (about, everybody) = <(BTreeSet<u64>, BTreeSet<u64>)>::default();
+        Self { patient: key.patient(patient), wide: key.wide(), end, about, everybody }
+    }
+
+    fn in_block(&mut self, block: &Block) {
+        self.about.extend(block.found(self.patient).filter(|seq| *seq < self.end));
+        self.everybody.extend(block.found(self.wide).filter(|seq| *seq < self.end));
+    }
+
+    /// Entries that no block covers.
+    async fn read(&mut self, lookup: &Lookup<'_>, (first, after): (u64, u64)) -> Result<(), StoreError> {
+        let (mut next, after) = (first, after.min(self.end));
+        while next < after {
+            let rows = lookup.log.rows(next, PAGE).await?;
+            let Some(last) = rows.last() else { break };
+            next = last.seq.saturating_add(1);
+            for row in rows.iter().filter(|row| row.seq < after) {
+                let tags = lookup.key.tags(&lookup.key.names(&row.body, &row.cells));
+                self.about.extend(tags.contains(&self.patient).then_some(row.seq));
+                self.everybody.extend(tags.contains(&self.wide).then_some(row.seq));
+            }
+        }
+        Ok(())
+    }
+
+    /// The entries that do name the patient, or no longer say whom, and the wide revocations that ended a link of theirs.
+    async fn entries(self, lookup: &Lookup<'_>, patient: &str) -> Result<Vec<u64>, StoreError> {
+        let (mut entries, mut held) = (Vec::new(), Vec::new());
+        for seq in self.about {
+            let Some(row) = lookup.row(seq).await? else { continue };
+            let is_about = match lookup.key.names(&row.body, &row.cells) {
+                Names::Said { patients, .. } => patients.iter().any(|named| named == patient),
+                Names::Silent => true,
+            };
+            if is_about {
+                entries.push(seq);
+                held.extend(Given::read(&row.body, &row.cells, lookup.cells).map(|given| (seq, given)));
+            }
+        }
+        for seq in self.everybody {
+            let Some(row) = lookup.row(seq).await? else { continue };
+            if held.iter().any(|(gave, given)| *gave < seq && lookup.ended(&row, given)) {
+                entries.push(seq);
+            }
+        }
+        entries.sort_unstable();
+        entries.dedup();
+        Ok(entries)
+    }
+}
+
+impl<'a> Lookup<'a> {
+    fn new(log: &'a LogReader, cells: &'a CellKey) -> Result<Self, StoreError> {
+        let key = IndexKey::new(cells).ok_or_else(|| StoreError::Unavailable("no key of tags".into()))?;
+        Ok(Self { log, cells, key })
+    }
+
+    async fn row(&self, seq: u64) -> Result<Option<AuditRow>, StoreError> {
+        Ok(self.log.rows(seq, 1).await?.into_iter().find(|row| row.seq == seq))
+    }
+
+    async fn is_vouched(&self, kept: &AuditBlock) -> Result<bool, StoreError> {
+        let row = self.row(kept.leaf).await?;
+        Ok(row.is_some_and(|row| kept.block.is_vouched(&row.body, &row.cells, self.cells)))
+    }
+
+    /// Whether a wide revocation ended a link that was given before it: one that was alive, of that client.
+    fn ended(&self, revocation: &AuditRow, given: &Given) -> bool {
+        let Ok(leaf) = Leaf::decode(&revocation.body) else { return false };
+        let at = Timestamp::from_millis(i64::try_from(leaf.time_micros / 1_000).unwrap_or(i64::MAX));
+        let of = self.key.ends_links_of(&revocation.cells);
+        let concerns =
+            of.is_some_and(|of| of.is_none_or(|client| ClientId::parse(&client).as_ref() == Some(&given.client)));
+        concerns && given.links.iter().any(|(_, _, expires)| *expires >= at)
+    }
+}
+
+/// Checks both indexes in both directions, and adds what is wrong to the report. An entry whose text is erased or does not open says
+/// nothing: what names such an entry is let stand. `now`: links whose time was over by then need no row.
+///
+/// # Errors
+/// The store cannot be read.
+pub async fn check(log: &LogReader, cells: &CellKey, now: Timestamp, report: &mut Report) -> Result<(), StoreError> {
+    let lookup = Lookup::new(log, cells)?;
+    let blocks = lookup.check_blocks(report).await?;
+    lookup.check_entries(&blocks, now, report).await?;
+    lookup.check_links(report).await?;
     report.valid = report.findings.is_empty();
     Ok(())
 }
 
-async fn entries_are_found(log: &LogReader, key: &CellKey, size: u64, report: &mut Report) -> Result<(), StoreError> {
-    let mut next = 0;
-    while next < size {
-        let rows = log.rows(next, PAGE).await?;
-        let Some(last) = rows.last() else { break };
-        next = last.seq.saturating_add(1);
-        let named: Vec<(u64, String)> = rows.iter().flat_map(|row| pairs(row, key)).collect();
-        let known = log.indexed(named.clone()).await?;
-        let absent = named.iter().zip(known).filter(|(_, known)| !known);
-        let mut hidden: Vec<u64> = absent.map(|((seq, _), _)| *seq).collect();
-        hidden.dedup();
-        hidden.into_iter().for_each(|seq| add(report, Finding::Hidden { seq }));
-    }
-    Ok(())
-}
-
-async fn rows_are_true(log: &LogReader, key: &CellKey, report: &mut Report) -> Result<(), StoreError> {
-    let mut after = None;
-    loop {
-        let rows = log.index(after, PAGE).await?;
-        let Some(last) = rows.last() else { return Ok(()) };
-        after = Some((last.patient, last.seq));
-        for row in &rows {
-            if !is_true(log, key, row).await? {
-                add(report, Finding::Strange { seq: row.seq });
+impl Lookup<'_> {
+    /// Every block against its entries and the one that vouches for it. Answers the blocks that are there, by their first entries.
+    async fn check_blocks(&self, report: &mut Report) -> Result<BTreeMap<u64, (u64, u64)>, StoreError> {
+        let (mut kept, mut next, mut covered) = (BTreeMap::new(), 0, 0);
+        loop {
+            let page = self.log.blocks(next, BLOCKS).await?;
+            let Some(last) = page.last() else { return Ok(kept) };
+            next = last.block.first.saturating_add(1);
+            for one in page {
+                let Block { first, after, .. } = one.block;
+                let is_next = first == covered && after > first && after - first <= BLOCK;
+                if !is_next || !self.is_vouched(&one).await? {
+                    add(report, Finding::Lookup { first: covered.min(first), after });
+                }
+                if after > first && after - first <= BLOCK {
+                    self.check_block(&one.block, report).await?;
+                    covered = after;
+                }
+                kept.insert(first, (after, one.leaf));
             }
         }
     }
-}
 
-async fn is_true(log: &LogReader, key: &CellKey, row: &IndexRow) -> Result<bool, StoreError> {
-    let Ok(seq) = u64::try_from(row.seq) else { return Ok(false) };
-    let entry = log.rows(seq, 1).await?.into_iter().find(|entry| entry.seq == seq);
-    let Some(entry) = entry else { return Ok(false) };
-    let named = patients(&entry, key);
-    Ok(named.is_none_or(|named| row.reference.as_ref().is_some_and(|reference| named.contains(reference))))
-}
-
-fn pairs(row: &AuditRow, key: &CellKey) -> Vec<(u64, String)> {
-    patients(row, key).unwrap_or_default().into_iter().map(|patient| (row.seq, patient)).collect()
-}
-
-/// Whom an entry names; `None` where that is erased or does not open.
-fn patients(row: &AuditRow, key: &CellKey) -> Option<Vec<String>> {
-    let cells = Cells::decode(&row.cells)?;
-    // An entry whose cells are not its own says nothing; the check of the log tells of it.
-    let own = Leaf::decode(&row.body).is_ok_and(|leaf| cells.commitment(key) == Ok(leaf.commitment));
-    match cells.open(Group::Subject, key) {
-        _ if !own => None,
-        Some(subject) => Some(named(&subject)),
-        None => (!cells.has_erased()).then(Vec::new),
+    async fn check_block(&self, block: &Block, report: &mut Report) -> Result<(), StoreError> {
+        let count = usize::try_from(block.after - block.first).unwrap_or_default();
+        let rows = self.log.rows(block.first, count).await?;
+        let mut said: BTreeMap<u64, Option<Vec<Tag>>> = BTreeMap::new();
+        for row in rows.iter().filter(|row| row.seq < block.after) {
+            let names = self.key.names(&row.body, &row.cells);
+            let tags = (names != Names::Silent).then(|| self.key.tags(&names));
+            if tags.iter().flatten().any(|tag| !block.has(row.seq, *tag)) {
+                add(report, Finding::Hidden { seq: row.seq });
+            }
+            said.insert(row.seq, tags);
+        }
+        let known = |seq: u64, tag: Tag| {
+            said.get(&seq).is_some_and(|tags| tags.as_ref().is_none_or(|tags| tags.contains(&tag)))
+        };
+        let strange = |seq: u64| Finding::Strange { seq: i64::try_from(seq).unwrap_or(i64::MAX) };
+        block.strangers(known).into_iter().for_each(|seq| add(report, strange(seq)));
+        Ok(())
     }
-}
 
-fn named(subject: &Object) -> Vec<String> {
-    let one = subject.get("patient").into_iter();
-    let all = match subject.get("patients") {
-        Some(Detail::List(all)) => all.iter(),
-        _ => [].iter(),
-    };
-    let text = |detail: &Detail| match detail {
-        Detail::Text(text) => Some(text.clone()),
-        _ => None,
-    };
-    let mut named: Vec<String> = one.chain(all).filter_map(text).collect();
-    named.sort_unstable();
-    named.dedup();
-    named
+    /// Every entry: blocks that were made are there, and links that are alive have their rows.
+    async fn check_entries(
+        &self,
+        blocks: &BTreeMap<u64, (u64, u64)>,
+        now: Timestamp,
+        report: &mut Report,
+    ) -> Result<(), StoreError> {
+        let (mut next, mut made) = (0, 0);
+        let size = self.log.head().await?.size;
+        while next < size {
+            let rows = self.log.rows(next, PAGE).await?;
+            let Some(last) = rows.last() else { break };
+            next = last.seq.saturating_add(1);
+            for row in &rows {
+                let Ok(leaf) = Leaf::decode(&row.body) else { continue };
+                if leaf.action == Action::AuditIndex {
+                    made = made.max(self.key.block_until(&row.cells).unwrap_or(0));
+                }
+                let Some(given) = Given::read(&row.body, &row.cells, self.cells) else { continue };
+                for link in given.links.iter().filter(|(_, _, expires)| *expires >= now) {
+                    if self.log.lacks_link(&link.0, link.1).await? {
+                        add(report, Finding::LinkHidden { seq: row.seq });
+                    }
+                }
+            }
+        }
+        let covered = blocks.values().map(|(after, _)| *after).max().unwrap_or(0);
+        if covered < made {
+            add(report, Finding::Lookup { first: covered, after: made });
+        }
+        Ok(())
+    }
+
+    /// Every row of given links against the entry that it names.
+    async fn check_links(&self, report: &mut Report) -> Result<(), StoreError> {
+        let mut after = None;
+        loop {
+            let page = self.log.given_links(after.take(), PAGE).await?;
+            let Some(last) = page.last() else { return Ok(()) };
+            after = Some((last.document, last.id.clone()));
+            for kept in &page {
+                let given = match kept.leaf {
+                    Some(leaf) => self.row(leaf).await?.and_then(|row| Given::read(&row.body, &row.cells, self.cells)),
+                    None => None,
+                };
+                if !given.is_some_and(|given| kept.is_of(&given)) {
+                    add(report, Finding::LinkStrange { seq: kept.leaf });
+                }
+            }
+        }
+    }
 }
 
 fn add(report: &mut Report, finding: Finding) {

@@ -3,6 +3,7 @@
 mod acknowledged;
 mod background_check;
 mod clock;
+pub mod endings;
 mod endpoints;
 mod failure;
 mod folder;

@@ -36,6 +36,7 @@ use crate::http::{PROBE_BYTES, Probes};
 use crate::scan::rules::{RuleScanner, harmless_test_file};
 use crate::scan::{Scanner, Subject};
 use crate::store::{Client, ClientKeys};
+use oversight::plain;
 
 /// Commands over the use cases.
 #[derive(Debug)]
@@ -232,9 +233,13 @@ impl Commands {
             }
             Request::ClientShow { id } => Ok(Response::Client(self.view(&*self.client(&id)?))),
             Request::ClientChange { id, change } => self.change(operator, &id, change).await,
-            Request::PolicyApply { text, file, reason } => self.apply(operator, text, &file, reason).await,
+            Request::PolicyApply { text, file, reason } => {
+                plain("--reason", &reason)?;
+                self.apply(operator, text, &file, reason).await
+            }
             Request::PolicyShow {} => self.policy().await,
             Request::LinksRevoke { aim, reason, state, preview } => {
+                plain("--reason", &reason)?;
                 self.revoke(operator, (aim, reason), (state, preview)).await
             }
             Request::AuditExport { patient, from, to } => self.export(operator, patient, (from, to)).await,
@@ -266,7 +271,7 @@ impl Commands {
                 Ok(Response::Probe { path: None, bytes: PROBE_BYTES, acknowledged: self.probes.acknowledged() })
             }
             Request::ClockShow {} => Ok(self.clock()),
-            Request::ClockConfirm { reason } => self.confirm_clock(operator, &reason).await,
+            Request::ClockConfirm { reason } => self.confirm_clock(operator, plain("--reason", &reason)?).await,
             Request::Explain { aim } => self.explain(operator, aim).await,
         }
     }

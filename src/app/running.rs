@@ -26,11 +26,11 @@ use crate::domain::audit::{Action, Entry, Outcome};
 use crate::domain::refusal::{Code, Issue};
 use crate::failpoint::{self, Point};
 use crate::http::ports::{Documents, Gate};
-use crate::http::{HttpParts, Probes, Refusals, Served, Server, TokenGate};
+use crate::http::{HttpParts, Probes, Refusals, Served, Server, Taken, TokenGate};
 use crate::notify::egress::{Egress, EgressRules};
 use crate::store::Writing;
 use crate::telemetry::Metrics;
-use crate::worker::{Checkpointer, Sending, Workers};
+use crate::worker::{Checkpointer, Sending, Workers, Written};
 
 /// Between two looks at whether the database still takes writes.
 const LOOK: Duration = Duration::from_millis(500);
@@ -182,9 +182,12 @@ impl Running {
         self.control.stop().await;
         self.rotation.stop();
         self.check.stop();
-        for counted in self.refusals.drain(true) {
-            if let Err(refusal) = self.instance.delivery.record(&counted).await {
-                tracing::error!(code = refusal.code().name(), "counted refusals could not be recorded");
+        for (counted, taken) in self.refusals.take(true) {
+            match self.instance.delivery.record(&counted).await {
+                Ok(()) => taken.written(),
+                Err(refusal) => {
+                    tracing::error!(code = refusal.code().name(), "counted refusals could not be recorded");
+                }
             }
         }
         let entry = Entry::new(Action::ServerStop, Outcome::Ok).server();
@@ -298,7 +301,8 @@ async fn start_workers(instance: &Instance, refusals: &Arc<Refusals>) -> Result<
     let counted = Arc::new(move || {
         // Samples of requests pile up until they are put into their buckets; nobody may ever come to scrape.
         metrics.run_upkeep();
-        refusals.drain(false)
+        let written = |taken: Taken| -> Written { Box::new(move || taken.written()) };
+        refusals.take(false).into_iter().map(|(entry, taken)| (entry, written(taken))).collect()
     });
     let sending = Sending {
         notifier: super::hooks::notifier(instance, egress_rules(&instance.settings, Some(&instance.base)))?,

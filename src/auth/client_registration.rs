@@ -10,6 +10,7 @@ use crate::domain::clock::Timestamp;
 use crate::domain::id::ClientId;
 use crate::domain::principal::{AttachmentUrl, ClientNumber, Reach};
 use crate::domain::refusal::{Code, Issue, Place, Refusal};
+use crate::domain::text::is_plain;
 use crate::store::{Client, ClientKeys};
 
 /// Most networks, and most custodians, of one client.
@@ -106,9 +107,7 @@ fn client_id(text: &str) -> Result<ClientId, Issue> {
 }
 
 fn name(text: Option<&str>) -> Result<Option<String>, Issue> {
-    let fits = |text: &str| {
-        !text.trim().is_empty() && text.chars().count() <= MAX_NAME_CHARS && !text.chars().any(char::is_control)
-    };
+    let fits = |text: &str| !text.trim().is_empty() && text.chars().count() <= MAX_NAME_CHARS && is_plain(text);
     match text {
         Some(text) if !fits(text) => Err(invalid("name", "must be 1 to 200 characters on one line")),
         _ => Ok(text.map(str::to_owned)),

@@ -16,10 +16,11 @@ use super::terminal::Terminal;
 use super::words::{number, of_micros};
 use crate::app::log_check::{self, Against, Checked, LogSource};
 use crate::app::{DataFolder, KeyRing, Nature, StartFailure, open_log, open_vault};
-use crate::app::{log_index, start_check};
+use crate::app::{endings, log_index, start_check};
 use crate::config::Settings;
 use crate::domain::audit::note::SignedCheckpoint;
 use crate::domain::audit::verify::{Finding, Report, Wrong};
+use crate::domain::clock::Timestamp;
 use crate::domain::refusal::Code;
 use crate::store::sqlite::LogReader;
 
@@ -97,7 +98,13 @@ async fn verify(verify: AuditVerify, terminal: &Terminal, nature: &Nature) -> Re
     let (checked, own) = check(&settings, nature, given, &quiet).await?;
     let mut report = checked.report;
     let log = OpenLog::open(&settings, nature).await?;
-    log_index::check(&log.reader, &log.keys.cells()?, &mut report).await.map_err(StartFailure::from)?;
+    let now = latest(&log, report.last, nature).await?;
+    log_index::check(&log.reader, &log.keys.cells()?, now, &mut report).await.map_err(StartFailure::from)?;
+    let ended = endings::read(&settings.audit.checkpoints, log.keys.checkpoint()?.verifying_key())
+        .map_err(|error| unreadable((settings.audit.checkpoints.join(endings::ENDINGS), error)))?;
+    let standing = log.reader.endings().await.map_err(StartFailure::from)?;
+    report.findings.extend(endings::check(&ended, standing));
+    report.valid = report.findings.is_empty();
     if terminal.json {
         terminal.say_json(&report_json(&report));
     } else if report.valid {
@@ -106,6 +113,13 @@ async fn verify(verify: AuditVerify, terminal: &Terminal, nature: &Nature) -> Re
         complain(&report, terminal);
     }
     Ok(u8::from(!report.valid))
+}
+
+/// The latest time that is known here: the clock's, the log's, or the highest that the server has seen.
+async fn latest(log: &OpenLog, last: Option<u64>, nature: &Nature) -> Result<Timestamp, Failure> {
+    let kept = log.reader.clock_record().await.map_err(StartFailure::from)?;
+    let known = [last.map(of_micros), kept.map(|record| record.highest)];
+    Ok(known.into_iter().flatten().fold(nature.clock.now(), Timestamp::max))
 }
 
 /// A file that was named as a checkpoint, and is one: the command was wrong otherwise, and nothing is said of the log.

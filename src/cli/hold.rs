@@ -16,6 +16,7 @@ pub(super) async fn run(command: Hold, terminal: &Terminal, nature: &Nature) -> 
         Hold::List { place } => list(&place, terminal, nature).await,
         Hold::Add(add) => {
             input::reason(&add.act.reason)?;
+            add.authority.iter().try_for_each(|named| input::words("--authority", named))?;
             let (document, reason) = (add.act.document, add.act.reason);
             let request = Request::HoldAdd { document, reason, authority: add.authority };
             let hold = perform(&add.act.place, terminal, nature, request).await?;

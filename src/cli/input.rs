@@ -10,6 +10,7 @@ use zeroize::Zeroizing;
 use super::arguments::Place;
 use super::message::Failure;
 use crate::config::{FlagValue, Settings, Sources, environment};
+use crate::domain::text::is_plain;
 
 /// The longest text that is read from a file or standard input.
 const MOST_BYTES: u64 = 1024 * 1024;
@@ -92,7 +93,15 @@ pub(super) fn reason(given: &str) -> Result<(), Failure> {
     if given.trim().is_empty() {
         return Err(Failure::flag("--reason", "must say why", "write it like `--reason \"lost laptop, ticket 4711\"`"));
     }
-    Ok(())
+    words("--reason", given)
+}
+
+/// Words that are kept: one line of text, since a control character could drive the terminal of who reads them.
+pub(super) fn words(flag: &str, given: &str) -> Result<(), Failure> {
+    if is_plain(given) {
+        return Ok(());
+    }
+    Err(Failure::flag(flag, "must be one line without control characters", "write it as plain words"))
 }
 
 /// The text of a file.
@@ -169,6 +178,9 @@ mod tests {
         }
         assert_eq!(reason("  ").unwrap_err().exit, 2);
         assert!(reason("lost laptop").is_ok());
+        for steering in ["lost\u{9b}2J", "lost\nlaptop", "\u{202e}pot"] {
+            assert_eq!(reason(steering).unwrap_err().exit, 2, "{steering:?}");
+        }
     }
 
     #[test]

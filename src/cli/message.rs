@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use crate::config::Mistake;
 use crate::domain::refusal::{Code, Issue, Place, Refusal, Severity};
+use crate::domain::text::escaped;
 
 /// A command that did not do what it was asked for: what it says, and its exit status.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -114,9 +115,9 @@ fn place(place: &Place) -> Option<String> {
     }
 }
 
-/// One line of any text: no control characters, which could drive the terminal.
+/// One line of any text: control characters, which could drive the terminal, are written out.
 pub(crate) fn one_line(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+    escaped(text, |_| false)
 }
 
 /// A sentence as the command line writes it.
@@ -179,7 +180,7 @@ mod tests {
         assert_eq!(said("DocumentReference.date is wrong."), "DocumentReference.date is wrong");
         assert_eq!(said("A part that this server needs."), "a part that this server needs");
         assert_eq!(said("`--json` is a flag"), "`--json` is a flag");
-        assert_eq!(said("with\u{1b}[31m colour\n"), "with [31m colour ");
+        assert_eq!(said("with\u{9b}31m colour\u{202e}"), "with\\u009b31m colour\\u202e");
     }
 
     #[test]

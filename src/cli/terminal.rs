@@ -10,11 +10,12 @@ use zeroize::Zeroizing;
 
 use super::arguments::{Color, Global};
 use super::input::{self, INTERRUPT, Typed};
-use super::message::{Failure, Tone};
+use super::message::{Failure, Tone, one_line};
 use super::words::Zone;
 use crate::config::Surroundings;
 use crate::control::Secret;
 use crate::domain::refusal::Issue;
+use crate::domain::text::escaped;
 
 /// In whose name a command is given. Shows the id only.
 #[derive(Debug, Clone)]
@@ -69,7 +70,7 @@ impl Terminal {
     /// One line of what was asked for.
     pub(crate) fn say(&self, line: &str) {
         // A reader that went away (`| head`) is no failure of the command.
-        let _ = writeln!(io::stdout().lock(), "{line}");
+        let _ = writeln!(io::stdout().lock(), "{}", shown(line, self.out_color));
     }
 
     /// A JSON value of what was asked for, on one line.
@@ -80,7 +81,7 @@ impl Terminal {
     /// Progress, notes: standard error, nothing with `--quiet`.
     pub(crate) fn tell(&self, line: &str) {
         if !self.quiet {
-            let _ = writeln!(io::stderr().lock(), "{line}");
+            let _ = writeln!(io::stderr().lock(), "{}", shown(line, self.err_color));
         }
     }
 
@@ -105,14 +106,14 @@ impl Terminal {
         if self.json {
             self.say_json(&failure.to_json());
         } else {
-            let _ = write!(io::stderr().lock(), "{}", failure.render(&|tone, text| self.err(tone, text)));
+            self.complain(&failure.render(&|tone, text| self.err(tone, text)));
         }
         failure.exit
     }
 
-    /// A text as it stands, to standard error, also with `--quiet`.
+    /// A text with its own line ends, to standard error, also with `--quiet`.
     pub(crate) fn complain(&self, text: &str) {
-        let _ = write!(io::stderr().lock(), "{text}");
+        let _ = write!(io::stderr().lock(), "{}", shown(text, self.err_color));
     }
 
     /// Coloured for standard output.
@@ -162,7 +163,7 @@ impl Terminal {
 
     /// Asks for a line that is not shown. Ctrl-C ends the command as ever, and the terminal shows again what is typed.
     fn ask_unseen(&self, question: &str) -> Option<Zeroizing<String>> {
-        let _ = write!(io::stderr().lock(), "{question}: ");
+        let _ = write!(io::stderr().lock(), "{}: ", shown(question, self.err_color));
         let _ = io::stderr().flush();
         let unseen = Unseen::begin();
         let typed = input::typed_line();
@@ -195,7 +196,7 @@ impl Terminal {
         if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
             return None;
         }
-        let _ = write!(io::stderr().lock(), "{question} ");
+        let _ = write!(io::stderr().lock(), "{} ", shown(question, self.err_color));
         let _ = io::stderr().flush();
         let mut answer = String::new();
         let read = io::stdin().lock().read_line(&mut answer);
@@ -235,15 +236,36 @@ fn is_colored(wish: Color, terminal: bool, around: &Surroundings) -> bool {
     }
 }
 
+/// What begins each colour.
+const COLORS: [(Tone, &str); 5] = [
+    (Tone::Good, "\u{1b}[32m"),
+    (Tone::Bad, "\u{1b}[31m"),
+    (Tone::Doubt, "\u{1b}[33m"),
+    (Tone::Help, "\u{1b}[36m"),
+    (Tone::Dim, "\u{1b}[2m"),
+];
+/// What ends it.
+const PLAIN: &str = "\u{1b}[0m";
+
 fn paint(color: bool, tone: Tone, text: &str) -> String {
-    let code = match tone {
-        Tone::Good => "32",
-        Tone::Bad => "31",
-        Tone::Doubt => "33",
-        Tone::Help => "36",
-        Tone::Dim => "2",
-    };
-    if color { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() }
+    let begin = COLORS.iter().find(|(other, _)| *other == tone).map_or("", |(_, begin)| begin);
+    if color { format!("{begin}{}{PLAIN}", one_line(text)) } else { text.to_owned() }
+}
+
+/// What goes out: lines and tabs as they are, this program's own colours where there are any, and every other control character, wherever
+/// a text came from, written out.
+fn shown(text: &str, color: bool) -> String {
+    let (mut out, mut rest) = (String::with_capacity(text.len()), text);
+    while !rest.is_empty() {
+        let (before, after) = rest.split_at(rest.find('\u{1b}').unwrap_or(rest.len()));
+        out.push_str(&escaped(before, |c| matches!(c, '\n' | '\t')));
+        let own = COLORS.iter().map(|(_, begin)| *begin).chain([PLAIN]).find(|own| color && after.starts_with(own));
+        let length = own.map_or(after.len().min(1), str::len);
+        let (control, after) = after.split_at(length);
+        out.push_str(&if own.is_some() { control.to_owned() } else { escaped(control, |_| false) });
+        rest = after;
+    }
+    out
 }
 
 #[cfg(test)]
@@ -261,5 +283,25 @@ mod tests {
         assert!(is_colored(Color::Always, false, &no_color) && !is_colored(Color::Never, true, &plain));
         assert_eq!(paint(false, Tone::Bad, "error"), "error");
         assert_eq!(paint(true, Tone::Bad, "error"), "\u{1b}[31merror\u{1b}[0m");
+    }
+
+    #[test]
+    fn a182_what_goes_out_drives_no_terminal_but_by_own_colours() {
+        let reason = "lost\u{9b}2J\u{1b}]0;x\u{7}\u{202e}";
+        assert_eq!(shown(reason, true), "lost\\u009b2J\\u001b]0;x\\u0007\\u202e");
+        let colored = format!("{} {reason}\n", paint(true, Tone::Bad, "error\u{1b}[0m"));
+        assert_eq!(
+            shown(&colored, true),
+            "\u{1b}[31merror\\u001b[0m\u{1b}[0m lost\\u009b2J\\u001b]0;x\\u0007\\u202e\n"
+        );
+        assert!(!shown(&colored, false).contains('\u{1b}'));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn a_line_of_any_text_holds_no_control(text in proptest::prelude::any::<String>(), color in proptest::bool::ANY) {
+            let line = shown(&one_line(&text), color);
+            proptest::prop_assert!(crate::domain::text::is_plain(&line), "{line:?}");
+        }
     }
 }

@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use crate::domain::refusal::{Code, Issue, Place};
+use crate::domain::text::is_control;
 
 /// The most characters of a line that are quoted.
 const QUOTED: usize = 160;
@@ -71,5 +72,5 @@ impl Mistake {
 
 /// Control characters could drive the terminal: a file is quoted, not obeyed.
 fn printable(c: char) -> char {
-    if c.is_control() && c != '\t' { char::REPLACEMENT_CHARACTER } else { c }
+    if is_control(c) && c != '\t' { char::REPLACEMENT_CHARACTER } else { c }
 }

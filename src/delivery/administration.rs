@@ -3,6 +3,7 @@
 
 use super::cutting::Running;
 use super::failure::store_failure;
+use super::offers::about;
 use super::{Delivery, PolicyInForce};
 use crate::domain::audit::{Action, Entry, Outcome};
 use crate::domain::clock::Timestamp;
@@ -127,6 +128,7 @@ impl Delivery {
     pub async fn revoke(&self, operator: &Operator, aim: &Aim, reason: &str, state: bool) -> Result<Revoked, Refusal> {
         let (scope, document) = self.aimed_at(operator, aim).await?;
         let entry = aim_entry(by(operator, Action::LinkRevoke), aim).reason(reason);
+        let entry = self.about_aim(entry, aim, document.as_ref()).await;
         let Some(scope) = scope else {
             self.recorder.record(&entry).await?;
             return Ok(Revoked { number: 0, links: 0, cut: 0, clients: Vec::new(), new_links: false });
@@ -160,13 +162,33 @@ impl Delivery {
         Ok(Revoked { number: 0, links: touched.links, cut: count(cut), clients, new_links })
     }
 
+    /// The patient of the document or link that was aimed at, so that the withdrawal is found under them. Where it cannot be said, access
+    /// ends all the same.
+    async fn about_aim(&self, entry: Entry, aim: &Aim, document: Option<&DocumentFacts>) -> Entry {
+        match (aim, document) {
+            (_, Some(document)) => about(entry, document),
+            (Aim::Link(id), None) => {
+                let given = self.given(id).await.ok().flatten();
+                let file = match given {
+                    Some(given) => self.store.file(given.file).await.ok().flatten(),
+                    None => None,
+                };
+                file.and_then(|facts| facts.document.clone()).iter().fold(entry, about)
+            }
+            _ => entry,
+        }
+    }
+
     /// Whose link is withdrawn, so that their next one is another. Where the index cannot say, the link ends all the same.
     async fn holder_of(&self, aim: &Aim) -> Option<Holder> {
         let Aim::Link(id) = aim else { return None };
-        match self.store.given_link(id).await {
+        match self.given(id).await {
             Ok(given) => given.map(|given| given.subject.holder()),
-            Err(error) => {
-                tracing::warn!(cause = %error, "the index of given links cannot be read: a link ends without its holder");
+            Err(refusal) => {
+                tracing::warn!(
+                    code = refusal.code().name(),
+                    "the index of given links cannot be read: a link ends without its holder"
+                );
                 None
             }
         }

@@ -1,23 +1,20 @@
-//! The first filling of the index of given links: what the log says of links that were given before there was an index, and
-//! that may be alive. Once, at the first start after the upgrade.
+//! The filling of the index of given links from the log: what it says of links that may be alive. Once after an upgrade, and whenever
+//! the index is not what the entries say.
 
 use super::Delivery;
 use super::failure::store_failure;
-use crate::domain::audit::cell::Cells;
-use crate::domain::audit::detail::{Detail, Object};
-use crate::domain::audit::{Group, Leaf};
+use crate::domain::audit::Leaf;
+use crate::domain::audit::given::{Given, Named};
 use crate::domain::clock::Timestamp;
 use crate::domain::epoch::Subject;
-use crate::domain::id::{ClientId, FileId, LinkId};
+use crate::domain::id::ClientId;
+use crate::domain::lifecycle::State;
 use crate::domain::link::MAX_AHEAD;
 use crate::domain::refusal::Refusal;
 use crate::store::{AuditRow, Gathered, GivenLink};
 
 /// Entries read, and links written, at once.
 const PAGE: u64 = 1_000;
-
-/// A link as an entry names it.
-type Named = (LinkId, FileId, Timestamp);
 
 impl Delivery {
     /// Fills the index with links that were given before there was one, from the newest entry back to the last that may have
@@ -48,58 +45,26 @@ impl Delivery {
             if at < now.minus(MAX_AHEAD) {
                 return Ok((links, true));
             }
-            let Some((client, named)) = self.named_in(row, now) else { continue };
-            for one in named {
-                links.extend(self.held_by(&client, one).await?.map(|link| Gathered { link, at }));
+            let Some(given) = Given::read(&row.body, &row.cells, self.recorder.cell_key()) else { continue };
+            for one in given.links.into_iter().filter(|(_, _, expires)| *expires >= now) {
+                let leaf = row.seq;
+                links.extend(self.held_by(&given.client, one).await?.map(|link| Gathered { link, at, leaf }));
             }
         }
         Ok((links, false))
     }
 
-    fn named_in(&self, row: &AuditRow, now: Timestamp) -> Option<(ClientId, Vec<Named>)> {
-        let cells = Cells::decode(&row.cells)?;
-        let key = self.recorder.cell_key();
-        let (actor, subject) = (cells.open(Group::Actor, key)?, cells.open(Group::Subject, key)?);
-        let client = ClientId::parse(text(&actor, "client")?)?;
-        let named = offered_by(&subject).into_iter().chain(issued_by(&subject));
-        Some((client, named.filter(|(_, _, expires)| *expires >= now).collect()))
-    }
-
     /// The link with its reader and document; `None` where they are no more.
-    async fn held_by(&self, client: &ClientId, (id, file, expires): Named) -> Result<Option<GivenLink>, Refusal> {
+    pub(super) async fn held_by(
+        &self,
+        client: &ClientId,
+        (id, file, expires): Named,
+    ) -> Result<Option<GivenLink>, Refusal> {
         let facts = self.store.file(file).await.map_err(store_failure)?;
         let document = facts.as_ref().and_then(|facts| facts.document.as_ref());
+        let document = document.filter(|document| document.state != State::Purged);
         let (Some(document), Some(reader)) = (document, self.store.client(client)) else { return Ok(None) };
         let subject = Subject { reader: reader.number, document: document.number, patient: document.patient };
         Ok(Some(GivenLink { id, file, subject, epoch: 0, row: None, expires }))
     }
-}
-
-fn text<'a>(object: &'a Object, name: &str) -> Option<&'a str> {
-    match object.get(name) {
-        Some(Detail::Text(text)) => Some(text),
-        _ => None,
-    }
-}
-
-fn offered_by(subject: &Object) -> Vec<Named> {
-    let Some(Detail::List(offered)) = subject.get("offered") else {
-        return Vec::new();
-    };
-    let link = |detail: &Detail| match detail {
-        Detail::List(parts) => match parts.as_slice() {
-            [Detail::Text(id), Detail::Text(file), Detail::Whole(second)] => {
-                let expires = Timestamp::from_millis(second.get().saturating_mul(1_000));
-                Some((LinkId::parse(id)?, FileId::parse(file)?, expires))
-            }
-            _ => None,
-        },
-        _ => None,
-    };
-    offered.iter().filter_map(link).collect()
-}
-
-fn issued_by(subject: &Object) -> Option<Named> {
-    let expires = text(subject, "expires").and_then(Timestamp::parse)?;
-    Some((LinkId::parse(text(subject, "link")?)?, FileId::parse(text(subject, "file")?)?, expires))
 }

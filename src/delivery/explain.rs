@@ -99,7 +99,7 @@ impl Delivery {
                 self.explain_link(&Judged::by_text((&link, expired))).await
             }
             Question::Reference(id) => {
-                let given = self.store.given_link(id).await.map_err(store_failure)?;
+                let given = self.given(id).await?;
                 let entry = given.iter().fold(entry.link(id), |entry, given| entry.file(given.file));
                 self.recorder.record(&entry).await?;
                 self.explain_link(&Judged::given(&given.ok_or_else(not_given)?, self.clock.now())).await

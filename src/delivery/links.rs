@@ -63,7 +63,7 @@ impl Delivery {
             let refusal = || Refusal::new(Issue::new(Code::RoleInsufficient).fill("roles", "owner of the document"));
             return if owner { Ok((Scope::Document(document.number), None)) } else { Err(refusal()) };
         };
-        let given = self.store.given_link(id).await.map_err(store_failure)?;
+        let given = self.given(id).await?;
         // Of this document, and its reader's or owner's: whoever knows an id alone cuts nothing of others.
         let mine = |given: &GivenLink| {
             let Holder { reader, document: of } = given.subject.holder();

@@ -19,6 +19,7 @@ mod download;
 mod endings;
 mod explain;
 mod failure;
+mod indexes;
 mod issuing;
 mod judged;
 mod lifecycle;
@@ -65,7 +66,7 @@ pub use spool::Spool;
 pub use subscriptions::{EndpointCheck, PutSubscription, ShownSubscription};
 pub use transfer::Transfer;
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -140,6 +141,11 @@ pub struct Delivery {
     endings: endings::Endings,
     /// Set once the log was found not to be what was recorded.
     log_distrusted: AtomicBool,
+    rounds: tokio::sync::Mutex<indexes::Rounds>,
+    /// Up to which entry the look-up by patient has blocks.
+    blocks_until: AtomicU64,
+    /// Whether a row of given links was not what its entry says.
+    given_is_false: AtomicBool,
     /// Turns of the safety check that may run.
     turns: Semaphore,
     pace: pace::Pace,
@@ -203,6 +209,9 @@ impl Delivery {
             watching: clock_rules::Watching::default(),
             endings: endings::Endings::default(),
             log_distrusted: AtomicBool::new(false),
+            rounds: tokio::sync::Mutex::default(),
+            blocks_until: AtomicU64::new(0),
+            given_is_false: AtomicBool::new(false),
             turns: Semaphore::new(usize::try_from(scanning::TURNS).unwrap_or(1)),
             pace: pace::Pace::default(),
         }

@@ -35,7 +35,6 @@ impl Recorder {
             outcome: prepared.outcome().code(),
             commitment: *prepared.commitment(),
             cells,
-            patients: entry.patients().to_vec(),
             given: Vec::new(),
         })
     }

@@ -201,7 +201,6 @@ impl Spooled {
             "reader": holder.map(|holder| holder.reader.0), "document": holder.map(|holder| holder.document.0),
             "action": self.entry.action, "outcome": self.entry.outcome,
             "commitment": hex::encode(self.entry.commitment), "cells": STANDARD.encode(&self.entry.cells),
-            "patients": self.entry.patients,
         })
         .to_string()
     }
@@ -236,13 +235,11 @@ impl Spooled {
 
 fn entry_of(value: &Value) -> Option<SealedEntry> {
     let text = |name: &str| value.get(name).and_then(Value::as_str);
-    let patients = value.get("patients")?.as_array()?;
     Some(SealedEntry {
         action: Action::from_code(text("action")?)?.code(),
         outcome: Outcome::from_code(text("outcome")?)?.code(),
         commitment: hex::decode(text("commitment")?).ok()?.try_into().ok()?,
         cells: STANDARD.decode(text("cells")?).ok()?,
-        patients: patients.iter().filter_map(|one| one.as_str().map(str::to_owned)).collect(),
         given: Vec::new(),
     })
 }

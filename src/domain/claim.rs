@@ -318,6 +318,7 @@ impl Standing {
     pub fn choose(&self, asked: &Asked, from: IpAddr, now: Timestamp) -> Choice {
         let own = |claim: &&Claim| claim.from == from && !claim.running.is_empty();
         if asked.joins()
+            && asked.length() < self.size
             && let Some(claim) = self.claims.iter().rev().find(own)
         {
             return if claim.admits(asked, self.size) { Choice::Attempt(claim.number) } else { Choice::Busy };

@@ -21,4 +21,5 @@ pub mod query;
 pub mod refusal;
 pub mod resource;
 pub mod subscription;
+pub mod text;
 pub mod verdict;

@@ -45,7 +45,7 @@ pub use adapter::Served;
 pub use gate::TokenGate;
 pub use peer::Proxies;
 pub use probe::{PROBE_BYTES, Probes};
-pub use refusals::Refusals;
+pub use refusals::{Refusals, Taken};
 pub use server::{HttpParts, Server, StartFailed, start};
 /// Readers of headers, for `fuzz/` alone.
 #[cfg(feature = "fuzzing")]

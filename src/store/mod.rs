@@ -16,6 +16,7 @@
 
 mod acknowledgements;
 mod clock_rows;
+mod endings;
 mod given_links;
 mod links;
 mod operators;
@@ -26,6 +27,7 @@ mod subscriptions;
 
 pub use acknowledgements::*;
 pub use clock_rows::*;
+pub use endings::*;
 pub use given_links::*;
 pub use links::*;
 pub use operators::*;
@@ -37,6 +39,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
+use crate::domain::audit::index::Block;
 use crate::domain::clock::Timestamp;
 use crate::domain::clock_watch::Destroyable;
 use crate::domain::id::{ClientId, FileId, ResourceId};
@@ -102,6 +105,7 @@ pub trait Store:
     + LinkUses
     + GivenLinks
     + Revocations
+    + EndingRows
     + Send
     + Sync
     + std::fmt::Debug
@@ -114,8 +118,11 @@ pub trait Store:
     /// Entries from `first` on, at most `limit`, in order.
     async fn audit_rows(&self, first: u64, limit: usize) -> Result<Vec<AuditRow>, StoreError>;
 
-    /// Sequence numbers of entries about a patient, in order.
-    async fn audit_of_patient(&self, patient: &str) -> Result<Vec<u64>, StoreError>;
+    /// Blocks of the look-up by patient that begin at entry `first` or behind it, at most `limit`, in order.
+    async fn audit_blocks(&self, first: u64, limit: usize) -> Result<Vec<AuditBlock>, StoreError>;
+
+    /// Keeps a block with the entry that says its digest, instead of every one that covers an entry of it.
+    async fn put_audit_block(&self, block: Block, entry: SealedEntry) -> Result<u64, StoreError>;
 
     /// Size and frontier.
     async fn audit_head(&self) -> Result<AuditHead, StoreError>;

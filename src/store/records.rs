@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::GivenLink;
+use crate::domain::audit::index::Block;
 use crate::domain::clock::Timestamp;
 use crate::domain::id::{ClientId, FileId, ResourceId};
 use crate::domain::lifecycle::State;
@@ -23,8 +24,6 @@ pub struct SealedEntry {
     pub commitment: [u8; 32],
     /// The sealed cells.
     pub cells: Vec<u8>,
-    /// References of the patients that it is about (`Patient/1`), for the look-up by patient.
-    pub patients: Vec<String>,
     /// Links that what it records gives, for the index.
     pub given: Vec<GivenLink>,
 }
@@ -289,15 +288,13 @@ pub struct Receipts {
     pub last: Option<Timestamp>,
 }
 
-/// One row of the look-up of entries by patient, as stored: nothing vouches for it.
+/// A block of the look-up of entries by patient, as stored: its entry vouches for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct IndexRow {
-    /// Number of the patient's reference.
-    pub patient: i64,
-    /// Number of the entry.
-    pub seq: i64,
-    /// The reference (`Patient/1`); `None`: there is none of that number.
-    pub reference: Option<String>,
+pub struct AuditBlock {
+    /// What it says.
+    pub block: Block,
+    /// Number of the entry that says its digest.
+    pub leaf: u64,
 }
 
 /// A row of the audit log.

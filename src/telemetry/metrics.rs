@@ -34,7 +34,7 @@ pub const CHECKPOINT_TIME: &str = "daylily_checkpoint_timestamp_seconds";
 /// Log lines that could not be written.
 pub const LOG_LINES_LOST: &str = "daylily_log_lines_lost_total";
 /// Refusals that no audit entry could be kept for, because too many prefixes were counted.
-pub const REFUSALS_UNCOUNTED: &str = "daylily_refusals_uncounted_total";
+pub const REFUSALS_TOGETHER: &str = "daylily_refusals_together_total";
 /// Notifications by `outcome` (`taken`, `withheld`, `no-answer`, `refused`, `unable`, `given-up`).
 pub const NOTIFICATIONS: &str = "daylily_notifications_total";
 /// Events that wait to be sent.
@@ -76,7 +76,7 @@ const LIST: &[(&str, Shape, Unit, &str)] = &[
     (PANICS, Shape::Counter, Unit::Count, "Panics caught in handlers"),
     (CHECKPOINT_TIME, Shape::Gauge, Unit::Seconds, "Time of the newest checkpoint in the checkpoint folder"),
     (LOG_LINES_LOST, Shape::Counter, Unit::Count, "Log lines that could not be written"),
-    (REFUSALS_UNCOUNTED, Shape::Counter, Unit::Count, "Refusals beyond what the audit log counts"),
+    (REFUSALS_TOGETHER, Shape::Counter, Unit::Count, "Refusals that the audit log counts without their network"),
     (NOTIFICATIONS, Shape::Counter, Unit::Count, "Attempts to notify, by outcome"),
     (NOTIFICATIONS_WAITING, Shape::Gauge, Unit::Count, "Events that wait to be sent"),
     (NOTIFICATIONS_OLDEST, Shape::Gauge, Unit::Seconds, "Age of the oldest event that waits to be sent"),
@@ -140,7 +140,7 @@ fn describe() {
             Shape::Histogram => describe_histogram!(*name, *unit, *meaning),
         }
     }
-    for name in [DOWNLOADED_BYTES, UPLOADED_BYTES, READERS_CUT, PANICS, REFUSALS_UNCOUNTED] {
+    for name in [DOWNLOADED_BYTES, UPLOADED_BYTES, READERS_CUT, PANICS, REFUSALS_TOGETHER] {
         counter!(name).absolute(0);
     }
     for name in [REQUESTS_RUNNING, DOWNLOADS_RUNNING, UPLOADS_RUNNING] {

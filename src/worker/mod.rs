@@ -1,4 +1,5 @@
-//! What runs by itself: the safety check, notifications, ends of transfers, retention, checkpoints of the audit log, and upkeep. Each is a loop over one use case
+//! What runs by itself: the safety check, notifications, ends of transfers, retention, checkpoints of the audit log,
+//! the indexes beside it, and upkeep. Each is a loop over one use case
 //! of `delivery`; nothing is decided here but when to look again. A loop that fails waits and goes on; it never ends by itself.
 
 mod checkpoint;
@@ -19,6 +20,7 @@ use tokio::sync::{Mutex, watch};
 use tokio::task::JoinHandle;
 
 use crate::delivery::{Delivery, Scanned};
+use crate::domain::audit::index::BLOCK;
 use crate::domain::audit::{Action, Entry, Outcome};
 use crate::domain::refusal::{Code, Refusal};
 
@@ -36,13 +38,18 @@ const RETAIN_EVERY: Duration = Duration::from_secs(1);
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(1);
 /// How often running transfers are judged; a revocation does not wait for it.
 const TRANSFERS_EVERY: Duration = Duration::from_millis(250);
+/// How often a piece of the indexes beside the log is made, and compared with the log.
+const INDEXES_EVERY: Duration = Duration::from_secs(5);
 const UPKEEP_EVERY: Duration = Duration::from_secs(60);
 
 /// An entry that says nothing happened, so that silence is visible (heartbeat).
 const HEARTBEAT_EVERY: Duration = Duration::from_secs(300);
 
-/// Hands over what was counted since the last call: refusals without an authenticated caller, by code, network and minute.
-pub type Counted = Arc<dyn Fn() -> Vec<Entry> + Send + Sync>;
+/// Hands over what was counted since the last call: refusals without an authenticated caller, by code, network and minute. Each entry
+/// comes with what is to be called once it is durable; dropped before that, it is handed over again.
+pub type Counted = Arc<dyn Fn() -> Vec<(Entry, Written)> + Send + Sync>;
+/// Told that an entry is durable.
+pub type Written = Box<dyn FnOnce() + Send>;
 
 /// The loops of one server.
 pub struct Workers {
@@ -110,6 +117,11 @@ impl Workers {
             let (delivery, counted) = (Arc::clone(&upkeep), Arc::clone(&counted));
             async move { upkeep_round(&delivery, &counted).await }
         })));
+        let indexes = Arc::clone(delivery);
+        loops.push(tokio::spawn(runner::every("indexes", INDEXES_EVERY, stopped.clone(), move || {
+            let delivery = Arc::clone(&indexes);
+            async move { delivery.keep_indexes(BLOCK).await.map_err(words) }
+        })));
         let beat = Arc::clone(delivery);
         loops.push(tokio::spawn(runner::every("heartbeat", HEARTBEAT_EVERY, stopped, move || {
             let delivery = Arc::clone(&beat);
@@ -169,8 +181,9 @@ async fn retain_all(delivery: &Delivery) -> Result<(), String> {
 }
 
 async fn upkeep_round(delivery: &Delivery, counted: &Counted) -> Result<(), String> {
-    for entry in counted() {
+    for (entry, written) in counted() {
         delivery.record(&entry).await.map_err(words)?;
+        written();
     }
     delivery.store().forget_expired(delivery.now()).await.map_err(|error| error.to_string())
 }

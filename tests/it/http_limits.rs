@@ -43,7 +43,9 @@ fn held(limit: &str) -> Option<Held> {
         "token-lifetime" => By("a009_a_token_ends_on_time_also_when_it_is_remembered"),
         "idempotency-key-lifetime" => By("an_idempotency_key_makes_one_of_many_and_no_two_of_one"),
         "unclaimed-binary" => By("a_binary_that_no_document_claims_is_its_creators_alone_and_gone_after_an_hour"),
-        "refusal-entries" => By("what_waits_is_bounded"),
+        "refusal-entries" => {
+            By("a113_what_waits_is_bounded_and_what_is_over_is_one_entry_a_code_and_minute_with_its_count")
+        }
         "archive-depth" | "archive-entries" | "archive-unpacked" | "archive-ratio" => By("a133_archive_bombs"),
         "content-cache" => By("the_least_recently_used_goes_first_and_the_weight_holds"),
         // Of storage, not of HTTP: how it is laid out, and where writing stops.

@@ -34,6 +34,8 @@ mod cutting;
 #[cfg(test)]
 mod doctor;
 #[cfg(test)]
+mod endings;
+#[cfg(test)]
 mod examples_over_http;
 #[cfg(test)]
 mod export;

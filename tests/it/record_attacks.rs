@@ -4,13 +4,17 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::time::Duration;
 
+use daylily::app::log_index::About;
 use daylily::app::{DataFolder, KeyRing, log_index, open_log, open_vault};
+use daylily::control::{Request, RevocationAim};
 use daylily::domain::audit::verify::Finding;
+use daylily::domain::clock::Clock;
+use daylily::store::sqlite::LogReader;
 
 use crate::support::*;
 
-/// What the look-up by patient shows, as `audit verify` checks it, after the statement.
-async fn found_after(daylily: &TestDaylily, statement: &str) -> Vec<Finding> {
+/// A copy of the stopped server's database after the statement, opened for reading, and the keys of the original.
+async fn copy_after(daylily: &TestDaylily, statement: &str) -> (LogReader, KeyRing, String) {
     let copy = daylily.beside("copy");
     let _ = std::fs::remove_dir_all(&copy);
     std::fs::create_dir(&copy).unwrap();
@@ -20,50 +24,183 @@ async fn found_after(daylily: &TestDaylily, statement: &str) -> Vec<Finding> {
     let folder = DataFolder::open(daylily.data()).unwrap();
     let vault = open_vault(daylily.settings(), folder.path(), &daylily.nature().entropy).unwrap();
     let log = open_log(&database).unwrap();
-    let keys = KeyRing::open(&log.keys().await.unwrap(), &vault, &folder.instance().unwrap(), 0).unwrap();
+    let instance = folder.instance().unwrap();
+    let keys = KeyRing::open(&log.keys().await.unwrap(), &vault, &instance, 0).unwrap();
+    (log, keys, instance)
+}
+
+/// What the indexes show, as `audit verify` checks them, after the statement.
+async fn found_after(daylily: &TestDaylily, statement: &str) -> Vec<Finding> {
+    let (log, keys, origin) = copy_after(daylily, statement).await;
     let against = daylily::app::log_check::Against {
-        origin: folder.instance().unwrap(),
+        origin,
         key: keys.checkpoint().unwrap().verifying_key().clone(),
         cells: keys.cells().unwrap(),
         outside: Vec::new(),
     };
     let mut report = daylily::app::log_check::check(&log, against, &|_, _| {}).await.unwrap().report;
     assert!(report.valid, "the log itself is untouched: {:?}", report.findings);
-    log_index::check(&log, &keys.cells().unwrap(), &mut report).await.unwrap();
+    log_index::check(&log, &keys.cells().unwrap(), daylily.clock.now(), &mut report).await.unwrap();
     assert_eq!(report.valid, report.findings.is_empty());
     report.findings
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a175_a176_the_look_up_by_patient_that_no_leaf_covers_is_verified_too() {
+/// What an export of the patient is made of, after the statement.
+async fn about_after(daylily: &TestDaylily, patient: &str, statement: &str) -> About {
+    let (log, keys, _) = copy_after(daylily, statement).await;
+    let end = log.head().await.unwrap().size;
+    log_index::about(&log, &keys.cells().unwrap(), patient, end).await.unwrap()
+}
+
+/// A server that has documents of two patients, links, and three blocks of the look-up; stopped.
+async fn stopped_with_indexes() -> TestDaylily {
     let mut daylily = TestDaylily::start().await;
     let source = daylily.source().await;
     for (seed, patient) in ["p1", "p2", "p1"].into_iter().enumerate() {
         let body = document(patient, &[inline("application/pdf", &pdf(seed as u32, 400))]);
         daylily.ready(&source, &body).await;
+        daylily.running().delivery().keep_indexes(1).await.unwrap();
     }
     source.get("DocumentReference?patient=p1").await.ok(200);
     daylily.stop().await;
+    daylily
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a175_a176_the_look_up_by_patient_is_vouched_for_and_hides_nothing() {
+    let daylily = stopped_with_indexes().await;
     assert_eq!(found_after(&daylily, "").await, []);
-    let rows = counted(&daylily.data().join("daylily.db"), "SELECT count(*) AS n FROM audit_subject");
-    assert!(rows > 6, "{rows}");
-    let hidden = found_after(&daylily, "DELETE FROM audit_subject").await;
-    assert!(hidden.len() > 3 && hidden.iter().all(|one| matches!(one, Finding::Hidden { .. })), "{hidden:?}");
-    for (what, statement) in [
-        ("one row taken out", "DELETE FROM audit_subject WHERE rowid_is(seq)"),
-        ("one row more", "INSERT INTO audit_subject SELECT patient, 0 FROM audit_subject LIMIT 1"),
-        ("a row of no entry", "INSERT INTO audit_subject SELECT patient, 99999 FROM audit_subject LIMIT 1"),
-        ("a row below every entry", "INSERT INTO audit_subject SELECT patient, -7 FROM audit_subject LIMIT 1"),
-        ("a row of no patient", "INSERT INTO audit_subject SELECT 99999, seq FROM audit_subject LIMIT 1"),
-        ("one entry moved", "UPDATE audit_subject SET seq = 0 WHERE seq = (SELECT min(seq) FROM audit_subject)"),
-        ("a patient renamed", "UPDATE target SET text = 'Patient/p9' WHERE text = 'Patient/p1'"),
+    let whole = about_after(&daylily, "Patient/p1", "").await;
+    assert!(whole.entries.len() > 6 && whole.wrong.is_empty(), "{whole:?}");
+    let blocks = counted(&daylily.data().join("daylily.db"), "SELECT count(*) AS n FROM audit_block");
+    assert!(blocks >= 3, "{blocks}");
+    let second = "first = (SELECT first FROM audit_block ORDER BY first LIMIT 1 OFFSET 1)";
+    let last = "first = (SELECT max(first) FROM audit_block)";
+    for (what, is_told, statement) in [
+        ("all taken out", false, "DELETE FROM audit_block".to_owned()),
+        ("all but the last taken out", true, format!("DELETE FROM audit_block WHERE NOT {last}")),
+        ("the last taken out", false, format!("DELETE FROM audit_block WHERE {last}")),
+        ("one taken out", true, format!("DELETE FROM audit_block WHERE {second}")),
+        ("pairs taken out", true, format!("UPDATE audit_block SET pairs = x'' WHERE {second}")),
+        (
+            "pairs added",
+            true,
+            format!("UPDATE audit_block SET pairs = CAST(pairs || zeroblob(8) AS BLOB) WHERE {second}"),
+        ),
+        ("a torn pair", true, format!("UPDATE audit_block SET pairs = CAST(pairs || x'00' AS BLOB) WHERE {second}")),
+        ("renumbered", true, format!("UPDATE audit_block SET first = 0 - first WHERE {second}")),
+        ("made longer", true, format!("UPDATE audit_block SET after = after + 1 WHERE {last}")),
+        ("made endless", true, format!("UPDATE audit_block SET after = 9223372036854775807 WHERE {second}")),
+        ("another entry named", true, format!("UPDATE audit_block SET leaf = leaf - 1 WHERE {last}")),
+        ("no entry named", true, format!("UPDATE audit_block SET leaf = -1 WHERE {second}")),
+        (
+            "the pairs of another",
+            true,
+            format!("UPDATE audit_block SET pairs = (SELECT pairs FROM audit_block WHERE {last}) WHERE {second}"),
+        ),
+        (
+            "one more",
+            true,
+            "INSERT INTO audit_block SELECT 99999, 100000, leaf, pairs FROM audit_block LIMIT 1".to_owned(),
+        ),
     ] {
-        let one = "seq = (SELECT max(seq) FROM audit_subject)";
-        let statement = statement.replace("rowid_is(seq)", one);
         let found = found_after(&daylily, &statement).await;
-        assert!(!found.is_empty(), "{what}: not found");
-        let of_index = |finding: &Finding| matches!(finding, Finding::Hidden { .. } | Finding::Strange { .. });
-        assert!(found.iter().all(of_index), "{what}: {found:?}");
+        let of_index = |finding: &Finding| {
+            matches!(finding, Finding::Lookup { .. } | Finding::Hidden { .. } | Finding::Strange { .. })
+        };
+        assert!(!found.is_empty() && found.iter().all(of_index), "{what}: {found:?}");
+        let about = about_after(&daylily, "Patient/p1", &statement).await;
+        assert_eq!(about.entries, whole.entries, "{what}: an export misses nothing");
+        // What no block covers is slower and no worse.
+        assert_eq!(!about.wrong.is_empty(), is_told, "{what}: {:?}", about.wrong);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a175_a176_the_index_of_given_links_is_held_against_the_entries_it_names() {
+    let daylily = stopped_with_indexes().await;
+    let one = "id = (SELECT min(id) FROM given_link)";
+    for (what, statement) in [
+        ("all taken out", "DELETE FROM given_link".to_owned()),
+        ("one taken out", format!("DELETE FROM given_link WHERE {one}")),
+        ("of another document", format!("UPDATE given_link SET document = document + 1 WHERE {one}")),
+        ("of another reader", format!("UPDATE given_link SET reader = reader + 1 WHERE {one}")),
+        ("of another file", format!("UPDATE given_link SET file = zeroblob(16) WHERE {one}")),
+        ("no file", format!("UPDATE given_link SET file = x'00' WHERE {one}")),
+        ("another id", format!("UPDATE given_link SET id = 'lk_0000000000000' WHERE {one}")),
+        ("another end", format!("UPDATE given_link SET expires = expires + 1000 WHERE {one}")),
+        ("another entry", format!("UPDATE given_link SET leaf = leaf - 1 WHERE {one}")),
+        ("no entry", format!("UPDATE given_link SET leaf = NULL WHERE {one}")),
+    ] {
+        let found = found_after(&daylily, &statement).await;
+        let of_index = |finding: &Finding| matches!(finding, Finding::LinkHidden { .. } | Finding::LinkStrange { .. });
+        assert!(!found.is_empty() && found.iter().all(of_index), "{what}: {found:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a175_a_false_index_is_made_anew_from_the_entries_and_that_is_an_entry() {
+    let mut daylily = TestDaylily::start().await;
+    let source = daylily.source().await;
+    let bytes = pdf(1, 400);
+    daylily.ready_link(&source, &bytes).await;
+    daylily.running().delivery().keep_indexes(1).await.unwrap();
+    daylily.ready_link(&source, &pdf(2, 400)).await;
+    daylily.running().delivery().keep_indexes(1).await.unwrap();
+    daylily.stop().await;
+    let database = daylily.data().join("daylily.db");
+    assert!(altered(&database, "UPDATE audit_block SET pairs = x'' WHERE first = 0") > 0);
+    assert!(altered(&database, "DELETE FROM given_link WHERE id = (SELECT min(id) FROM given_link)") > 0);
+    assert!(altered(&database, "UPDATE given_link SET reader = reader + 1") > 0);
+    daylily.start_again().await.unwrap();
+    for _ in 0..3 {
+        daylily.running().delivery().keep_indexes(u64::MAX).await.unwrap();
+    }
+    let log = daylily.log_since(0).await;
+    let mended = log.iter().filter(|entry| entry.action == "audit.mend").count();
+    assert_eq!(mended, 1);
+    let again = log.iter().filter(|entry| entry.action == "audit.index" && entry.get("reason").is_some());
+    assert_eq!(again.count(), 1);
+    daylily.stop().await;
+    assert_eq!(found_after(&daylily, "").await, []);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_patients_export_holds_the_withdrawals_of_their_links_narrow_and_wide() {
+    let mut daylily = TestDaylily::start().await;
+    let source = daylily.source().await;
+    let reader = daylily.client("reader", FULL, &["all"]).await;
+    let revoke = async |daylily: &TestDaylily, aim: RevocationAim| {
+        let request = Request::LinksRevoke { aim, reason: "sent in error".to_owned(), state: false, preview: false };
+        let before = daylily.log_size().await;
+        daylily.command(request).await.unwrap();
+        let log = daylily.log_since(before).await;
+        log.iter().find(|entry| entry.action == "link.revoke").unwrap().seq
+    };
+    let id = daylily.ready(&source, &document("p1", &[inline("application/pdf", &pdf(1, 400))])).await;
+    let other = daylily.ready(&source, &document("p2", &[inline("application/pdf", &pdf(2, 400))])).await;
+    let before = revoke(&daylily, RevocationAim::Client("reader".to_owned())).await;
+    let shown = daylily.link(&reader, &id).await;
+    let token = shown.rsplit('/').next().unwrap().to_owned();
+    let narrow = revoke(&daylily, RevocationAim::Link(token)).await;
+    let document_wide = revoke(&daylily, RevocationAim::Document(id.clone())).await;
+    let of_other = revoke(&daylily, RevocationAim::Document(other.clone())).await;
+    daylily.link(&reader, &id).await;
+    let wide = revoke(&daylily, RevocationAim::Client("reader".to_owned())).await;
+    let all = revoke(&daylily, RevocationAim::All).await;
+    for blocks in [false, true] {
+        if blocks {
+            daylily.start_again().await.unwrap();
+            daylily.running().delivery().keep_indexes(1).await.unwrap();
+        }
+        daylily.stop().await;
+        let about = about_after(&daylily, "Patient/p1", "").await;
+        assert_eq!(about.wrong, []);
+        for (seq, is_theirs) in
+            [(before, false), (narrow, true), (document_wide, true), (of_other, false), (wide, true), (all, true)]
+        {
+            assert_eq!(about.entries.contains(&seq), is_theirs, "entry {seq}, blocks: {blocks}");
+        }
     }
 }
 

@@ -67,14 +67,7 @@ pub fn entry() -> SealedEntry {
 }
 
 pub fn entry_of(action: &'static str) -> SealedEntry {
-    SealedEntry {
-        action,
-        outcome: "ok",
-        commitment: [9; 32],
-        cells: vec![1, 2, 3],
-        patients: Vec::new(),
-        given: Vec::new(),
-    }
+    SealedEntry { action, outcome: "ok", commitment: [9; 32], cells: vec![1, 2, 3], given: Vec::new() }
 }
 
 pub fn client(text: &str, reach: Reach) -> Client {

@@ -8,6 +8,7 @@ use daylily::domain::epoch::{Holder, Scope, Subject};
 use daylily::domain::lifecycle::{self, State};
 use daylily::domain::principal::Reach;
 use daylily::domain::resource::Kind;
+use daylily::domain::resource::Target;
 use daylily::store::sqlite::{OpenError, Settings, SqliteStore};
 use daylily::store::{NewDocument, Revocations, Sent, Store, StoreError, Subscriptions};
 use diesel::connection::SimpleConnection;
@@ -87,9 +88,17 @@ async fn what_is_purged_cannot_be_found_in_the_files() {
     new.files[0].wrapped_key.clone_from(&key);
     new.index.identifiers = vec![identifier("urn:accession", "ACC-4711-SECRET")];
     new.body = body("{\"description\":\"Tuberkulose\"}");
+    new.index.subject = Some(Target("Patient/4711-SECRET".to_owned()));
+    new.index.encounters = vec![Target("Encounter/E-4711-SECRET".to_owned())];
+    new.index.references = vec![Target("urn:about:SECRET-4711".to_owned()), Target("Patient/kept".to_owned())];
     store.create_document(new, entry()).await.unwrap();
+    let mut kept = document("d2", owner);
+    kept.index.subject = Some(Target("Patient/kept".to_owned()));
+    store.create_document(kept, entry()).await.unwrap();
     let number = store.file(file_id(1)).await.unwrap().unwrap().document.as_ref().unwrap().number;
     let needles = [&sealed[5_000..5_040], &key[..], b"ACC-4711-SECRET", b"Mustermann", b"Tuberkulose"];
+    let references: [&[u8]; 3] = [b"Patient/4711-SECRET", b"E-4711-SECRET", b"urn:about:SECRET-4711"];
+    let needles = [needles.as_slice(), &references].concat();
     let holds = |needle: &[u8]| {
         std::fs::read_dir(dir.path()).unwrap().any(|file| {
             let bytes = std::fs::read(file.unwrap().path()).unwrap();
@@ -103,6 +112,7 @@ async fn what_is_purged_cannot_be_found_in_the_files() {
     for needle in needles {
         assert!(!holds(needle), "{}", String::from_utf8_lossy(needle));
     }
+    assert!(holds(b"Patient/kept"), "what another document uses stays");
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@ use crate::domain::lifecycle::{State, held_back_for};
 use crate::domain::operator::{ASSENT_HOLDS, Role};
 use crate::domain::principal::Operator;
 use crate::domain::refusal::{Code, Issue, Refusal};
+use crate::domain::text::is_plain;
 use crate::store::{Hold, Quarantined, StoredOperator};
 
 /// Longest reason or name of an authority, in bytes: it is kept for ever.
@@ -125,8 +126,14 @@ fn words<'a>(flag: &str, text: &'a str) -> Result<&'a str, Refusal> {
     match text.trim() {
         "" => Err(wrong(flag, "must say something", "write it like `--reason \"ticket 4711\"`")),
         text if text.len() > LONGEST_WORDS => Err(wrong(flag, "is too long", "say it in 2,000 bytes")),
-        text => Ok(text),
+        text => plain(flag, text),
     }
+}
+
+/// Words that are kept and shown: one line of text, which drives no terminal.
+pub(super) fn plain<'a>(flag: &str, text: &'a str) -> Result<&'a str, Refusal> {
+    let cure = "write it as plain words";
+    if is_plain(text) { Ok(text) } else { Err(wrong(flag, "must be one line without control characters", cure)) }
 }
 
 fn document_id(reference: &str) -> Result<ResourceId, Refusal> {

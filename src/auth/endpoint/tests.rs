@@ -24,7 +24,6 @@ impl GrantEntries for Entries {
             outcome,
             commitment: *record.assertion,
             cells: Vec::new(),
-            patients: Vec::new(),
             given: Vec::new(),
         }
     }

@@ -15,7 +15,7 @@ use self::csv::Csv;
 use self::opened::Opened;
 use self::table::{Sheet, Soundness};
 use super::super::arguments::{AuditExport, ExportFormat};
-use super::super::message::Failure;
+use super::super::message::{Failure, said};
 use super::super::terminal::Terminal;
 use super::super::words::{Zone, number, of_micros, rfc3339_micros};
 use super::super::{backend, input};
@@ -66,22 +66,24 @@ pub(super) async fn run(export: AuditExport, terminal: &Terminal, nature: &Natur
     let log = OpenLog::open(&settings, nature).await?;
     let report = if size <= VERIFIED { Some(verified(&settings, nature, &log).await?) } else { None };
     let (only, gap) = match &patient {
-        Some(patient) => of_patient(&log, patient).await.map(|(only, gap)| (Some(only), gap))?,
-        None => (None, None),
+        Some(patient) => of_patient(&log, patient, size).await.map(|(only, gap)| (Some(only), gap))?,
+        None => (None, Vec::new()),
     };
     let wanted = Wanted { from, to, only, end: size };
     let mut out = Out::new(format, terminal, log.keys.cells()?);
     let found = hand_out(&log, &wanted, &mut out).await?;
     let broken = report.filter(|report| !report.valid);
-    let first = broken.as_ref().and_then(|report| report.findings.first().cloned()).or(gap).or(found);
+    let first = broken.as_ref().and_then(|report| report.findings.first().cloned()).or(gap.first().cloned()).or(found);
     if format == ExportFormat::Table {
         out.table(&wanted, soundness(first.as_ref(), size), &settings)?;
     }
+    let is_gap = tell_of(&gap, terminal) > 0;
     match (broken, first) {
         (Some(report), _) => {
             super::complain(&report, terminal);
             Ok(1)
         }
+        (None, Some(_)) if is_gap => Ok(1),
         (None, Some(finding)) => Err(Failure::from(log_check::issue_of(&finding)).with_exit(1)),
         (None, None) => Ok(0),
     }
@@ -98,13 +100,15 @@ fn format_of(export: &AuditExport, terminal: &Terminal) -> ExportFormat {
 async fn verified(settings: &Settings, nature: &Nature, log: &OpenLog) -> Result<Report, Failure> {
     let (checked, _) = super::check(settings, nature, Vec::new(), &|_, _| {}).await?;
     let mut report = checked.report;
-    log_index::check(&log.reader, &log.keys.cells()?, &mut report).await.map_err(StartFailure::from)?;
+    let now = nature.clock.now();
+    log_index::check(&log.reader, &log.keys.cells()?, now, &mut report).await.map_err(StartFailure::from)?;
     Ok(report)
 }
 
-/// Numbers of the entries about a patient, in order, and what is wrong with the look-up where that shows.
-async fn of_patient(log: &OpenLog, patient: &str) -> Result<(Vec<u64>, Option<Finding>), Failure> {
-    Ok((log.reader.of_patient(patient).await.map_err(StartFailure::from)?, None))
+/// Numbers of the entries about a patient, in order and complete, and what is wrong with the look-up where that shows.
+async fn of_patient(log: &OpenLog, patient: &str, size: u64) -> Result<(Vec<u64>, Vec<Finding>), Failure> {
+    let about = log_index::about(&log.reader, &log.keys.cells()?, patient, size).await.map_err(StartFailure::from)?;
+    Ok((about.entries, about.wrong))
 }
 
 /// Hands out what is wanted, page by page or, for one patient, entry by entry. Answers the first entry that is not what was recorded.
@@ -213,6 +217,17 @@ fn fault_of(row: &AuditRow, key: &CellKey) -> Option<Finding> {
         Ok(_) => wrong(Wrong::CellsDiffer),
         Err(group) => wrong(Wrong::CellDamaged(group)),
     }
+}
+
+/// Says where the look-up was not what was recorded. Nothing is missing in the export for it, but somebody changed it.
+fn tell_of(wrong: &[Finding], terminal: &Terminal) -> u8 {
+    for finding in wrong.iter().take(8) {
+        let issue = log_check::issue_of(finding);
+        let more = "the export was made from the entries themselves and is complete";
+        let cure = "run `daylily audit verify`, and find out who changed the database";
+        terminal.warn(&format!("[{}] {}; {more}", issue.code().name(), said(issue.message())), cure);
+    }
+    u8::from(!wrong.is_empty())
 }
 
 fn moment(flag: &str, text: Option<&str>) -> Result<Option<Timestamp>, Failure> {

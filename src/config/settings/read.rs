@@ -15,6 +15,7 @@ use crate::config::base_url::{BaseUrl, is_loopback, parse_listen};
 use crate::config::limits::{LIMITS, LimitKind, Limits};
 use crate::domain::clock::parse_span;
 use crate::domain::refusal::{Code, Issue, Place};
+use crate::domain::text::is_plain;
 use crate::domain::verdict::Engine;
 
 /// See [`Settings::load`].
@@ -271,5 +272,5 @@ fn one_of<'a, T: Copy>(words: &'a [(&'static str, T)]) -> impl FnOnce(&Given) ->
 
 fn short_text(given: &Given) -> Option<String> {
     let text = given.text()?.trim();
-    ((1..=200).contains(&text.chars().count()) && !text.chars().any(char::is_control)).then(|| text.to_owned())
+    ((1..=200).contains(&text.chars().count()) && is_plain(text)).then(|| text.to_owned())
 }

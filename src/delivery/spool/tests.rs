@@ -338,7 +338,6 @@ fn entry() -> SealedEntry {
         outcome: Outcome::Ok.code(),
         commitment: [7; 32],
         cells: vec![1, 2, 3],
-        patients: vec!["Patient/1".to_owned()],
         given: Vec::new(),
     }
 }

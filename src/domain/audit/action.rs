@@ -123,6 +123,10 @@ stable_codes! {
         AuditHeartbeat = "audit.heartbeat",
         /// The log's first or next checkpoint key.
         AuditKey = "audit.key",
+        /// A part of the look-up by patient was made, or made anew: its digest.
+        AuditIndex = "audit.index",
+        /// The index of given links was not what the entries say, and was made anew.
+        AuditMend = "audit.mend",
         /// Cells of earlier entries were erased.
         AuditErase = "audit.erase",
         /// The log, or a part of it, was handed out.

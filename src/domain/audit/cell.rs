@@ -85,6 +85,11 @@ impl CellKey {
         Some(LessSafeKey::new(UnboundKey::from(okm)))
     }
 
+    /// The key of tags in the look-up by patient: HKDF-Expand with info = "daylily-audit/tags/v1" 0x00.
+    pub(super) fn of_tags(&self) -> Option<hmac::Key> {
+        Some(hmac::Key::from(self.0.expand(&[b"daylily-audit/tags/v1\0"], hmac::HMAC_SHA256).ok()?))
+    }
+
     /// Appends the ciphertext and its tag. Every cell has a key of its own, so one nonce is used once.
     fn seal(&self, group: Group, salt: &Salt, data: &[u8], out: &mut Vec<u8>) -> Option<()> {
         let start = out.len();

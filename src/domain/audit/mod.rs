@@ -1,6 +1,6 @@
-//! The audit log: what an entry says ([`entry`]), its bytes ([`leaf`], [`cell`]), the Merkle tree over them ([`tree`],
-//! [`proof`]), the signed checkpoint that outsiders keep ([`note`]), and the check of all of it ([`verify`]), after which a note
-//! says from where the next may go on ([`full_check`]).
+//! The audit log: what an entry says ([`entry`]), by whom it is found ([`index`]), its bytes ([`leaf`], [`cell`]), the Merkle tree over
+//! them ([`tree`], [`proof`]), the signed checkpoint that outsiders keep ([`note`]), and the check of all of it ([`verify`]), after
+//! which a note says from where the next may go on ([`full_check`]).
 //!
 //! Whoever changes, drops, reorders or back-dates an entry, with the database and even the signing key in hand, is found out by
 //! anyone who holds one small checkpoint; what an entry says of people can still be erased. Hashing is RFC 6962 §2.1, the
@@ -11,8 +11,11 @@
 pub mod action;
 pub mod cell;
 pub mod detail;
+pub mod endings;
 pub mod entry;
 pub mod full_check;
+pub mod given;
+pub mod index;
 pub mod leaf;
 pub mod note;
 pub mod proof;

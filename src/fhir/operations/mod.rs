@@ -19,6 +19,7 @@ use crate::domain::refusal::{Code, Issue, Refusal};
 use crate::domain::resource::Step;
 
 use super::json::{Object, write_text};
+use crate::domain::text::is_plain;
 use parameters::{Form, Input, Reader};
 
 /// Longest `reason`, in characters.
@@ -142,8 +143,8 @@ pub fn issue_link(body: Option<&Object<'_>>) -> Result<IssueLink, Refusal> {
     let lifetime = reader.span("lifetime");
     let uses = reader.count("uses");
     let network = reader.text("address", 64, |text| network(text).is_some()).and_then(|text| network(&text));
-    let file_name = reader.text("file-name", MAX_NAME, |text| !text.chars().any(char::is_control));
-    let recipient = reader.text("recipient", MAX_REFERENCE, |text| !text.chars().any(char::is_control));
+    let file_name = reader.text("file-name", MAX_NAME, is_plain);
+    let recipient = reader.text("recipient", MAX_REFERENCE, is_plain);
     let confirm = reader.flag("confirm");
     let reference = reader.text("access-reference", MAX_REFERENCE, |text| access_reference(text).is_some());
     let access_reference = reference.and_then(|text| access_reference(&text));
@@ -169,7 +170,7 @@ fn access_reference(text: &str) -> Option<(ResourceId, u64)> {
 /// As [`issue_link`].
 pub fn revoke(body: Option<&Object<'_>>) -> Result<Revoke, Refusal> {
     let mut reader = Reader::of_body(Operation::Revoke, body)?;
-    let reason = reader.text("reason", MAX_REASON, |_| true);
+    let reason = reader.text("reason", MAX_REASON, is_plain);
     let link = reader.text("link", 64, |text| LinkId::parse(text).is_some()).and_then(|text| LinkId::parse(&text));
     let state = reader.flag("state");
     reader.finish(Revoke { reason, link, state })
@@ -194,7 +195,7 @@ pub fn acknowledge(body: Option<&Object<'_>>) -> Result<(Acknowledgement, Option
     let mut reader = Reader::of_body(Operation::Acknowledge, body)?;
     let known = |text: &str| Acknowledgement::parse(text).is_some();
     let outcome = reader.text("outcome", 64, known).and_then(|text| Acknowledgement::parse(&text));
-    let note = reader.text("note", MAX_REASON, |_| true);
+    let note = reader.text("note", MAX_REASON, is_plain);
     let wanted = reader.finish(outcome.map(|outcome| (outcome, note)))?;
     wanted.ok_or_else(|| {
         let issue = Issue::new(Code::ParameterMalformed).at_http("outcome");

@@ -5,9 +5,10 @@ use diesel::prelude::*;
 use super::rows::at;
 use super::statement::sql;
 use super::tx::Tx;
+use crate::domain::audit::index::Block;
 use crate::domain::audit::{Leaf, sparse};
 use crate::domain::id::FileId;
-use crate::store::{AuditHead, AuditRow, Health, IndexRow, StoreError};
+use crate::store::{AuditBlock, AuditHead, AuditRow, Health, SealedEntry, StoreError};
 
 /// Build options that `doctor` shows, because a build without them works too, only slower or less safely.
 const OPTIONS: &str = "SELECT compile_options FROM pragma_compile_options WHERE compile_options LIKE 'THREADSAFE%' \
@@ -30,34 +31,30 @@ pub(super) fn entries(conn: &mut SqliteConnection, first: u64, limit: usize) -> 
     rows.into_iter().map(entry).collect()
 }
 
-/// Numbers of entries about a patient.
-pub(super) fn of_patient(conn: &mut SqliteConnection, patient: &str) -> Result<Vec<u64>, StoreError> {
-    let query = "SELECT seq FROM audit_subject WHERE patient = (SELECT number FROM target WHERE text = ?) ORDER BY seq";
-    let rows: Vec<(i64,)> = sql(query, [patient.into()]).rows(conn)?;
-    rows.into_iter().map(|(seq,)| at("audit_subject", &seq).number("seq", seq)).collect()
-}
-
-/// Whether each entry is found under each patient.
-pub(super) fn indexed(conn: &mut SqliteConnection, pairs: &[(u64, String)]) -> Result<Vec<bool>, StoreError> {
-    let query = "SELECT 1 FROM audit_subject WHERE patient = (SELECT number FROM target WHERE text = ?) AND seq = ?";
-    let is = |(seq, patient): &(u64, String)| {
-        Ok(sql(query, [patient.as_str().into(), (*seq).into()]).one::<i64>(conn)?.is_some())
-    };
-    pairs.iter().map(is).collect()
-}
-
-/// Rows of the look-up by patient, after one of them, by patient's number and entry.
-pub(super) fn index(
-    conn: &mut SqliteConnection,
-    after: Option<(i64, i64)>,
-    limit: usize,
-) -> Result<Vec<IndexRow>, StoreError> {
-    let query = "SELECT s.patient, s.seq, t.text FROM audit_subject s LEFT JOIN target t ON t.number = s.patient \
-        WHERE (s.patient, s.seq) > (?, ?) ORDER BY s.patient, s.seq LIMIT ?";
-    let (patient, seq) = after.unwrap_or((i64::MIN, i64::MIN));
+/// Blocks of the look-up by patient, from entry `first` on.
+pub(super) fn blocks(conn: &mut SqliteConnection, first: u64, limit: usize) -> Result<Vec<AuditBlock>, StoreError> {
+    let query = "SELECT first, after, leaf, pairs FROM audit_block WHERE first >= ? ORDER BY first LIMIT ?";
     let limit = u64::try_from(limit).unwrap_or(u64::MAX);
-    let rows: Vec<(i64, i64, Option<String>)> = sql(query, [patient.into(), seq.into(), limit.into()]).rows(conn)?;
-    Ok(rows.into_iter().map(|(patient, seq, reference)| IndexRow { patient, seq, reference }).collect())
+    let rows: Vec<(i64, i64, i64, Vec<u8>)> = sql(query, [first.into(), limit.into()]).rows(conn)?;
+    // A number that is none makes a block for which no entry vouches.
+    let number = |value: i64| u64::try_from(value).unwrap_or(u64::MAX);
+    let block = |(first, after, leaf, pairs): (i64, i64, i64, Vec<u8>)| AuditBlock {
+        block: Block { first: number(first), after: number(after), pairs },
+        leaf: number(leaf),
+    };
+    Ok(rows.into_iter().map(block).collect())
+}
+
+/// Keeps a block instead of those that overlap it, and those that can be none.
+pub(super) fn put_block(tx: &mut Tx<'_>, block: &Block, entry: SealedEntry) -> Result<u64, StoreError> {
+    let leaf = tx.append(entry)?;
+    let overlapping =
+        "DELETE FROM audit_block WHERE first < ? AND after > ? OR first < 0 OR after <= first OR first >= ?";
+    sql(overlapping, [block.after.into(), block.first.into(), leaf.into()]).run(tx.conn)?;
+    let insert = "INSERT OR REPLACE INTO audit_block (first, after, leaf, pairs) VALUES (?, ?, ?, ?)";
+    let values = [block.first.into(), block.after.into(), leaf.into(), block.pairs.as_slice().into()];
+    sql(insert, values).run(tx.conn)?;
+    Ok(leaf)
 }
 
 /// Size and frontier.

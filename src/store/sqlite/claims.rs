@@ -6,6 +6,7 @@ use std::ops::Range;
 
 use diesel::prelude::*;
 
+use super::endings;
 use super::links::key;
 use super::rows::{Place, at, time};
 use super::statement::{Value, sql};
@@ -135,6 +136,7 @@ pub(super) fn settle(
             (true, false) => {
                 uncount(conn, counted)?;
                 all_spent.retain(|spent: &SpentClaim| spent.claim != claim.number);
+                endings::of_use(conn, claim.number.0)?;
             }
             _ => {}
         }
@@ -147,7 +149,8 @@ fn count(conn: &mut SqliteConnection, claim: ClaimNumber) -> Result<(), StoreErr
     const USE: &str = "INSERT INTO link_use (file, reader, recipient, used, last) \
         SELECT file, reader, recipient, 1, opened FROM link_claim WHERE number = ? \
         ON CONFLICT (file, reader, recipient) DO UPDATE SET used = used + 1, last = max(last, excluded.last)";
-    sql(USE, [claim.0.into()]).run(conn).map(drop)
+    sql(USE, [claim.0.into()]).run(conn)?;
+    endings::of_use(conn, claim.0)
 }
 
 fn uncount(conn: &mut SqliteConnection, counted: &Counted) -> Result<(), StoreError> {

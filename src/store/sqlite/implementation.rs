@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use super::log::check_entry;
 use super::rows::pack;
 use super::{SqliteStore, audit_rows, create, due, lifecycle, purge, read, search, server, visibility};
+use crate::domain::audit::index::Block;
 use crate::domain::clock::Timestamp;
 use crate::domain::clock_watch::Destroyable;
 use crate::domain::id::{ClientId, FileId, ResourceId};
@@ -16,8 +17,8 @@ use crate::domain::principal::{AccessScope, ClientNumber};
 use crate::domain::query::Query;
 use crate::domain::resource::{DocumentNumber, FileFacts, Kind, PatientNumber, Step, Stored, Target};
 use crate::store::{
-    ActivePolicy, AuditHead, AuditRow, Client, DueRound, Earlier, Health, NewBinary, NewContext, NewDocument, Page,
-    Receipt, Receipts, ScanJob, SealedEntry, SealedKey, Store, StoreError, Writing, Written,
+    ActivePolicy, AuditBlock, AuditHead, AuditRow, Client, DueRound, Earlier, Health, NewBinary, NewContext,
+    NewDocument, Page, Receipt, Receipts, ScanJob, SealedEntry, SealedKey, Store, StoreError, Writing, Written,
 };
 
 #[async_trait]
@@ -31,9 +32,12 @@ impl Store for SqliteStore {
         self.long_read(move |conn| audit_rows::entries(conn, first, limit)).await
     }
 
-    async fn audit_of_patient(&self, patient: &str) -> Result<Vec<u64>, StoreError> {
-        let patient = patient.to_owned();
-        self.long_read(move |conn| audit_rows::of_patient(conn, &patient)).await
+    async fn audit_blocks(&self, first: u64, limit: usize) -> Result<Vec<AuditBlock>, StoreError> {
+        self.long_read(move |conn| audit_rows::blocks(conn, first, limit)).await
+    }
+
+    async fn put_audit_block(&self, block: Block, entry: SealedEntry) -> Result<u64, StoreError> {
+        self.writer.run(move |tx| audit_rows::put_block(tx, &block, entry)).await
     }
 
     async fn audit_head(&self) -> Result<AuditHead, StoreError> {

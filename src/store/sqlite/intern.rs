@@ -16,6 +16,26 @@ pub(super) fn target(conn: &mut SqliteConnection, text: &str) -> Result<i64, Sto
     }
 }
 
+/// The references that a document is found by.
+pub(super) fn targets_of(conn: &mut SqliteConnection, rid: i64) -> Result<Vec<i64>, StoreError> {
+    let query =
+        "SELECT target FROM ref WHERE rid = ? UNION SELECT patient FROM doc WHERE rid = ? AND patient IS NOT NULL";
+    let rows: Vec<(i64,)> = sql(query, [rid.into(), rid.into()]).rows(conn)?;
+    Ok(rows.into_iter().map(|(number,)| number).collect())
+}
+
+/// Forgets the texts of references that nothing uses any more. Revocations go by numbers, and these do not come again.
+pub(super) fn forget(conn: &mut SqliteConnection, targets: &[i64]) -> Result<(), StoreError> {
+    const FORGET: &str = "DELETE FROM target WHERE number = ? \
+        AND NOT EXISTS (SELECT 1 FROM ref WHERE ref.target = target.number) \
+        AND NOT EXISTS (SELECT 1 FROM doc WHERE patient = target.number) \
+        AND NOT EXISTS (SELECT 1 FROM doc WHERE custodian = target.number) \
+        AND NOT EXISTS (SELECT 1 FROM res WHERE res.target = target.number) \
+        AND NOT EXISTS (SELECT 1 FROM res WHERE custodian = target.number) \
+        AND NOT EXISTS (SELECT 1 FROM subscription WHERE patient = target.number)";
+    targets.iter().try_for_each(|number| sql(FORGET, [(*number).into()]).run(conn).map(drop))
+}
+
 /// The number of a client's id, registered or not.
 pub(super) fn party(conn: &mut SqliteConnection, id: &ClientId) -> Result<i64, StoreError> {
     match sql("SELECT number FROM party WHERE id = ?", [id.as_str().into()]).one(conn)? {

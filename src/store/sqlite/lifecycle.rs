@@ -5,6 +5,7 @@ use std::time::Duration;
 use diesel::prelude::*;
 
 use super::create::{add_step, add_version};
+use super::endings;
 use super::operators::state_changed;
 use super::outbox::{self, Happening};
 use super::read::Reading;
@@ -71,6 +72,7 @@ pub(super) fn set_state(
     if matches!(to, State::Ready | State::Quarantined | State::Revoked | State::Purged) {
         sql("DELETE FROM scan_job WHERE rid = ?", [rid.into()]).run(tx.conn)?;
     }
+    endings::of_state(tx.conn, rid, to, moment)?;
     state_changed(tx, rid, transition.evidence())?;
     add_step(tx, rid, Some(transition.from()), to, moment, transition.actor().to_string(), transition.reason())?;
     if !to.makes_version() {

@@ -3,7 +3,6 @@
 
 use diesel::prelude::*;
 
-use super::intern;
 use super::open::OpenError;
 use super::statement::sql;
 use crate::domain::audit::leaf::is_tenant;
@@ -72,11 +71,6 @@ impl Log {
         let (seq, micros) = (leaf.seq, leaf.time_micros);
         let values = [seq.into(), body.into(), hash.as_slice().into(), entry.cells.into()];
         sql("INSERT INTO audit (seq, body, hash, cells) VALUES (?, ?, ?, ?)", values).run(conn)?;
-        for patient in &entry.patients {
-            let number = intern::target(conn, patient)?;
-            let insert = "INSERT OR IGNORE INTO audit_subject (patient, seq) VALUES (?, ?)";
-            sql(insert, [number.into(), seq.into()]).run(conn)?;
-        }
         self.frontier.append(hash);
         self.last_micros = micros;
         Ok(seq)

@@ -9,9 +9,10 @@ use diesel::prelude::*;
 
 use super::open::OpenError;
 use super::statement::sql;
-use super::{audit_rows, clock_rows, log, server};
+use super::{audit_rows, clock_rows, endings, given_links, log, server};
 use crate::domain::clock_watch::ClockRecord;
-use crate::store::{AuditHead, AuditRow, IndexRow, SealedKey, StoreError};
+use crate::domain::id::{FileId, LinkId};
+use crate::store::{AuditBlock, AuditHead, AuditRow, LinkRecord, SealedKey, StoreError};
 
 /// A reader of the log.
 #[derive(Clone)]
@@ -87,29 +88,37 @@ impl LogReader {
         self.read(audit_rows::newest_checkpoint).await
     }
 
-    /// Sequence numbers of entries about a patient, in order.
+    /// Blocks of the look-up by patient, from entry `first` on, at most `limit`, in order.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
-    pub async fn of_patient(&self, patient: &str) -> Result<Vec<u64>, StoreError> {
-        let patient = patient.to_owned();
-        self.read(move |conn| audit_rows::of_patient(conn, &patient)).await
+    pub async fn blocks(&self, first: u64, limit: usize) -> Result<Vec<AuditBlock>, StoreError> {
+        self.read(move |conn| audit_rows::blocks(conn, first, limit)).await
     }
 
-    /// Whether each entry is found under each patient's reference.
+    /// Rows of given links behind `after` (document and id), at most `limit`.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
-    pub async fn indexed(&self, pairs: Vec<(u64, String)>) -> Result<Vec<bool>, StoreError> {
-        self.read(move |conn| audit_rows::indexed(conn, &pairs)).await
+    pub async fn given_links(&self, after: Option<(i64, String)>, limit: usize) -> Result<Vec<LinkRecord>, StoreError> {
+        self.read(move |conn| given_links::records(conn, after, limit)).await
     }
 
-    /// Rows of the look-up by patient, at most `limit`, after the one with these two numbers.
+    /// Whether a link whose file is still there has no row.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
-    pub async fn index(&self, after: Option<(i64, i64)>, limit: usize) -> Result<Vec<IndexRow>, StoreError> {
-        self.read(move |conn| audit_rows::index(conn, after, limit)).await
+    pub async fn lacks_link(&self, id: &LinkId, file: FileId) -> Result<bool, StoreError> {
+        let id = id.clone();
+        self.read(move |conn| given_links::lacks(conn, &id, file)).await
+    }
+
+    /// Number of the last ending, and how many of the last wait.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`], [`StoreError::Unavailable`].
+    pub async fn endings(&self) -> Result<(u64, u64), StoreError> {
+        self.read(endings::standing).await
     }
 
     /// What SQLite finds wrong with the file at a first look (`PRAGMA quick_check`); `None`: nothing.

@@ -8,6 +8,7 @@ mod claims;
 mod clock_rows;
 mod create;
 mod due;
+mod endings;
 mod given_links;
 mod implementation;
 mod intern;
@@ -39,8 +40,8 @@ mod visibility;
 mod writer;
 
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, OnceLock};
 
 use diesel::prelude::*;
 use tokio::sync::Semaphore;
@@ -58,6 +59,7 @@ use self::statement::sql;
 use self::writer::{Start, Writer};
 use super::StoreError;
 use crate::domain::clock::Clock;
+use crate::store::Ledger;
 
 /// The store.
 pub struct SqliteStore {
@@ -67,6 +69,7 @@ pub struct SqliteStore {
     checkpointer: Arc<Checkpointer>,
     memory: Arc<Memory>,
     reserve: Arc<Reserve>,
+    ledger: Arc<OnceLock<Arc<dyn Ledger>>>,
     long_reads: Arc<Semaphore>,
 }
 
@@ -100,6 +103,7 @@ impl SqliteStore {
         let reserve = Arc::new(location.reserve(settings.reserve));
         let checkpoints = open::checkpointer(&location)?;
         let checkpointer = Checkpointer::start(checkpoints, Arc::clone(&truncate), Arc::clone(&reserve))?;
+        let ledger = Arc::default();
         let writer = Writer::start(Start {
             location: location.clone(),
             conn,
@@ -111,10 +115,11 @@ impl SqliteStore {
             truncate,
             reserve: Arc::clone(&reserve),
             queue: settings.queue,
+            outlet: endings::Outlet::new(Arc::clone(&ledger)),
         })?;
         let long_reads = Arc::new(Semaphore::new(settings.long_reads.max(1)));
         let (writer, checkpointer) = (Arc::new(writer), Arc::new(checkpointer));
-        Ok(Arc::new(Self { location, readers, writer, checkpointer, memory, reserve, long_reads }))
+        Ok(Arc::new(Self { location, readers, writer, checkpointer, memory, reserve, ledger, long_reads }))
     }
 
     /// A bounded read, on the thread that asks: the hop to another costs more than the read.

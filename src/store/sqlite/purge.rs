@@ -2,14 +2,15 @@
 
 use std::collections::BTreeSet;
 
-use super::due;
-use super::given_links;
 use super::lifecycle::{set_state, touched};
 use super::operators::is_held;
 use super::outbox;
 use super::rows::{at, time};
 use super::statement::sql;
 use super::tx::Tx;
+use super::{due, endings};
+use super::{given_links, intern};
+use crate::domain::audit::endings::Ended;
 use crate::domain::clock::Timestamp;
 use crate::domain::clock_watch::Destroyable;
 use crate::domain::id::FileId;
@@ -46,6 +47,7 @@ pub(super) fn document(
     for (row,) in std::iter::once((rid,)).chain(binaries) {
         destroy_texts(tx, row)?;
     }
+    let named = intern::targets_of(tx.conn, rid)?;
     for table in [
         "DELETE FROM identifier WHERE rid = ?",
         "DELETE FROM ref WHERE rid = ?",
@@ -55,6 +57,7 @@ pub(super) fn document(
     ] {
         sql(table, [rid.into()]).run(tx.conn)?;
     }
+    intern::forget(tx.conn, &named)?;
     outbox::withhold(tx, rid, transition.at())?;
     set_state(tx, rid, place.number("version", version)?, time(updated), transition)?;
     tx.append(entry)?;
@@ -121,6 +124,7 @@ pub(super) fn unclaimed(
             None => {}
         }
         sql("DELETE FROM file WHERE id = ?", [id()]).run(tx.conn)?;
+        endings::add(tx.conn, &Ended::File(file), now)?;
         destroy_texts(tx, rid)?;
         tx.effects.files.push(file);
     }

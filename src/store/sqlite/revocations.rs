@@ -6,10 +6,10 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use diesel::prelude::*;
 
-use super::SqliteStore;
 use super::rows::{at, time};
 use super::statement::{Value, numbers, sql};
 use super::tx::Tx;
+use super::{SqliteStore, endings};
 use crate::domain::clock::Timestamp;
 use crate::domain::epoch::{Epochs, Holder, Revocation, Scope};
 use crate::domain::id::LinkId;
@@ -70,6 +70,7 @@ fn revoke(tx: &mut Tx<'_>, revocation: Revocation, reason: &str, entry: SealedEn
         reserve(tx.conn, block)?;
         tx.effects.reserved = Some(block);
     }
+    endings::of_revocation(tx.conn, &revocation)?;
     tx.append(entry)?;
     tx.effects.revocations.push(revocation);
     Ok(true)

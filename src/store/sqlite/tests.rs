@@ -32,7 +32,7 @@ fn open() -> (Arc<SqliteStore>, tempfile::TempDir) {
 
 fn entry(cells: usize) -> SealedEntry {
     let (action, outcome) = ("search", "ok");
-    SealedEntry { action, outcome, commitment: [1; 32], cells: vec![7; cells], patients: Vec::new(), given: Vec::new() }
+    SealedEntry { action, outcome, commitment: [1; 32], cells: vec![7; cells], given: Vec::new() }
 }
 
 async fn on_writer(store: &SqliteStore, statement: &'static str) {

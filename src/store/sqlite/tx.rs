@@ -93,7 +93,8 @@ pub(super) struct Tx<'a> {
 impl Tx<'_> {
     /// Appends an entry to the audit log, and the links that it gives to their index.
     pub(super) fn append(&mut self, entry: SealedEntry) -> Result<u64, StoreError> {
-        given_links::add(self.conn, &entry.given)?;
+        let leaf = self.log.size();
+        given_links::add(self.conn, &entry.given, leaf)?;
         self.log.append(self.conn, self.tenant, self.clock.now_micros(), entry)
     }
 

@@ -11,6 +11,7 @@ use std::thread::JoinHandle;
 use diesel::prelude::*;
 use tokio::sync::oneshot;
 
+use super::endings::Outlet;
 use super::log::Log;
 use super::memory::Memory;
 use super::open::{Location, OpenError, writer};
@@ -126,6 +127,7 @@ pub(super) struct Start {
     pub truncate: Arc<AtomicBool>,
     pub reserve: Arc<Reserve>,
     pub queue: usize,
+    pub outlet: Outlet,
 }
 
 impl Writer {
@@ -143,6 +145,7 @@ impl Writer {
             truncate: start.truncate,
             reserve: start.reserve,
             broken: Arc::clone(&broken),
+            outlet: start.outlet,
             in_commit: false,
         };
         let thread =
@@ -221,6 +224,7 @@ struct State {
     truncate: Arc<AtomicBool>,
     reserve: Arc<Reserve>,
     broken: Arc<AtomicBool>,
+    outlet: Outlet,
     /// From the commit until its effects are known.
     in_commit: bool,
 }
@@ -264,6 +268,7 @@ impl State {
         let failure = match done.unwrap_or_else(|_| Err(self.panicked())) {
             Ok(effects) => {
                 effects.apply(&self.memory, &self.truncate);
+                self.outlet.hand_over(&mut self.conn, self.clock.as_ref());
                 None
             }
             Err(failure) => {
@@ -291,6 +296,7 @@ impl State {
             effects: Effects::default(),
         };
         let size = tx.log.size();
+        let forgotten = self.outlet.forget(tx.conn).map_err(|error| Failure::of(&error, false))?;
         let mut run = jobs.iter_mut().try_for_each(|job| job.run(&mut tx));
         if run.is_ok() && tx.log.size() != size {
             run = tx.log.save(tx.conn);
@@ -305,6 +311,7 @@ impl State {
         failpoint::or_fail(Point::CommitDone).map_err(|error| Failure::Unknown(error.to_string().into()))?;
         self.in_commit = false;
         (self.log, self.last_updated) = (log, last_updated);
+        self.outlet.forgot(forgotten);
         Ok(effects)
     }
 

@@ -54,7 +54,7 @@ pub async fn given_links_come_with_their_entry_and_are_found_by_what_ends_them(s
     give(store, &links).await;
     give(store, &[link(10, one, 99)]).await;
     for link in &links {
-        assert_eq!(store.given_link(&link.id).await.unwrap().as_ref(), Some(link));
+        assert_eq!(store.given_link(&link.id).await.unwrap().map(|kept| kept.link).as_ref(), Some(link));
     }
     assert_eq!(store.given_link(&LinkId::of_digest(b"never given")).await.unwrap(), None);
     links.sort_by(|a, b| (a.subject.document, &a.id).cmp(&(b.subject.document, &b.id)));
@@ -108,11 +108,12 @@ pub async fn given_links_of_before_the_index_are_gathered_once(store: &dyn Store
     }
     let known = GivenLink { epoch: second.number, ..link(1, one, 1_000) };
     give(store, std::slice::from_ref(&known)).await;
-    let before = |seed, moment| Gathered { link: GivenLink { epoch: 0, ..link(seed, one, 1_000) }, at: at(moment) };
+    let before =
+        |seed, moment| Gathered { link: GivenLink { epoch: 0, ..link(seed, one, 1_000) }, at: at(moment), leaf: 3 };
     let gathered = vec![before(1, 20), before(2, 20), before(3, 30), before(4, 31)];
     store.gather(gathered, 0).await.unwrap();
     for (seed, epoch) in [(1, second.number), (2, first.number), (3, first.number), (4, second.number)] {
         let found = store.given_link(&link(seed, one, 1_000).id).await.unwrap().unwrap();
-        assert_eq!(found.epoch, epoch, "{seed}: what was revoked after its entry ends it");
+        assert_eq!(found.link.epoch, epoch, "{seed}: what was revoked after its entry ends it");
     }
 }

@@ -3,11 +3,12 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use daylily::domain::audit::index::Block;
 use daylily::domain::epoch::{Revocation, Scope, Subject};
 use daylily::domain::id::LinkId;
 use daylily::domain::principal::Reach;
 use daylily::domain::resource::DocumentNumber;
-use daylily::store::{ActivePolicy, NewDocument, SealedKey, Store, StoreError};
+use daylily::store::{ActivePolicy, AuditBlock, NewDocument, SealedKey, Store, StoreError};
 use futures_util::future::join_all;
 
 use super::*;
@@ -142,11 +143,15 @@ pub async fn keys_policy_and_clients_read_back(store: &dyn Store) {
     store.add_checkpoint(5, "note five".to_owned()).await.unwrap();
     store.add_checkpoint(2, "note two".to_owned()).await.unwrap();
     assert_eq!(store.checkpoints().await.unwrap(), [(2, "note two".to_owned()), (5, "note five".to_owned())]);
-    let mut about = entry_of("document.read");
-    about.patients = vec!["Patient/1".to_owned(), "Patient/2".to_owned()];
-    let seq = store.record(about).await.unwrap();
-    assert_eq!(store.audit_of_patient("Patient/2").await.unwrap(), [seq]);
-    assert!(store.audit_of_patient("Patient/3").await.unwrap().is_empty());
+    let block = |first, after| Block { first, after, pairs: vec![7; 16] };
+    for one in [block(0, 4), block(4, 6), block(6, 9)] {
+        store.put_audit_block(one, entry_of("audit.index")).await.unwrap();
+    }
+    let leaf = store.put_audit_block(block(3, 6), entry_of("audit.index")).await.unwrap();
+    let kept = store.audit_blocks(0, 9).await.unwrap();
+    assert_eq!(kept.iter().map(|one| one.block.first).collect::<Vec<_>>(), [3, 6], "what it overlaps is gone");
+    assert_eq!(kept[0], AuditBlock { block: block(3, 6), leaf });
+    assert_eq!(store.audit_blocks(4, 1).await.unwrap(), kept[1..]);
 }
 
 pub async fn stamps_of_versions_never_fall(store: &dyn Store) {

@@ -142,6 +142,35 @@ pub enum Finding {
         /// Its number.
         seq: u64,
     },
+    /// The look-up by patient is not what was recorded of it, for these entries.
+    Lookup {
+        /// The first.
+        first: u64,
+        /// The one after the last.
+        after: u64,
+    },
+    /// A link that an entry gave and that is alive is not in the index of given links.
+    LinkHidden {
+        /// Its number.
+        seq: u64,
+    },
+    /// The index of given links has a row that the entry which it names does not say.
+    LinkStrange {
+        /// The entry; `None`: it names none.
+        seq: Option<u64>,
+    },
+    /// The file of endings is not what was written.
+    EndingsChanged {
+        /// From this line on, counted from 1.
+        line: u64,
+    },
+    /// The file of endings ends before the last that it was given, or is not there.
+    EndingsShortened {
+        /// The last that it has.
+        have: u64,
+        /// The last that it was given.
+        kept: u64,
+    },
     /// An entry is found under a patient whom it does not name, or that is no entry.
     Strange {
         /// Number as the look-up names it.
@@ -165,8 +194,11 @@ impl Finding {
     /// The entry to name: the first that is, or may be, false. `None` when it is about no entry.
     pub fn entry(&self) -> Option<u64> {
         match self {
-            Self::Entry { seq, .. } | Self::Hidden { seq } => Some(*seq),
-            Self::Missing { first, .. } | Self::ErasureUnrecorded { first, .. } => Some(*first),
+            Self::Entry { seq, .. } | Self::Hidden { seq } | Self::LinkHidden { seq } => Some(*seq),
+            Self::LinkStrange { seq } => *seq,
+            Self::Missing { first, .. } | Self::Lookup { first, .. } | Self::ErasureUnrecorded { first, .. } => {
+                Some(*first)
+            }
             Self::Repeated { seq } | Self::Strange { seq } => u64::try_from(*seq).ok(),
             Self::Rewritten { intact, .. } => Some(*intact),
             Self::Shortened { have, .. } => Some(*have),
@@ -174,7 +206,9 @@ impl Finding {
             | Self::Fork { .. }
             | Self::Checkpoint { .. }
             | Self::Tree
-            | Self::ErasuresTooMany => None,
+            | Self::ErasuresTooMany
+            | Self::EndingsChanged { .. }
+            | Self::EndingsShortened { .. } => None,
         }
     }
 }

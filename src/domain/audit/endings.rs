@@ -1,0 +1,285 @@
+//! Endings outlive a backup: whatever ended is told once more, outside the database, by ids alone. A line for each, numbered and chained
+//! by hash; behind every group of lines one that signs the chain so far, and is a part of it. A restore replays them, so that what was purged stays purged.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Map, Value, json};
+
+use super::tree::{Hash, sha256};
+use super::vkey::{SigningKey, VerifyingKey};
+use crate::domain::clock::Timestamp;
+use crate::domain::id::{ClientId, FileId, LinkId, ResourceId};
+use crate::domain::lifecycle::State;
+
+/// What ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ended {
+    /// A document was held back, withdrawn or destroyed.
+    Document(ResourceId, State),
+    /// A file that no document had claimed was destroyed.
+    File(FileId),
+    /// Links were revoked, under the number that the revocation has.
+    Links(u32, LinksOf),
+    /// A counted link's use was spent, or given back: how many are spent now.
+    Use {
+        /// Of which file.
+        file: FileId,
+        /// By whom.
+        client: ClientId,
+        /// For whom: a digest, empty where nobody was named.
+        recipient: Vec<u8>,
+        /// How many.
+        used: u64,
+    },
+}
+
+/// Whose links were revoked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LinksOf {
+    /// One link.
+    Link(LinkId),
+    /// All of a document.
+    Document(ResourceId),
+    /// All of a client.
+    Client(ClientId),
+    /// All of a patient, by the number that stands for the reference in this database.
+    Patient(i64),
+    /// All.
+    All,
+}
+
+/// One ending.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ending {
+    /// Its number; each is one more than the last.
+    pub number: u64,
+    /// When.
+    pub at: Timestamp,
+    /// What.
+    pub ended: Ended,
+}
+
+impl Ended {
+    /// As it is kept: an object with `what` and ids.
+    pub fn to_text(&self) -> String {
+        match self {
+            Self::Document(id, state) => json!({ "what": state.as_str(), "document": id.as_str() }),
+            Self::File(file) => json!({ "what": "file", "file": file.to_string() }),
+            Self::Links(number, of) => {
+                let (name, id) = match of {
+                    LinksOf::Link(id) => ("link", id.to_string()),
+                    LinksOf::Document(id) => ("document", id.to_string()),
+                    LinksOf::Client(id) => ("client", id.to_string()),
+                    LinksOf::Patient(number) => ("patient", number.to_string()),
+                    LinksOf::All => ("all", String::new()),
+                };
+                json!({ "what": "links", "number": number, "of": name, "id": id })
+            }
+            Self::Use { file, client, recipient, used } => json!({
+                "what": "use", "file": file.to_string(), "client": client.as_str(),
+                "recipient": hex::encode(recipient), "used": used,
+            }),
+        }
+        .to_string()
+    }
+
+    /// Reads what [`Self::to_text`] writes.
+    pub fn from_text(text: &str) -> Option<Self> {
+        Self::from_json(&serde_json::from_str(text).ok()?)
+    }
+
+    fn from_json(value: &Value) -> Option<Self> {
+        let text = |name: &str| value.get(name).and_then(Value::as_str);
+        Some(match text("what")? {
+            "file" => Self::File(FileId::parse(text("file")?)?),
+            "links" => {
+                let id = text("id")?;
+                let of = match text("of")? {
+                    "link" => LinksOf::Link(LinkId::parse(id)?),
+                    "document" => LinksOf::Document(ResourceId::parse(id)?),
+                    "client" => LinksOf::Client(ClientId::parse(id)?),
+                    "patient" => LinksOf::Patient(id.parse().ok()?),
+                    "all" => LinksOf::All,
+                    _ => return None,
+                };
+                Self::Links(value.get("number")?.as_u64()?.try_into().ok()?, of)
+            }
+            "use" => Self::Use {
+                file: FileId::parse(text("file")?)?,
+                client: ClientId::parse(text("client")?)?,
+                recipient: hex::decode(text("recipient")?).ok()?,
+                used: value.get("used")?.as_u64()?,
+            },
+            state => Self::Document(ResourceId::parse(text("document")?)?, State::parse(state)?),
+        })
+    }
+}
+
+/// Where a chain of endings stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Chain {
+    /// Number of the last ending; 0: there is none.
+    pub number: u64,
+    hash: Hash,
+}
+
+impl Chain {
+    /// The line of the next ending, with its line end.
+    fn line(&mut self, ending: &Ending) -> Option<String> {
+        let Value::Object(mut line) = serde_json::from_str(&ending.ended.to_text()).ok()? else { return None };
+        line.insert("ending".to_owned(), ending.number.into());
+        line.insert("at".to_owned(), ending.at.to_string().into());
+        line.insert("before".to_owned(), hex::encode(self.hash).into());
+        let line = Value::Object(line).to_string();
+        *self = Self { number: ending.number, hash: sha256(&[line.as_bytes()]) };
+        Some(format!("{line}\n"))
+    }
+
+    /// The lines of a group of endings, and the one that signs them. `None` where one cannot be written.
+    pub fn group(&mut self, endings: &[Ending], key: &SigningKey) -> Option<String> {
+        let mut next = *self;
+        let mut lines = String::new();
+        for ending in endings {
+            lines.push_str(&next.line(ending)?);
+        }
+        let signature = STANDARD.encode(key.signature(&next.message(key.verifying_key().name())));
+        let line = json!({ "signed": next.number, "signature": signature }).to_string();
+        next.hash = sha256(&[line.as_bytes()]);
+        lines.push_str(&format!("{line}\n"));
+        *self = next;
+        Some(lines)
+    }
+
+    fn message(&self, origin: &str) -> Vec<u8> {
+        format!("daylily-endings/v1\n{origin}\n{}\n{}\n", self.number, hex::encode(self.hash)).into_bytes()
+    }
+}
+
+/// What a file of endings says.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Endings {
+    /// Every ending that is signed, in order.
+    pub endings: Vec<Ending>,
+    /// Where the chain stands after them.
+    pub chain: Chain,
+    /// Bytes up to the end of the last signed group; what follows was never answered for, or is not this log's.
+    pub length: u64,
+    /// The line from which on it is not what was written, counted from 1. What a crash cut off behind the last signed group is none.
+    pub wrong: Option<u64>,
+}
+
+/// Reads a file of endings. What stands behind the first line that is not what was written is not believed.
+pub fn read(text: &[u8], key: &VerifyingKey) -> Endings {
+    let (mut good, mut chain, mut group, mut length) = (Endings::default(), Chain::default(), Vec::new(), 0_u64);
+    let lines: Vec<&[u8]> = text.split_inclusive(|byte| *byte == b'\n').collect();
+    for (place, line) in (1_u64..).zip(&lines) {
+        length = length.saturating_add(u64::try_from(line.len()).unwrap_or_default());
+        match read_line(line, &mut chain, key) {
+            Some(Line::Ending(ending)) => group.push(ending),
+            Some(Line::Signed) => {
+                good.endings.append(&mut group);
+                (good.chain, good.length) = (chain, length);
+            }
+            // The last line may be one that a crash cut off.
+            None if line.ends_with(b"\n") || place < u64::try_from(lines.len()).unwrap_or_default() => {
+                good.wrong = Some(place);
+                return good;
+            }
+            None => return good,
+        }
+    }
+    good
+}
+
+enum Line {
+    Ending(Ending),
+    Signed,
+}
+
+fn read_line(line: &[u8], chain: &mut Chain, key: &VerifyingKey) -> Option<Line> {
+    let line = line.strip_suffix(b"\n")?;
+    let value: Map<String, Value> = serde_json::from_slice(line).ok()?;
+    let text = |name: &str| value.get(name).and_then(Value::as_str);
+    if let Some(signed) = value.get("signed") {
+        let signature = STANDARD.decode(text("signature")?).ok()?;
+        let fits = signed.as_u64()? == chain.number && key.verifies(&chain.message(key.name()), &signature);
+        chain.hash = sha256(&[line]);
+        return fits.then_some(Line::Signed);
+    }
+    let number = value.get("ending")?.as_u64()?;
+    let at = Timestamp::parse(text("at")?)?;
+    let follows = number == chain.number.checked_add(1)? && text("before")? == hex::encode(chain.hash);
+    let ended = Ended::from_json(&Value::Object(value.clone())).filter(|_| follows)?;
+    *chain = Chain { number, hash: sha256(&[line]) };
+    Some(Line::Ending(Ending { number, at, ended }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key() -> SigningKey {
+        SigningKey::from_seed("log.example/1", &[7; 32]).unwrap()
+    }
+
+    fn endings() -> Vec<Ending> {
+        let (document, client) = (ResourceId::parse("d1").unwrap(), ClientId::parse("lab").unwrap());
+        let file = FileId::from_bytes([2; 16]);
+        let ended = [
+            Ended::Document(document.clone(), State::Purged),
+            Ended::Document(document.clone(), State::Quarantined),
+            Ended::File(file),
+            Ended::Links(3, LinksOf::Link(LinkId::of_digest(&[1; 8]))),
+            Ended::Links(4, LinksOf::Document(document)),
+            Ended::Links(5, LinksOf::Client(client.clone())),
+            Ended::Links(6, LinksOf::Patient(9)),
+            Ended::Links(7, LinksOf::All),
+            Ended::Use { file, client, recipient: vec![1; 32], used: 2 },
+        ];
+        let at = Timestamp::from_millis(1_700_000_000_000);
+        (1..).zip(ended).map(|(number, ended)| Ending { number, at, ended }).collect()
+    }
+
+    fn written() -> String {
+        let (mut chain, all) = (Chain::default(), endings());
+        let (first, second) = all.split_at(4);
+        chain.group(first, &key()).unwrap() + &chain.group(second, &key()).unwrap()
+    }
+
+    #[test]
+    fn f105_what_was_written_is_read_and_every_alteration_is_seen() {
+        let (text, key) = (written(), key().verifying_key().clone());
+        let whole = read(text.as_bytes(), &key);
+        assert_eq!((whole.endings.clone(), whole.wrong, whole.length), (endings(), None, text.len() as u64));
+        for at in 0..text.len() {
+            let mut bytes = text.clone().into_bytes();
+            bytes[at] ^= 1;
+            let read = read(&bytes, &key);
+            assert!(
+                read.endings.len() < whole.endings.len() && read.endings == endings()[..read.endings.len()],
+                "byte {at}"
+            );
+        }
+        let lines: Vec<&str> = text.split_inclusive('\n').collect();
+        for out in 0..lines.len() - 1 {
+            let without: String =
+                lines.iter().enumerate().filter(|(at, _)| *at != out).map(|(_, line)| *line).collect();
+            assert!(read(without.as_bytes(), &key).wrong.is_some(), "line {out} taken out");
+            let mut swapped = lines.clone();
+            swapped.swap(out, out + 1);
+            assert!(read(swapped.concat().as_bytes(), &key).wrong.is_some(), "line {out} swapped");
+        }
+        let other = SigningKey::from_seed("log.example/1", &[8; 32]).unwrap();
+        assert!(read(text.as_bytes(), other.verifying_key()).endings.is_empty());
+    }
+
+    #[test]
+    fn f105_what_a_crash_cut_off_is_no_alteration() {
+        let (text, key) = (written(), key().verifying_key().clone());
+        for end in 0..text.len() {
+            let read = read(&text.as_bytes()[..end], &key);
+            assert_eq!(read.wrong, None, "{end}");
+            assert!(read.endings.len() == 4 || read.endings.is_empty(), "a group whole or not at all");
+        }
+    }
+}

@@ -1,0 +1,33 @@
+//! What has ended, on its way out of the database: a row in the commit that ends it, and then, before that commit is answered for, a
+//! line in the ledger outside.
+
+use async_trait::async_trait;
+
+use super::StoreError;
+use crate::domain::audit::endings::Ending;
+
+/// Where endings are kept outside the database.
+pub trait Ledger: Send + Sync + std::fmt::Debug {
+    /// Makes endings durable, in one sync.
+    ///
+    /// # Errors
+    /// The medium's. Nothing of them counts as kept then, and they are handed over again.
+    fn append(&self, endings: &[Ending]) -> std::io::Result<()>;
+
+    /// Number of the last that is kept; 0: none.
+    fn last(&self) -> u64;
+
+    /// Whether exactly this one is kept.
+    fn has(&self, ending: &Ending) -> bool;
+}
+
+/// Endings.
+#[async_trait]
+pub trait EndingRows: Send + Sync + std::fmt::Debug {
+    /// Hands endings to this ledger from now on, first those that wait. A ledger that is ahead of the database, because an older one was
+    /// put back, keeps its numbers: new endings come behind them.
+    async fn keep_endings(&self, ledger: std::sync::Arc<dyn Ledger>) -> Result<(), StoreError>;
+
+    /// Number of the last ending, and how many of the last wait for the ledger.
+    async fn endings(&self) -> Result<(u64, u64), StoreError>;
+}

@@ -1,0 +1,131 @@
+//! What has ended is told outside the database too: in the file `endings` of the checkpoint folder (F105).
+
+use std::time::Duration;
+
+use daylily::app::endings::{self, ENDINGS};
+use daylily::control::{Request, RevocationAim};
+use daylily::domain::audit::VerifyingKey;
+use daylily::domain::audit::endings::{Ended, Endings, LinksOf};
+use daylily::domain::audit::verify::Finding;
+use daylily::domain::id::ResourceId;
+use daylily::domain::lifecycle::State;
+use serde_json::json;
+
+use crate::support::*;
+
+fn key(daylily: &TestDaylily) -> VerifyingKey {
+    let line = std::fs::read_to_string(daylily.settings().audit.checkpoints.join("checkpoint-key")).unwrap();
+    VerifyingKey::parse(line.trim()).unwrap()
+}
+
+fn told(daylily: &TestDaylily) -> Endings {
+    endings::read(&daylily.settings().audit.checkpoints, &key(daylily)).unwrap()
+}
+
+async fn standing(daylily: &TestDaylily) -> (u64, u64) {
+    daylily.running().delivery().store().endings().await.unwrap()
+}
+
+async fn revoke(daylily: &TestDaylily, aim: RevocationAim, state: bool) {
+    let request = Request::LinksRevoke { aim, reason: "sent in error".to_owned(), state, preview: false };
+    daylily.command(request).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn f105_whatever_ends_is_told_outside_before_it_is_answered_and_every_change_of_that_is_found() {
+    let daylily = TestDaylily::start().await;
+    let source = daylily.source().await;
+    let (id, _) = daylily.ready_link(&source, &pdf(1, 400)).await;
+    let document = ResourceId::parse(&id).unwrap();
+    revoke(&daylily, RevocationAim::Client("source".to_owned()), false).await;
+    revoke(&daylily, RevocationAim::Document(id.clone()), true).await;
+    let ended: Vec<Ended> = told(&daylily).endings.into_iter().map(|ending| ending.ended).collect();
+    assert!(
+        matches!(ended.as_slice(), [
+            Ended::Links(_, LinksOf::Client(_)),
+            Ended::Links(_, LinksOf::Document(one)),
+            Ended::Document(two, State::Revoked),
+        ] if *one == document && *two == document),
+        "{ended:?}"
+    );
+    let (_, counted) = daylily.ready_link(&source, &pdf(2, 400)).await;
+    assert_eq!(daylily.get(&counted).await.status, 200);
+    let other =
+        daylily.ready(&source, &crate::support::document("p2", &[inline("application/pdf", &pdf(3, 400))])).await;
+    let once = parameters(&[("uses", "valuePositiveInt", json!(1))]);
+    let once = source.post(&format!("DocumentReference/{other}/$issue-link"), &once).await.ok(200);
+    assert_eq!(daylily.get(&text(parameter(&once, "url"), "/valueUrl")).await.status, 200);
+    let is_use = |ended: &Ended| matches!(ended, Ended::Use { used: 1, .. });
+    daylily
+        .until("the use", async || told(&daylily).endings.iter().any(|ending| is_use(&ending.ended)).then_some(()))
+        .await;
+    daylily.clock.advance(Duration::from_secs(40 * 86_400));
+    let purged = Ended::Document(document, State::Purged);
+    daylily
+        .until("the purge", async || {
+            daylily.running().delivery().retain_round().await.unwrap();
+            told(&daylily).endings.iter().any(|ending| ending.ended == purged).then_some(())
+        })
+        .await;
+    let standing = standing(&daylily).await;
+    let whole = told(&daylily);
+    assert_eq!(endings::check(&whole, standing), None);
+    let file = daylily.settings().audit.checkpoints.join(ENDINGS);
+    let text = std::fs::read_to_string(&file).unwrap();
+    for hidden in ["Patient/", "sent in error"] {
+        assert!(!text.contains(hidden), "ids only: {hidden}");
+    }
+    let lines: Vec<&str> = text.split_inclusive('\n').collect();
+    for (what, changed) in [
+        ("shortened by its last line", lines[..lines.len() - 1].concat()),
+        ("only its beginning", lines[..2].concat()),
+        ("empty", String::new()),
+        ("a line out of its midst", [&lines[..1], &lines[2..]].concat().concat()),
+        ("a changed line", text.replacen("source", "other1", 1)),
+        ("a line of another", format!("{text}{{\"ending\":1}}\n")),
+    ] {
+        let read = daylily::domain::audit::endings::read(changed.as_bytes(), &key(&daylily));
+        let found = endings::check(&read, standing);
+        let is = matches!(found, Some(Finding::EndingsShortened { .. } | Finding::EndingsChanged { .. }));
+        assert!(is, "{what}: {found:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn f105_where_the_folder_cannot_be_written_access_is_cut_and_the_endings_come_after() {
+    let mut daylily = TestDaylily::start().await;
+    let source = daylily.source().await;
+    let (id, link) = daylily.ready_link(&source, &pdf(1, 400)).await;
+    let folder = daylily.settings().audit.checkpoints.clone();
+    let aside = daylily.beside("checkpoints-aside");
+    std::fs::rename(&folder, &aside).unwrap();
+    std::fs::write(&folder, b"full").unwrap();
+    revoke(&daylily, RevocationAim::Document(id), false).await;
+    assert_eq!(daylily.get(&link).await.said(), (410, "link-revoked"));
+    assert_eq!(standing(&daylily).await.1, 1, "it waits");
+    std::fs::remove_file(&folder).unwrap();
+    std::fs::rename(&aside, &folder).unwrap();
+    daylily.stop().await;
+    daylily.start_again().await.unwrap();
+    assert_eq!(told(&daylily).endings.len(), 1);
+    assert_eq!(endings::check(&told(&daylily), standing(&daylily).await), None);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn f105_an_older_database_goes_on_behind_the_numbers_that_were_told() {
+    let mut daylily = TestDaylily::start().await;
+    let source = daylily.source().await;
+    let (id, _) = daylily.ready_link(&source, &pdf(1, 400)).await;
+    for _ in 0..3 {
+        revoke(&daylily, RevocationAim::Document(id.clone()), false).await;
+    }
+    daylily.stop().await;
+    // As if what the database knows of endings were older than the file; its log is another test's.
+    altered(&daylily.data().join("daylily.db"), "UPDATE sqlite_sequence SET seq = 1 WHERE name = 'ending'");
+    altered(&daylily.data().join("daylily.db"), "DELETE FROM ending");
+    daylily.start_again().await.unwrap();
+    revoke(&daylily, RevocationAim::Document(id.clone()), false).await;
+    let told = told(&daylily);
+    assert_eq!((told.wrong, told.chain.number), (None, 4));
+    assert_eq!(told.endings.iter().map(|ending| ending.number).collect::<Vec<_>>(), [1, 2, 3, 4]);
+}
