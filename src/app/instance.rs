@@ -155,18 +155,16 @@ impl Instance {
         }
         keep_note(&looked, &keys, place)?;
         super::rotation::renew(&mut keys, store.as_ref(), &vault, &nature).await?;
-        let line = keys.checkpoint()?.verifying_key().to_string();
-        folder.publish_log_key(&settings.audit.checkpoints, &line)?;
+        folder.publish_log_key(&settings.audit.checkpoints, &keys.checkpoint()?.verifying_key().to_string())?;
         let blobs = open_blobs(&path, &settings.limits, &vault, &nature)?;
         super::set_up::end(&path).map_err(|error| super::folder::not_usable(&path, &error))?;
-        let recorder = Recorder::new(keys.cells()?, Arc::clone(&nature.entropy), Arc::clone(&store));
         let seed = policy_seed(store.as_ref(), &settings).await?;
         let parts = Parts {
             store: Arc::clone(&store),
             blobs: Arc::clone(&blobs),
             scanners: super::scanners::of(&settings, &nature.clock),
             watch: Arc::new(super::scanners::Counted),
-            recorder,
+            recorder: Recorder::new(keys.cells()?, Arc::clone(&nature.entropy), Arc::clone(&store)),
             clock: Arc::clone(&nature.clock),
             entropy: Arc::clone(&nature.entropy),
             terms: terms(&settings, &base),
