@@ -13,7 +13,7 @@ use super::failure::StartFailure;
 use super::folder::LockedFolder;
 use super::keyring::KeyRing;
 use super::log_check::{self, OfStore};
-use super::start_check::{self, Place};
+use super::start_check::{self, Looked, Place};
 use crate::blob::{Blobs, LocalBlobs};
 use crate::config::{BaseUrl, Limits, References, SecretSource, Settings, policy_text};
 use crate::delivery::administration::NewPolicy;
@@ -149,36 +149,23 @@ impl Instance {
             keys.complete(store.as_ref(), &vault, nature.entropy.as_ref(), now).await?;
         }
         let place = Place { data: &path, checkpoints: &settings.audit.checkpoints, origin: folder.instance() };
-        let looked = Box::pin(start_check::look(&OfStore(store.as_ref()), &keys, place)).await?;
-        if !looked.checked.report.valid && on_finding == OnFinding::Refuse {
-            return Err(StartFailure::new(findings(&looked.checked.report)));
-        }
+        let looked = Box::pin(look(store.as_ref(), &keys, place, on_finding)).await?;
         if !new_log {
             keys.complete(store.as_ref(), &vault, nature.entropy.as_ref(), now).await?;
         }
-        if looked.sealable {
-            let kept = start_check::write_note(&path, &looked.checked.note(folder.instance()), &keys.log_check()?);
-            kept.map_err(|error| super::folder::not_usable(&path, &error))?;
-        }
+        keep_note(&looked, &keys, place)?;
         super::rotation::renew(&mut keys, store.as_ref(), &vault, &nature).await?;
-        let line = keys.checkpoint()?.verifying_key().to_string();
-        folder.publish_log_key(&settings.audit.checkpoints, &line)?;
-        let file_keys: Arc<dyn FileKeys> = Arc::clone(&vault) as Arc<dyn FileKeys>;
-        let inline = usize::try_from(settings.limits.inline_threshold).unwrap_or(usize::MAX);
-        let blobs = LocalBlobs::open(&path, inline, file_keys, Arc::clone(&nature.entropy));
-        let blobs = blobs.map_err(|error| StartFailure::machine("the files cannot be opened", &error))?;
+        folder.publish_log_key(&settings.audit.checkpoints, &keys.checkpoint()?.verifying_key().to_string())?;
+        let blobs = open_blobs(&path, &settings.limits, &vault, &nature)?;
         super::set_up::end(&path).map_err(|error| super::folder::not_usable(&path, &error))?;
-        let kept = usize::try_from(settings.limits.content_cache).unwrap_or(usize::MAX);
-        let blobs: Arc<dyn Blobs> = Arc::new(blobs.with_cache(kept));
         super::endings::keep(store.as_ref(), &settings.audit.checkpoints, keys.checkpoint()?).await?;
-        let recorder = Recorder::new(keys.cells()?, Arc::clone(&nature.entropy), Arc::clone(&store));
         let seed = policy_seed(store.as_ref(), &settings).await?;
         let parts = Parts {
             store: Arc::clone(&store),
             blobs: Arc::clone(&blobs),
             scanners: super::scanners::of(&settings, &nature.clock),
             watch: Arc::new(super::scanners::Counted),
-            recorder,
+            recorder: Recorder::new(keys.cells()?, Arc::clone(&nature.entropy), Arc::clone(&store)),
             clock: Arc::clone(&nature.clock),
             entropy: Arc::clone(&nature.entropy),
             terms: terms(&settings, &base),
@@ -223,6 +210,42 @@ fn key_source(source: &SecretSource) -> KeySource {
 /// Those of [`Vault::open`].
 pub fn open_vault(settings: &Settings, path: &Path, entropy: &Arc<dyn Entropy>) -> Result<Vault, Issue> {
     Vault::open(&key_source(&settings.keys.encryption), path, true, Arc::clone(entropy))
+}
+
+/// Looks at the log; where it does not verify, the opening may end here.
+async fn look(
+    store: &dyn Store,
+    keys: &KeyRing,
+    place: Place<'_>,
+    on_finding: OnFinding,
+) -> Result<Looked, StartFailure> {
+    let looked = start_check::look(&OfStore(store), keys, place).await?;
+    if !looked.checked.report.valid && on_finding == OnFinding::Refuse {
+        return Err(StartFailure::new(findings(&looked.checked.report)));
+    }
+    Ok(looked)
+}
+
+/// Keeps the note of a check of the whole log.
+fn keep_note(looked: &Looked, keys: &KeyRing, place: Place<'_>) -> Result<(), StartFailure> {
+    if !looked.sealable {
+        return Ok(());
+    }
+    let kept = start_check::write_note(place.data, &looked.checked.note(place.origin), &keys.log_check()?);
+    kept.map_err(|error| super::folder::not_usable(place.data, &error).into())
+}
+
+fn open_blobs(
+    path: &Path,
+    limits: &Limits,
+    vault: &Arc<Vault>,
+    nature: &Nature,
+) -> Result<Arc<dyn Blobs>, StartFailure> {
+    let file_keys: Arc<dyn FileKeys> = Arc::clone(vault) as Arc<dyn FileKeys>;
+    let inline = usize::try_from(limits.inline_threshold).unwrap_or(usize::MAX);
+    let blobs = LocalBlobs::open(path, inline, file_keys, Arc::clone(&nature.entropy));
+    let blobs = blobs.map_err(|error| StartFailure::machine("the files cannot be opened", &error))?;
+    Ok(Arc::new(blobs.with_cache(usize::try_from(limits.content_cache).unwrap_or(usize::MAX))))
 }
 
 /// Bytes of the disk that are kept for the log of what was done, or a 64th of a small disk.
