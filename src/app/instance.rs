@@ -176,10 +176,7 @@ impl Instance {
             sealing: Arc::new(super::sealing::VaultSealing(Arc::clone(&vault))),
             endpoints: super::endpoints::GuardedEndpoints::by(&settings, terms(&settings, &base).base.root()),
         };
-        let delivery = Arc::new(Delivery::new(parts));
-        delivery.recall_spool().await?;
-        delivery.gather_given_links().await?;
-        delivery.watch_clock().await?;
+        let delivery = taken_up(Delivery::new(parts)).await?;
         let digest = match seed.apply {
             Some(new) => delivery.apply_policy(&Actor::Server, new).await?,
             None => delivery.policy().short_digest.clone(),
@@ -194,6 +191,15 @@ impl Instance {
         };
         Ok(Self { folder, settings, base, nature, vault, store, blobs, keys, delivery, found })
     }
+}
+
+/// The use cases, once they know what an earlier process left.
+async fn taken_up(delivery: Delivery) -> Result<Arc<Delivery>, StartFailure> {
+    let delivery = Arc::new(delivery);
+    delivery.recall_spool().await?;
+    delivery.gather_given_links().await?;
+    delivery.watch_clock().await?;
+    Ok(delivery)
 }
 
 fn key_source(source: &SecretSource) -> KeySource {

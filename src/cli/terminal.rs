@@ -73,6 +73,11 @@ impl Terminal {
         let _ = writeln!(io::stdout().lock(), "{}", shown(line, self.out_color));
     }
 
+    /// A row of RFC 4180, whose lines end as it says.
+    pub(crate) fn say_row(&self, row: &str) {
+        let _ = write!(io::stdout().lock(), "{}\r\n", shown(row, self.out_color));
+    }
+
     /// A JSON value of what was asked for, on one line.
     pub(crate) fn say_json(&self, value: &Value) {
         self.say(&value.to_string());

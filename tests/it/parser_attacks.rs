@@ -61,7 +61,7 @@ async fn a191_a_name_that_stands_twice_stores_neither() {
         assert_eq!(refused.said(), (400, "name-repeated"), "{extra}");
         let place = refused.json()["issue"][0]["expression"][0].as_str().unwrap_or_default().to_owned();
         assert_eq!(place, shown);
-        assert!(!refused.text().contains("p2"));
+        assert!(!refused.text().contains("Patient/p2"));
     }
     assert_eq!(total(&source, "").await, 0);
 }

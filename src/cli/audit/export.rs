@@ -149,7 +149,7 @@ struct Out<'a> {
 impl<'a> Out<'a> {
     fn new(format: ExportFormat, terminal: &'a Terminal, key: CellKey) -> Self {
         if format == ExportFormat::Csv {
-            terminal.say(&format!("{}\r", Csv::header()));
+            terminal.say_row(&Csv::header());
         }
         Self { format, terminal, key, csv: Csv::default(), kept: Vec::new() }
     }
@@ -164,7 +164,7 @@ impl<'a> Out<'a> {
         }
         match self.format {
             ExportFormat::Ndjson => self.terminal.say(&json_line(row, &self.key, &entry)),
-            ExportFormat::Csv => self.terminal.say(&format!("{}\r", self.csv.line(&entry))),
+            ExportFormat::Csv => self.terminal.say_row(&self.csv.line(&entry)),
             ExportFormat::Table => self.kept.push(entry),
         }
         found
