@@ -32,7 +32,7 @@ fn held(limit: &str) -> Option<Held> {
         "connections" => By("a211_connections_have_a_number_and_those_beyond_it_wait_their_turn"),
         "keep-alive" => By("a211_a_connection_that_idles_is_closed"),
         "head-timeout" => By("a204_a_head_has_ten_seconds_however_busily_it_drips"),
-        "body-timeout" => By("a205_a_whole_body_has_thirty_seconds_however_well_it_keeps_its_rate"),
+        "body-timeout" => By("a205_a_whole_body_has_its_time_and_what_its_length_takes_at_the_least_rate"),
         "body-grace" | "body-rate" => By("a205_a_body_keeps_its_rate_after_its_grace"),
         "write-stall" | "write-rate" => By("a206_readers_that_stand_still_or_sip_are_cut_and_slow_ones_are_not"),
         "uploads" | "downloads" | "searches" | "waits" => By("a200_where_all_places_are_taken_one_is_told_to_wait"),
