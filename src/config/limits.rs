@@ -209,6 +209,8 @@ limits! {
     "Search" {
         query_parameters "query-parameters": Count = 100, 10 => 1_000;
             "Parameters of a query."
+        search_time "search-time": Count = 250, 10 => 60_000;
+            "Milliseconds that one search may read; longer is answered 400 `search-too-costly`."
         searches "searches": Count = 16, 1 => 1_000;
             "Searches running at a time, so that they cannot starve the token endpoint; more are answered 503 with `Retry-After`."
     }

@@ -36,6 +36,7 @@ fn held(limit: &str) -> Option<Held> {
         "body-grace" | "body-rate" => By("a205_a_body_keeps_its_rate_after_its_grace"),
         "write-stall" | "write-rate" => By("a206_readers_that_stand_still_or_sip_are_cut_and_slow_ones_are_not"),
         "uploads" | "downloads" | "searches" | "waits" => By("a200_where_all_places_are_taken_one_is_told_to_wait"),
+        "search-time" => By("a_search_reads_for_a_quarter_of_a_second_and_no_longer"),
         "drain" => By("what_runs_at_a_stop_has_its_time_and_no_more"),
         "wait-max" => By("a_wait_is_never_longer_than_its_limit"),
         "binary-form" => By("a_file_over_its_limit_comes_as_bytes_alone"),

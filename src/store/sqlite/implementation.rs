@@ -4,9 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use diesel::sqlite::SqliteConnection;
 
 use super::log::check_entry;
 use super::rows::pack;
+use super::search_time::{self, Until};
 use super::{SqliteStore, audit_rows, create, due, lifecycle, purge, read, search, server, visibility};
 use crate::domain::audit::index::Block;
 use crate::domain::clock::Timestamp;
@@ -149,7 +151,17 @@ impl Store for SqliteStore {
     }
 
     async fn search(&self, query: &Query, scope: &AccessScope) -> Result<Page, StoreError> {
-        self.read(|reading| search::page(reading.conn, reading.memory, query, scope))
+        let (clock, span) = (Arc::clone(&self.clock), self.search_time);
+        let until = move || {
+            let span = i64::try_from(span.as_micros()).unwrap_or(i64::MAX);
+            Until(Some(search_time::now(clock.as_ref()).saturating_add(span)))
+        };
+        if search::is_selective(query) {
+            return self.read(|reading| search::page(reading.conn, reading.memory, query, scope, until()));
+        }
+        let (query, scope, memory) = (query.clone(), scope.clone(), Arc::clone(&self.memory));
+        let page = move |conn: &mut SqliteConnection| search::page(conn, &memory, &query, &scope, until());
+        self.elsewhere(&self.wide_searches, page).await
     }
 
     async fn visible_targets(&self, targets: &[Target], scope: &AccessScope) -> Result<Vec<bool>, StoreError> {
