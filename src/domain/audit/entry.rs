@@ -294,11 +294,6 @@ impl Entry {
         self.outcome
     }
 
-    /// Patients by whom the entry is found.
-    pub fn patient_keys(&self) -> &[String] {
-        &self.patients
-    }
-
     /// Files by which the entry is found.
     pub fn files(&self) -> &[FileId] {
         &self.files
