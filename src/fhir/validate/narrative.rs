@@ -9,8 +9,6 @@ const NAMESPACE: &str = "http://www.w3.org/1999/xhtml";
 
 /// Levels of elements in a narrative.
 const MAX_DEPTH: usize = 128;
-/// Attributes of one element; HTML 4 has none with half as many. The reader compares each name with those before it.
-const MAX_ATTRIBUTES: usize = 64;
 
 /// Elements of HTML 4 chapters 7 to 11 (but 9.4) and 15, with links and images (R4 narrative.html#rules).
 const ELEMENTS: &[&str] = &[
@@ -155,10 +153,7 @@ impl Seen {
         self.content |= name == "img";
         let mut forbidden = !ELEMENTS.contains(&name);
         let mut namespace = self.depth > 0;
-        for (at, attribute) in tag.attributes().enumerate() {
-            if at >= MAX_ATTRIBUTES {
-                return Err(Fault::Forbidden);
-            }
+        for attribute in tag.attributes() {
             let attribute = attribute.map_err(|_| Fault::Malformed)?;
             if !is_attribute_text(&attribute.value) {
                 return Err(Fault::Malformed);
