@@ -261,6 +261,7 @@ fn open_store(folder: &LockedFolder, limits: &Limits, nature: &Nature) -> Result
     let settings = StoreSettings {
         readers: u32::try_from(limits.database_readers).unwrap_or(u32::MAX),
         queue: limits.write_queue,
+        search_time: std::time::Duration::from_millis(u64::try_from(limits.search_time).unwrap_or(u64::MAX)),
         reserve: RESERVE,
         ..StoreSettings::default()
     };

@@ -186,7 +186,7 @@ limits! {
         keep_alive "keep-alive": Span = 15, 1 => 5 * MINUTE;
             "How long a connection without a request stays open."
         body_timeout "body-timeout": Span = 30, 5 => 10 * MINUTE;
-            "For the whole of a JSON or form body."
+            "For the whole of a JSON or form body, beside what its length takes at `body-rate`."
         body_grace "body-grace": Span = 10, 1 => MINUTE;
             "How long a body may be slower than `body-rate`."
         body_rate "body-rate": Size = KIB, 1 => MIB;
@@ -209,6 +209,8 @@ limits! {
     "Search" {
         query_parameters "query-parameters": Count = 100, 10 => 1_000;
             "Parameters of a query."
+        search_time "search-time": Count = 250, 10 => 60_000;
+            "Milliseconds that one search may read; longer is answered 400 `search-too-costly`."
         searches "searches": Count = 16, 1 => 1_000;
             "Searches running at a time, so that they cannot starve the token endpoint; more are answered 503 with `Retry-After`."
     }
@@ -233,10 +235,10 @@ limits! {
     "Access" {
         token_lifetime "token-lifetime": Span = 300, MINUTE => HOUR;
             "An access token; SMART Backend Services recommends at most five minutes."
-        refused_requests "refused-requests": Count = 120, 10 => 100_000;
-            "Requests a minute without a good token or link from one address prefix; more are answered 429."
-        client_requests "client-requests": Count = 6_000, 60 => 1_000_000;
-            "Requests a minute of one client; more are answered 429 with `Retry-After`."
+        refused_requests "refused-requests": Count = 120, 0 => 100_000;
+            "Requests a minute without a good token or link from one address prefix; more are answered 429. 0: not limited, for closed networks and benchmarks."
+        client_requests "client-requests": Count = 6_000, 0 => 1_000_000;
+            "Requests a minute of one client; more are answered 429 with `Retry-After`. 0: not limited, for closed networks and benchmarks."
     }
     "Safety check" {
         archive_depth "archive-depth": Count = 4, 1 => 16;

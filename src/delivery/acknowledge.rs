@@ -1,6 +1,8 @@
 //! `$acknowledge`: a recipient says that it has a document in its own records, or that it does not take it. Where policy waits for
 //! that word, the document becomes `delivered` and its window begins.
 
+use std::collections::HashSet;
+
 use super::failure::store_failure;
 use super::offers::about;
 use super::{Caller, Delivery};
@@ -90,7 +92,7 @@ impl Delivery {
         };
         let met = decision.delivered_when == DeliveredWhen::Acknowledged
             && !all.imported.is_empty()
-            && recipients.iter().all(|recipient| all.imported.contains(recipient));
+            && recipients.iter().collect::<HashSet<_>>().is_subset(&all.imported.iter().collect());
         let stamp = Stamp { at: self.clock.now(), actor: Actor::Server, due };
         if let (true, Ok(transition)) = (met, lifecycle::deliver(document.state, stamp)) {
             let entry = Entry::new(Action::LifecycleTransition, Outcome::Ok).server().document(&document.id, version);

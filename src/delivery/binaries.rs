@@ -15,7 +15,6 @@ use crate::domain::principal::{AccessScope, Interaction};
 use crate::domain::refusal::{Code, Issue, Refusal};
 use crate::domain::resource::{self, Kind};
 use crate::fhir::binary;
-use crate::fhir::validate::Resource;
 use crate::store::{Idempotency, NewBinary};
 
 /// A raw upload, as its head announces it.
@@ -103,10 +102,9 @@ impl Delivery {
     pub(super) async fn create_binary(
         &self,
         caller: &Caller,
-        resource: Resource<'_>,
+        submitted: binary::Submitted,
         idempotency: Option<Idempotency>,
     ) -> Result<CreatedResource, Refusal> {
-        let submitted = binary::Submitted::read(resource)?;
         let limit = self.policy().policy.largest_size();
         self.room().await?;
         let file = FileId::random(self.entropy.as_ref());
@@ -202,11 +200,12 @@ impl Upload<'_> {
         let Self { delivery, caller, scope, what, digest, incoming } = self;
         let digest = digest.finish();
         let key = what.idempotency.as_deref();
-        let idempotency = match delivery.remembered(&caller, Kind::Binary, &digest, key).await? {
-            // The bytes came again and were the same: what was stored now is dropped with `incoming`.
-            Remembered::Answered(earlier) => return delivery.again(&caller, earlier, &scope).await,
-            Remembered::New(idempotency) => idempotency,
-        };
+        let idempotency =
+            match delivery.remembered(&caller, Kind::Binary, &Bytes::copy_from_slice(&digest), key).await? {
+                // The bytes came again and were the same: what was stored now is dropped with `incoming`.
+                Remembered::Answered(earlier) => return delivery.again(&caller, earlier, &scope).await,
+                Remembered::New(idempotency) => idempotency,
+            };
         let stored = incoming.finish().await.map_err(blob_failure)?;
         if what.sha256.is_some_and(|said| said != stored.sha256) {
             if let Err(error) = delivery.blobs.delete(stored.file).await {

@@ -1,7 +1,10 @@
 //! Context resources: whom and what documents refer to. Their senders may choose the id, so that data may arrive in any order.
 
+use bytes::Bytes;
+
 use super::documents::CreatedResource;
 use super::failure::store_failure;
+use super::reading::read_body;
 use super::{Caller, Delivery};
 use crate::domain::audit::{Action, Outcome};
 use crate::domain::id::ResourceId;
@@ -9,7 +12,7 @@ use crate::domain::principal::{AccessScope, Interaction};
 use crate::domain::refusal::{Code, Issue, Refusal};
 use crate::domain::resource::Kind;
 use crate::fhir::context::Submitted;
-use crate::fhir::validate::{self, Expectation, Resource};
+use crate::fhir::validate::{self, Expectation};
 use crate::store::{Idempotency, NewContext, StoreError, Written};
 
 /// A `PUT`.
@@ -20,7 +23,7 @@ pub struct PutContext<'a> {
     /// The id of the URL, which the body must repeat.
     pub id: &'a ResourceId,
     /// JSON text.
-    pub body: &'a [u8],
+    pub body: &'a Bytes,
     /// Version of `If-Match`.
     pub if_match: Option<u32>,
 }
@@ -33,8 +36,11 @@ impl Delivery {
     /// resource that the caller cannot see.
     pub async fn put(&self, caller: &Caller, put: PutContext<'_>) -> Result<CreatedResource, Refusal> {
         let scope = caller.principal.may(Interaction::Update, put.kind)?;
-        let expectation = Expectation::Update(super::documents::resource_type(put.kind), put.id.as_str());
-        let submitted = Submitted::read(validate::read(put.body, expectation)?, &self.terms.base)?;
+        let (expected, id, base) = (super::documents::resource_type(put.kind), put.id.clone(), self.terms.base.clone());
+        let read = move |body: &[u8]| {
+            Submitted::read(validate::read(body, Expectation::Update(expected, id.as_str()))?, &base)
+        };
+        let submitted = read_body(put.body, read).await?;
         self.write_context(caller, &scope, put.kind, put.id.clone(), submitted, (true, put.if_match), None).await
     }
 
@@ -44,10 +50,9 @@ impl Delivery {
         caller: &Caller,
         scope: &AccessScope,
         kind: Kind,
-        resource: Resource<'_>,
+        submitted: Submitted,
         idempotency: Option<Idempotency>,
     ) -> Result<CreatedResource, Refusal> {
-        let submitted = Submitted::read(resource, &self.terms.base)?;
         let id = ResourceId::random(self.entropy.as_ref());
         self.write_context(caller, scope, kind, id, submitted, (false, None), idempotency).await
     }

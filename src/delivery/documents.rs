@@ -1,8 +1,13 @@
 //! Taking a document in: policy decides, bytes are stored sealed, and one commit makes document, files, scan job and audit entry
 //! durable together. What fails before that commit leaves nothing behind.
 
+use std::collections::HashSet;
+
+use bytes::Bytes;
+
 use super::failure::{blob_failure, size_words, store_failure};
 use super::offers::{about_subject, gone, not_found};
+use super::reading::read_body;
 use super::{Caller, Delivery, ReadResource};
 use crate::blob::Placement;
 use crate::domain::audit::{Action, Outcome};
@@ -11,12 +16,14 @@ use crate::domain::id::{FileId, ResourceId};
 use crate::domain::lifecycle::State;
 use crate::domain::policy::Decision;
 use crate::domain::principal::{AccessScope, Interaction};
-use crate::domain::refusal::{Code, Issue, Refusal, Severity};
+use crate::domain::refusal::{Code, Issue, Refusal, Severity, first_of};
 use crate::domain::resource::{FileFacts, Kind, NewFile, Stored, Target};
+use crate::fhir::base::Base;
 use crate::fhir::document::{Content, FileNote, Source, Submitted};
 use crate::fhir::render::{Absent, Address};
 use crate::fhir::tables::ResourceType;
 use crate::fhir::validate::{self, Expectation};
+use crate::fhir::{binary, context};
 use crate::store::{Earlier, Idempotency, NewDocument, StoreError, Writing};
 
 /// What a create or update made.
@@ -30,11 +37,30 @@ pub struct CreatedResource {
     pub warnings: Vec<Issue>,
 }
 
+/// A body that has been read.
+enum Understood {
+    Document(Box<Submitted>),
+    Binary(binary::Submitted),
+    Context(context::Submitted),
+}
+
+impl Understood {
+    fn read(kind: Kind, body: &[u8], base: &Base) -> Result<Self, Refusal> {
+        let resource = validate::read(body, Expectation::Create(resource_type(kind)))?;
+        Ok(match kind {
+            Kind::DocumentReference => Self::Document(Box::new(Submitted::read(resource, base)?)),
+            Kind::Binary => Self::Binary(binary::Submitted::read(resource)?),
+            _ => Self::Context(context::Submitted::read(resource, base)?),
+        })
+    }
+}
+
 /// The files of a document on its way in.
 #[derive(Default)]
 struct Gathered {
     files: Vec<NewFile>,
     claims: Vec<(FileId, u16, Option<String>)>,
+    claimed: HashSet<FileId>,
     notes: Vec<FileNote>,
 }
 
@@ -48,7 +74,7 @@ impl Delivery {
         &self,
         caller: &Caller,
         kind: Kind,
-        body: &[u8],
+        body: &Bytes,
         idempotency: Option<&str>,
     ) -> Result<CreatedResource, Refusal> {
         let scope = caller.principal.may(Interaction::Create, kind)?;
@@ -57,14 +83,11 @@ impl Delivery {
             Remembered::Answered(earlier) => return self.again(caller, earlier, &scope).await,
             Remembered::New(idempotency) => idempotency,
         };
-        let resource = validate::read(body, Expectation::Create(resource_type(kind)))?;
-        match kind {
-            Kind::DocumentReference => {
-                let submitted = Submitted::read(resource, &self.terms.base)?;
-                self.create_document(caller, &scope, submitted, idempotency).await
-            }
-            Kind::Binary => self.create_binary(caller, resource, idempotency).await,
-            _ => self.create_context(caller, &scope, kind, resource, idempotency).await,
+        let base = self.terms.base.clone();
+        match read_body(body, move |body| Understood::read(kind, body, &base)).await? {
+            Understood::Document(submitted) => self.create_document(caller, &scope, *submitted, idempotency).await,
+            Understood::Binary(submitted) => self.create_binary(caller, submitted, idempotency).await,
+            Understood::Context(submitted) => self.create_context(caller, &scope, kind, submitted, idempotency).await,
         }
     }
 
@@ -175,7 +198,7 @@ impl Delivery {
                     let declared = content.media_type.as_deref().unwrap_or(&facts.media_type);
                     accepted(content, declared, decision)?;
                     same_type(content, declared, &facts.media_type)?;
-                    if gathered.claims.iter().any(|(claimed, ..)| *claimed == facts.file) {
+                    if gathered.claimed.contains(&facts.file) {
                         let path = format!("DocumentReference.content[{}].attachment.url", content.index);
                         return Err(Issue::new(Code::IdentifierDuplicate).at(&path).into());
                     }
@@ -188,12 +211,7 @@ impl Delivery {
         Ok(())
     }
 
-    async fn store_bytes(
-        &self,
-        content: &Content,
-        bytes: &bytes::Bytes,
-        decision: &Decision,
-    ) -> Result<NewFile, Refusal> {
+    async fn store_bytes(&self, content: &Content, bytes: &Bytes, decision: &Decision) -> Result<NewFile, Refusal> {
         let size = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
         within(size, decision)?;
         let file = FileId::random(self.entropy.as_ref());
@@ -238,6 +256,7 @@ impl Delivery {
     ) -> Result<FileNote, Refusal> {
         within(facts.size, decision)?;
         if facts.document.is_none() && facts.owner == caller.principal.number {
+            gathered.claimed.insert(facts.file);
             gathered.claims.push((facts.file, content.index, content.title.clone()));
             return Ok(FileNote { content: content.index, size: facts.size, sha1: facts.sha1, sha256: facts.sha256 });
         }
@@ -290,9 +309,10 @@ impl Delivery {
         let lost = references.iter().zip(there).filter(|(_, there)| !there).map(|((path, _), _)| path);
         if self.terms.strict_references {
             let issues = lost.map(|path| Issue::new(Code::ReferenceNotFound).at(path)).collect();
-            return Refusal::of_all(issues).map_or(Ok(Vec::new()), Err);
+            return Refusal::of_all(first_of(issues)).map_or(Ok(Vec::new()), Err);
         }
-        Ok(lost.map(|path| Issue::new(Code::ReferenceDangling).at(path).severity(Severity::Warning)).collect())
+        let warnings = lost.map(|path| Issue::new(Code::ReferenceDangling).at(path).severity(Severity::Warning));
+        Ok(first_of(warnings.collect()))
     }
 
     /// What an idempotency key says of a request.
@@ -300,14 +320,14 @@ impl Delivery {
         &self,
         caller: &Caller,
         kind: Kind,
-        body: &[u8],
+        body: &Bytes,
         key: Option<&str>,
     ) -> Result<Remembered, Refusal> {
         let Some(key) = key else {
             return Ok(Remembered::New(None));
         };
         let now = self.clock.now();
-        let request = request_digest(kind, body);
+        let request = read_body(body, move |body| Ok(request_digest(kind, body))).await?;
         match self.store.earlier(caller.principal.number, key, now).await.map_err(store_failure)? {
             Some(earlier) if earlier.request == request && earlier.kind == kind => Ok(Remembered::Answered(earlier)),
             Some(_) => Err(Refusal::of(Code::IdempotencyKeyReused)),

@@ -29,6 +29,7 @@ pub mod notifying;
 mod offers;
 pub mod oversight;
 mod pace;
+mod reading;
 mod reconciling;
 mod recorder;
 mod retention;
@@ -56,6 +57,7 @@ pub use lifecycle::Lifecycle;
 pub use line::Line;
 pub use links::RevokeLinks;
 pub use offers::ReadResource;
+pub use reading::read_body;
 pub use reconciling::Reconciled;
 pub use recorder::Recorder;
 

@@ -1,12 +1,14 @@
 //! What happens by itself when time is over: expiry and destruction. Keys are
 //! destroyed first, so a half-done purge is already unreadable.
 
+use std::collections::HashSet;
+
 use super::Delivery;
 use super::failure::{blob_failure, store_failure};
 use super::offers::about_subject;
 use crate::domain::audit::{Action, Entry, Outcome};
 use crate::domain::clock_watch::Destroyable;
-use crate::domain::id::FileId;
+use crate::domain::id::{ClientId, FileId};
 use crate::domain::lifecycle::{self, Actor, Stamp, State};
 use crate::domain::policy::{DeliveredWhen, RetainFrom};
 use crate::domain::refusal::Refusal;
@@ -184,7 +186,8 @@ impl Delivery {
 
 /// Whether every named recipient has a receipt; with none named the first delivery is all there is to wait for.
 fn all_received(recipients: &[String], receipts: &Receipts) -> bool {
-    recipients.iter().all(|recipient| receipts.readers.iter().any(|reader| reader.as_str() == recipient))
+    let readers: HashSet<&str> = receipts.readers.iter().map(ClientId::as_str).collect();
+    recipients.iter().all(|recipient| readers.contains(recipient.as_str()))
 }
 
 fn entry_of(document: &DueDocument, action: Action, transition: &lifecycle::Transition) -> Entry {

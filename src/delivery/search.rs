@@ -66,14 +66,13 @@ impl Delivery {
         for stored in page.rows {
             let (addresses, links) = offers.of(&stored);
             offered.extend(links);
-            if let Some(subject) = stored.document.as_ref().and_then(|document| document.subject.as_ref()) {
-                entry = entry.patient(&subject.0);
-            }
             rows.push(ReadResource { stored, addresses });
         }
         let began = page.newest.map_or(paged.began, |newest| paged.began.max(newest));
         let next = page.next.map(|after| self.next_page(&caller.principal, &paged, (began, after))).transpose()?;
-        entry = entry.returned(rows.iter().map(|row| &row.stored.id));
+        let subjects = rows.iter().filter_map(|row| row.stored.document.as_ref()?.subject.as_ref());
+        entry =
+            entry.patients(subjects.map(|subject| subject.0.as_str())).returned(rows.iter().map(|row| &row.stored.id));
         self.recorder.record_offering(entry, offered).await?;
         let text = self.bundle(caller, &paged, page.total, next.as_deref(), &rows);
         Ok(Searched { text, count: rows.len() })

@@ -8,12 +8,14 @@ use std::time::Duration;
 use async_trait::async_trait;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
 use secrecy::{ExposeSecret, SecretString};
 use zeroize::Zeroizing;
 
 use super::documents::Remembered;
 use super::failure::store_failure;
 use super::offers::not_found;
+use super::reading::read_body;
 use super::sealing::Sealed;
 use super::{Caller, Delivery};
 use crate::domain::audit::{Action, Entry, Outcome};
@@ -67,7 +69,7 @@ pub struct PutSubscription<'a> {
     /// The id of the URL, which the body must repeat.
     pub id: &'a ResourceId,
     /// JSON text.
-    pub body: &'a [u8],
+    pub body: &'a Bytes,
     /// Version of `If-Match`.
     pub if_match: Option<u32>,
 }
@@ -80,12 +82,12 @@ impl Delivery {
     pub async fn create_subscription(
         &self,
         caller: &Caller,
-        body: &[u8],
+        body: &Bytes,
         key: Option<&str>,
     ) -> Result<ShownSubscription, Refusal> {
         may_subscribe(caller, Interaction::Create)?;
         let remembered = self.remembered(caller, Kind::Subscription, body, key).await?;
-        let mut submitted = self.submitted(body, Expectation::Create(ResourceType::Subscription))?;
+        let mut submitted = self.submitted(body, None).await?;
         let idempotency = match remembered {
             Remembered::New(idempotency) => idempotency,
             Remembered::Answered(earlier) => {
@@ -146,8 +148,7 @@ impl Delivery {
         let Some(old) = self.store.subscription(put.id, owner).await.map_err(store_failure)? else {
             return Err(self.unknown_to_update(caller, put.id).await);
         };
-        let expectation = Expectation::Update(ResourceType::Subscription, put.id.as_str());
-        let mut submitted = self.submitted(put.body, expectation)?;
+        let mut submitted = self.submitted(put.body, Some(put.id.clone())).await?;
         if put.if_match.is_some_and(|version| version != old.version) {
             return Err(conflict(old.version));
         }
@@ -226,8 +227,16 @@ impl Delivery {
         if set { Ok(text) } else { Err(not_found()) }
     }
 
-    fn submitted(&self, body: &[u8], expectation: Expectation<'_>) -> Result<Submitted, Refusal> {
-        Submitted::read(body, expectation, &Rules { base: &self.terms.base, now: self.clock.now() })
+    /// Reads a body that creates a Subscription, or updates the one of this id.
+    async fn submitted(&self, body: &Bytes, id: Option<ResourceId>) -> Result<Submitted, Refusal> {
+        let (base, now) = (self.terms.base.clone(), self.clock.now());
+        let read = move |body: &[u8]| {
+            let kind = ResourceType::Subscription;
+            let create = Expectation::Create(kind);
+            let expectation = id.as_ref().map_or(create, |id| Expectation::Update(kind, id.as_str()));
+            Submitted::read(body, expectation, &Rules { base: &base, now })
+        };
+        read_body(body, read).await
     }
 
     /// Whether the endpoint may be called, and the caller has not asked for too much.

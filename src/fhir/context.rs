@@ -1,15 +1,19 @@
 //! Context resources (Patient, Practitioner, Organization, Encounter, …): kept as sent, found by identifier.
 
 use crate::domain::id::ResourceId;
-use crate::domain::refusal::Refusal;
+use crate::domain::refusal::{Code, Issue, Refusal};
 use crate::domain::resource::{Body, Index, Target};
 
 use super::base::Base;
 use super::document::identifiers;
 use super::json::{Object, Value};
+use super::path::Path;
 use super::stamp::{self, Places};
 use super::tables::ResourceType;
 use super::validate::Resource;
+
+/// What of one kind a resource may be found by, or name: codes, identifiers, references, recipients. Each is a row, or a look-up.
+pub const MAX_NAMED: usize = 2_048;
 
 /// A context resource, understood.
 #[derive(Clone)]
@@ -30,11 +34,17 @@ impl Submitted {
     /// Looks into a valid resource.
     ///
     /// # Errors
-    /// None today; whoever calls it must be ready for some.
+    /// `list-too-long` (422) for more than [`MAX_NAMED`] identifiers, or references to this server.
     pub fn read(resource: Resource<'_>, base: &Base) -> Result<Self, Refusal> {
         let kind = resource.resource_type.as_str();
         let references = local_references(kind, &resource.object, base);
-        Ok(Self { kind, object: resource.object.into_owned(), references })
+        let identifiers = resource.object.items("identifier").len();
+        let path = format!("{kind}.identifier");
+        let long = (identifiers > MAX_NAMED).then(|| Issue::new(Code::ListTooLong).at(&path).fill("limit", MAX_NAMED));
+        match Refusal::of_all(long.into_iter().chain(too_many_references(&references)).collect()) {
+            Some(refusal) => Err(refusal),
+            None => Ok(Self { kind, object: resource.object.into_owned(), references }),
+        }
     }
 
     /// What search can find it by.
@@ -62,34 +72,51 @@ impl Submitted {
     }
 }
 
-/// References to this server within a resource, contained ones included, in document order: simple FHIRPath and target.
+/// References to this server within a resource, contained ones included, in document order: simple FHIRPath and target. After one more
+/// than [`MAX_NAMED`] it looks no further.
 pub fn local_references(resource_type: &str, object: &Object<'_>, base: &Base) -> Vec<(String, Target)> {
-    let mut found = Vec::new();
-    collect(resource_type, object, base, &mut found);
+    let (mut found, mut path) = (Vec::new(), Path::new());
+    path.enter(resource_type);
+    collect(&mut path, object, base, &mut found);
     found
 }
 
+/// Why so many references are not taken, at the first one too many.
+pub(super) fn too_many_references(local: &[(String, Target)]) -> Option<Issue> {
+    let (path, _) = local.get(MAX_NAMED)?;
+    let issue = Issue::new(Code::ListTooLong).at(path).fill("limit", MAX_NAMED);
+    Some(issue.message_text(format!(
+        "{path} is one reference to this server more than the {MAX_NAMED} that a resource may have."
+    )))
+}
+
 /// The reader bounds the depth of what comes in ([`super::json::MAX_DEPTH`]), and so of this recursion.
-fn collect(path: &str, object: &Object<'_>, base: &Base, found: &mut Vec<(String, Target)>) {
+fn collect<'v>(path: &mut Path<'v>, object: &'v Object<'_>, base: &Base, found: &mut Vec<(String, Target)>) {
     for (name, value) in object.iter() {
-        let place = format!("{path}.{name}");
+        if found.len() > MAX_NAMED {
+            return;
+        }
+        path.enter(name);
         match value {
             Value::String(text) if name == "reference" => {
                 let target = base.target(text);
                 if target.local().is_some_and(|(kind, _)| ResourceType::parse(kind).is_some()) {
-                    found.push((place, target));
+                    found.push((path.text(), target));
                 }
             }
-            Value::Object(inner) => collect(&place, inner, base, found),
+            Value::Object(inner) => collect(path, inner, base, found),
             Value::Array(items) => {
                 for (at, item) in items.iter().enumerate() {
                     if let Value::Object(inner) = item {
-                        collect(&format!("{place}[{at}]"), inner, base, found);
+                        path.enter_item(at);
+                        collect(path, inner, base, found);
+                        path.leave();
                     }
                 }
             }
             _ => {}
         }
+        path.leave();
     }
 }
 

@@ -10,13 +10,15 @@ mod text;
 pub(super) use content::decode;
 pub use content::{Content, Declared, FileNote, Source};
 
+use std::collections::HashSet;
+
 use crate::domain::id::ClientId;
 use crate::domain::policy::{Coding, Facts};
-use crate::domain::refusal::{Code, Issue, Refusal};
+use crate::domain::refusal::{Code, Issue, Refusal, first_of};
 use crate::domain::resource::{Identifier, Index, Target};
 
 use super::base::Base;
-use super::context::local_references;
+use super::context::{MAX_NAMED, local_references, too_many_references};
 use super::json::Object;
 use super::search::date;
 use super::validate::Resource;
@@ -50,18 +52,19 @@ impl Submitted {
     ///
     /// # Errors
     /// 422 with every mistake: `source-refused` for a url of another host, `reference-not-found` for one of this server that
-    /// names no file, `value-malformed` for a broken `data`, `sha256` or recipient, `content-mismatch` for `data` whose
+    /// names no file, `list-too-long` for more than [`MAX_NAMED`] of a kind, `value-malformed` for a broken `data`, `sha256` or recipient, `content-mismatch` for `data` whose
     /// SHA-256 is not the one declared.
     pub fn read(resource: Resource<'_>, base: &Base) -> Result<Self, Refusal> {
         let mut object = resource.object;
         let mut issues = Vec::new();
         let contents = content::read(&object, base, &mut issues);
         let recipients = recipients(&object, &mut issues);
-        if let Some(refusal) = Refusal::of_all(issues) {
-            return Err(refusal);
-        }
         let references = local_references("DocumentReference", &object, base);
         let index = index(&object, base, &references);
+        issues.extend(too_many(&object, &index, &references, recipients.len()));
+        if let Some(refusal) = Refusal::of_all(first_of(issues)) {
+            return Err(refusal);
+        }
         content::forget_data(&mut object);
         Ok(Self { object: object.into_owned(), index, contents, recipients, references })
     }
@@ -106,13 +109,9 @@ fn index(object: &Object<'_>, base: &Base, local: &[(String, Target)]) -> Index 
     let encounters = context.into_iter().flat_map(|context| context.objects("encounter"));
     let encounters: Vec<Target> = encounters.filter_map(|encounter| reference(Some(encounter))).collect();
     let (subject, custodian) = (reference(object.object("subject")), reference(object.object("custodian")));
-    let mut references: Vec<Target> = Vec::new();
-    for (_, target) in local {
-        let named = [&subject, &custodian].into_iter().flatten().chain(&encounters).chain(&references);
-        if !named.into_iter().any(|known| known == target) {
-            references.push(target.clone());
-        }
-    }
+    let mut named: HashSet<&Target> = [&subject, &custodian].into_iter().flatten().chain(&encounters).collect();
+    let others = local.iter().map(|(_, target)| target).filter(|target| named.insert(target));
+    let references = others.cloned().collect();
     Index {
         identifiers: identifiers(object.object("masterIdentifier").into_iter().chain(object.objects("identifier"))),
         subject,
@@ -124,6 +123,22 @@ fn index(object: &Object<'_>, base: &Base, local: &[(String, Target)]) -> Index 
         category: object.objects("category").flat_map(codings).collect(),
         date: object.text("date").and_then(date::span),
     }
+}
+
+/// Lists that would cost too much to keep and to look up, each by its place.
+fn too_many(object: &Object<'_>, index: &Index, local: &[(String, Target)], recipients: usize) -> Vec<Issue> {
+    let labels: usize = object.objects("securityLabel").map(|label| label.items("coding").len()).sum();
+    let lists = [
+        (index.identifiers.len(), "DocumentReference.identifier"),
+        (index.encounters.len(), "DocumentReference.context.encounter"),
+        (index.kind.len(), "DocumentReference.type.coding"),
+        (index.category.len(), "DocumentReference.category"),
+        (labels, "DocumentReference.securityLabel"),
+        (recipients, "DocumentReference.extension"),
+    ];
+    let long = lists.into_iter().filter(|(length, _)| *length > MAX_NAMED).map(|(_, path)| path);
+    let issue = |path: &str| Issue::new(Code::ListTooLong).at(path).fill("limit", MAX_NAMED);
+    long.map(issue).chain(too_many_references(local)).collect()
 }
 
 /// Identifiers that have a value: what a search can compare.
@@ -142,7 +157,7 @@ fn codings(concept: &Object<'_>) -> Vec<Coding> {
 }
 
 fn recipients(object: &Object<'_>, issues: &mut Vec<Issue>) -> Vec<ClientId> {
-    let mut found = Vec::new();
+    let (mut found, mut known) = (Vec::new(), HashSet::new());
     for (at, extension) in object.objects("extension").enumerate() {
         if extension.text("url") != Some(RECIPIENT) {
             continue;
@@ -151,7 +166,7 @@ fn recipients(object: &Object<'_>, issues: &mut Vec<Issue>) -> Vec<ClientId> {
         let system = identifier.and_then(|one| one.text("system"));
         let client = identifier.and_then(|one| one.text("value")).and_then(ClientId::parse);
         match client.filter(|_| system == Some(CLIENT_SYSTEM)) {
-            Some(client) if !found.contains(&client) => found.push(client),
+            Some(client) if known.insert(client.clone()) => found.push(client),
             Some(_) => {}
             None => {
                 let path = format!("DocumentReference.extension[{at}].value");
@@ -164,5 +179,7 @@ fn recipients(object: &Object<'_>, issues: &mut Vec<Issue>) -> Vec<ClientId> {
     found
 }
 
+#[cfg(test)]
+mod costs;
 #[cfg(test)]
 mod tests;

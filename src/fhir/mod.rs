@@ -18,6 +18,7 @@ pub mod json;
 pub mod notification;
 pub mod operations;
 pub mod outcome;
+mod path;
 pub mod render;
 pub mod search;
 pub mod stamp;

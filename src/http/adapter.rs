@@ -74,7 +74,7 @@ impl Documents for Served {
         &self,
         caller: &Caller,
         kind: Kind,
-        body: &[u8],
+        body: &Bytes,
         idempotency: Option<&str>,
     ) -> Result<Written, Refusal> {
         if kind == Kind::Subscription {
@@ -89,7 +89,7 @@ impl Documents for Served {
         caller: &Caller,
         kind: Kind,
         id: &ResourceId,
-        body: &[u8],
+        body: &Bytes,
         if_match: Option<u32>,
     ) -> Result<Written, Refusal> {
         if kind == Kind::Subscription {
@@ -131,7 +131,7 @@ impl Documents for Served {
         input: OperationInput<'_>,
     ) -> Result<String, Refusal> {
         let (body, query) = match input {
-            OperationInput::Body(bytes) => (parameters(bytes)?, Vec::new()),
+            OperationInput::Body(bytes) => (parameters(bytes).await?, Vec::new()),
             OperationInput::Query(query) => (None, query),
         };
         let body = body.as_ref().and_then(Value::as_object);
@@ -155,8 +155,8 @@ impl Documents for Served {
         self.noted(caller, self.delivery.delete_subscription(caller, id).await).await
     }
 
-    async fn webhook_secret(&self, caller: &Caller, id: &ResourceId, body: &[u8]) -> Result<String, Refusal> {
-        let body = parameters(body)?;
+    async fn webhook_secret(&self, caller: &Caller, id: &ResourceId, body: &Bytes) -> Result<String, Refusal> {
+        let body = parameters(body).await?;
         let overlap = subscription::overlap(body.as_ref().and_then(Value::as_object))?;
         let secret = self.noted(caller, self.delivery.webhook_secret(caller, id, overlap).await).await?;
         Ok(subscription::secret_answer(secret.expose_secret()))
@@ -239,11 +239,13 @@ impl Documents for Served {
 }
 
 /// The body of an operation; nothing at all is no body.
-fn parameters(bytes: &[u8]) -> Result<Option<Value<'_>>, Refusal> {
+async fn parameters(bytes: &Bytes) -> Result<Option<Value<'static>>, Refusal> {
     if bytes.is_empty() {
         return Ok(None);
     }
-    json::parse(bytes).map(Some).map_err(|fault| validate::unreadable(&fault).into())
+    let parse =
+        |bytes: &[u8]| json::parse(bytes).map(Value::into_owned).map_err(|fault| validate::unreadable(&fault).into());
+    delivery::read_body(bytes, parse).await.map(Some)
 }
 
 impl Served {

@@ -15,7 +15,7 @@ use tokio::time::{Sleep, sleep};
 use super::accept;
 use super::exchange::Shared;
 use super::ports::RawBody;
-use crate::config::write_size;
+use crate::config::{Limits, write_size};
 use crate::domain::refusal::{Code, Issue, Refusal};
 use crate::telemetry::metrics::UPLOADED_BYTES;
 
@@ -81,17 +81,29 @@ pub(super) fn pairs(text: &[u8]) -> Vec<(String, String)> {
 
 async fn whole(shared: &Shared, request: &HttpRequest, payload: Payload, most: u64) -> Result<Bytes, Refusal> {
     not_encoded(request)?;
-    let length = announced(request).unwrap_or(0);
-    if length > most {
+    let length = announced(request);
+    if length.is_some_and(|length| length > most) {
         return Err(too_large(most));
     }
+    // One that comes in chunks may be as long as any.
+    let span = allowed(&shared.limits, length.unwrap_or(most));
     let most = usize::try_from(most).unwrap_or(usize::MAX);
     let body = Paced::new(shared, payload);
-    within(shared.limits.body_timeout, collect(body, usize::try_from(length).unwrap_or(0), most)).await
+    within(span, collect(body, usize::try_from(length.unwrap_or(0)).unwrap_or(0), most)).await
 }
 
 /// Room that is made before a byte has come, whatever a head announces.
 const ROOM_MOST: usize = 64 * 1024;
+
+/// How long a whole body of a length may take: its time, and what it needs at the least rate.
+fn allowed(limits: &Limits, length: u64) -> Duration {
+    limits.body_timeout.saturating_add(at_rate(length, limits.body_rate))
+}
+
+/// How long so many bytes take at a rate of so many a second.
+fn at_rate(bytes: u64, rate: u64) -> Duration {
+    Duration::from_nanos(bytes.saturating_mul(NANOS) / rate.max(1))
+}
 
 /// A whole body has so long, however it comes.
 async fn within(span: Duration, collected: impl Future<Output = Result<Bytes, Refusal>>) -> Result<Bytes, Refusal> {
@@ -138,7 +150,7 @@ impl<P: Stream<Item = Result<Bytes, PayloadError>> + Unpin> Paced<P> {
     /// Its grace begins now.
     fn new(shared: &Shared, payload: P) -> Self {
         let limits = &shared.limits;
-        Self { payload, rate: limits.body_rate.max(1), deadline: Box::pin(sleep(limits.body_grace)) }
+        Self { payload, rate: limits.body_rate, deadline: Box::pin(sleep(limits.body_grace)) }
     }
 
     /// # Errors
@@ -153,8 +165,7 @@ impl<P: Stream<Item = Result<Bytes, PayloadError>> + Unpin> Paced<P> {
         let piece = piece.transpose().map_err(|_| broken())?;
         if let Some(piece) = &piece {
             let bytes = u64::try_from(piece.len()).unwrap_or(u64::MAX);
-            let bought = Duration::from_nanos(bytes.saturating_mul(NANOS) / self.rate);
-            if let Some(later) = self.deadline.deadline().checked_add(bought) {
+            if let Some(later) = self.deadline.deadline().checked_add(at_rate(bytes, self.rate)) {
                 self.deadline.as_mut().reset(later);
             }
         }
@@ -237,14 +248,30 @@ mod tests {
         // What came ahead of its time is not lost.
         assert_eq!(taken(2, 1 << 20, 9 * second).await, (Ok(2 << 20), 27));
     }
+
     #[tokio::test(start_paused = true)]
-    async fn a205_a_whole_body_has_thirty_seconds_however_well_it_keeps_its_rate() {
-        for (seconds, ended) in [(29, Ok(29 * 2048)), (31, Err(408)), (300, Err(408))] {
+    async fn a205_a_whole_body_has_its_time_and_what_its_length_takes_at_the_least_rate() {
+        let second = Duration::from_secs(1);
+        let defaults = Limits::default();
+        assert_eq!(allowed(&defaults, 0), 30 * second);
+        // 24 MiB at 1 KiB/s.
+        assert_eq!(allowed(&defaults, 24 << 20), (30 + 24 * 1024) * second);
+        let short = Limits { body_timeout: 5 * second, ..Limits::default() };
+        for (limits, pieces, pause, ended, seconds) in [
+            (&defaults, 29, second, Ok(29 * 2048), 30),
+            // Thirty seconds were too few for a body of half a megabyte on a slow line.
+            (&defaults, 300, second, Ok(300 * 2048), 301),
+            (&defaults, 300, 4 * second, Err(408), 18),
+            // 2048 bytes have five seconds and two; these come after eight.
+            (&short, 1, 8 * second, Err(408), 7),
+            (&short, 1, 3 * second, Ok(2048), 6),
+        ] {
             let began = Instant::now();
-            let body = collect(coming(seconds, 2048, Duration::from_millis(990)), 0, 1 << 20);
-            let whole = within(Duration::from_secs(30), body).await;
-            assert_eq!(whole.map(|body| body.len()).map_err(|refusal| refusal.status()), ended, "{seconds}");
-            assert!(began.elapsed().as_secs() <= 30);
+            let length = pieces * 2048;
+            let span = allowed(limits, u64::try_from(length).unwrap());
+            let whole = within(span, collect(coming(pieces, 2048, pause), length, 1 << 20)).await;
+            assert_eq!(whole.map(|body| body.len()).map_err(|refusal| refusal.status()), ended, "{pieces} {pause:?}");
+            assert_eq!(began.elapsed().as_secs(), seconds, "{pieces} {pause:?}");
         }
     }
 }

@@ -19,21 +19,25 @@ use crate::domain::refusal::{Code, Refusal};
 /// Counts requests of clients that have proved who they are; so there are no more counters than registered clients.
 pub(super) struct ClientRate {
     clock: Monotonic,
-    limiter: RateLimiter<ClientId, DashMapStateStore<ClientId>, Monotonic, NoOpMiddleware<Nanos>>,
+    /// `None`: switched off.
+    limiter: Option<RateLimiter<ClientId, DashMapStateStore<ClientId>, Monotonic, NoOpMiddleware<Nanos>>>,
 }
 
 impl fmt::Debug for ClientRate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ClientRate").field("clients", &self.limiter.len()).finish_non_exhaustive()
+        f.debug_struct("ClientRate")
+            .field("clients", &self.limiter.as_ref().map(RateLimiter::len))
+            .finish_non_exhaustive()
     }
 }
 
 impl ClientRate {
-    /// `per_minute` requests a minute, and as many at once after a pause.
+    /// `per_minute` requests a minute, and as many at once after a pause; 0 for as many as come.
     pub(super) fn new(clock: Arc<dyn Clock>, per_minute: usize) -> Self {
-        let rate = u32::try_from(per_minute).ok().and_then(NonZeroU32::new).unwrap_or(NonZeroU32::MAX);
         let clock = Monotonic(clock);
-        let limiter = RateLimiter::new(Quota::per_minute(rate), DashMapStateStore::default(), clock.clone());
+        let rate = NonZeroU32::new(u32::try_from(per_minute).unwrap_or(u32::MAX));
+        let limiter =
+            rate.map(|rate| RateLimiter::new(Quota::per_minute(rate), DashMapStateStore::default(), clock.clone()));
         Self { clock, limiter }
     }
 
@@ -42,7 +46,8 @@ impl ClientRate {
     /// # Errors
     /// `rate-limited`, with how long to wait.
     pub(super) fn count(&self, client: &ClientId) -> Result<(), Refusal> {
-        self.limiter.check_key(client).map_err(|until| {
+        let Some(limiter) = &self.limiter else { return Ok(()) };
+        limiter.check_key(client).map_err(|until| {
             let wait = until.wait_time_from(self.clock.now()) + Duration::from_millis(999);
             Refusal::of(Code::RateLimited).retry_after(u32::try_from(wait.as_secs()).unwrap_or(u32::MAX).max(1))
         })
@@ -65,5 +70,12 @@ mod tests {
         assert!(rate.count(&calm).is_ok());
         clock.advance(Duration::from_secs(1));
         assert!(rate.count(&wild).is_ok() && rate.count(&wild).is_err());
+    }
+
+    #[test]
+    fn a_client_is_not_limited_where_the_limit_is_off() {
+        let rate = ClientRate::new(Arc::new(FakeClock::default()), 0);
+        let client = ClientId::parse("bench").unwrap();
+        assert!((0..100_000).all(|_| rate.count(&client).is_ok()));
     }
 }

@@ -22,6 +22,7 @@ use metrics::{counter, gauge, histogram};
 use tokio::sync::Semaphore;
 
 use super::arrival::{Line, Watches};
+use super::authority::Authority;
 use super::client_rate::ClientRate;
 use super::error::{self, Told, value};
 use super::peer::Proxies;
@@ -66,19 +67,12 @@ pub(super) struct Shared {
 impl Shared {
     /// Whether `Host` may name this server: the base URL's name, loopback spellings being one. Any name behind a proxy, and
     /// literal addresses, which health checks use and which cannot be poisoned into anything.
-    pub(super) fn answers_to(&self, host: &str) -> bool {
-        let name = host
-            .rsplit_once(':')
-            .filter(|(_, port)| port.bytes().all(|b| b.is_ascii_digit()))
-            .map_or(host, |(name, _)| name);
-        let bare = name.trim_start_matches('[').trim_end_matches(']');
+    pub(super) fn answers_to(&self, authority: &Authority<'_>) -> bool {
+        let name = authority.host;
         let local = name.eq_ignore_ascii_case("localhost") && (self.base_url.is_loopback() || self.listens_on_loopback);
         let own = self.base_url.as_str().split_once("://").map(|(_, rest)| rest.split('/').next().unwrap_or_default());
-        let own = own.is_some_and(|own| {
-            own.eq_ignore_ascii_case(host) || own.split(':').next().is_some_and(|own| own.eq_ignore_ascii_case(name))
-        });
-        let plain = host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._:[]".contains(&b));
-        plain && (self.behind_proxy || local || own || bare.parse::<IpAddr>().is_ok())
+        let own = own.and_then(Authority::parse).is_some_and(|own| own.host.eq_ignore_ascii_case(name));
+        self.behind_proxy || local || own || authority.address().is_some()
     }
 }
 

@@ -8,6 +8,7 @@ mod accept;
 mod adapter;
 mod arrival;
 mod auth_routes;
+mod authority;
 mod body;
 mod client_rate;
 mod confirm;

@@ -63,7 +63,7 @@ pub enum Operation {
 #[derive(Debug, Clone)]
 pub enum OperationInput<'a> {
     /// A `Parameters` resource; empty: none.
-    Body(&'a [u8]),
+    Body(&'a Bytes),
     /// Parameters of the query (GET, where the operation allows it).
     Query(Vec<(String, String)>),
 }
@@ -157,7 +157,7 @@ pub trait Documents: Send + Sync + fmt::Debug {
         &self,
         caller: &Caller,
         kind: Kind,
-        body: &[u8],
+        body: &Bytes,
         idempotency: Option<&str>,
     ) -> Result<Written, Refusal>;
     /// `PUT [type]/[id]`, context types only.
@@ -166,7 +166,7 @@ pub trait Documents: Send + Sync + fmt::Debug {
         caller: &Caller,
         kind: Kind,
         id: &ResourceId,
-        body: &[u8],
+        body: &Bytes,
         if_match: Option<u32>,
     ) -> Result<Written, Refusal>;
     /// `GET [type]/[id]`.
@@ -190,7 +190,7 @@ pub trait Documents: Send + Sync + fmt::Debug {
     /// `DELETE Subscription/[id]`.
     async fn delete_subscription(&self, caller: &Caller, id: &ResourceId) -> Result<(), Refusal>;
     /// `POST Subscription/[id]/$webhook-secret`, body empty or a `Parameters` resource: the answer's `Parameters`, with the secret.
-    async fn webhook_secret(&self, caller: &Caller, id: &ResourceId, body: &[u8]) -> Result<String, Refusal>;
+    async fn webhook_secret(&self, caller: &Caller, id: &ResourceId, body: &Bytes) -> Result<String, Refusal>;
     /// `POST Binary` with any type but FHIR's.
     async fn upload(&self, caller: &Caller, head: NewUpload, body: &mut dyn RawBody) -> Result<Written, Refusal>;
     /// A file by link.

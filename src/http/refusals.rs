@@ -53,21 +53,25 @@ pub struct Refusals {
     clock: Arc<dyn Clock>,
     counted: Mutex<Counts>,
     entries_most: usize,
-    limiter: RateLimiter<IpNet, HashMapStateStore<IpNet>, Monotonic, NoOpMiddleware<Nanos>>,
+    /// `None`: switched off.
+    limiter: Option<RateLimiter<IpNet, HashMapStateStore<IpNet>, Monotonic, NoOpMiddleware<Nanos>>>,
 }
 
 impl fmt::Debug for Refusals {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Refusals").field("networks", &self.limiter.len()).finish_non_exhaustive()
+        f.debug_struct("Refusals")
+            .field("networks", &self.limiter.as_ref().map(RateLimiter::len))
+            .finish_non_exhaustive()
     }
 }
 
 impl Refusals {
-    /// `per_minute` refusals a minute of one network; `entries_most` entries of networks waiting at a time.
+    /// `per_minute` refusals a minute of one network, 0 for as many as come; `entries_most` entries of networks waiting at a time.
     pub fn new(clock: Arc<dyn Clock>, per_minute: usize, entries_most: usize) -> Self {
-        let rate = u32::try_from(per_minute).ok().and_then(NonZeroU32::new).unwrap_or(NonZeroU32::MIN);
-        let quota = Quota::per_minute(rate);
-        let limiter = RateLimiter::new(quota, HashMapStateStore::default(), Monotonic(Arc::clone(&clock)));
+        let rate = NonZeroU32::new(u32::try_from(per_minute).unwrap_or(u32::MAX));
+        let limiter = rate.map(|rate| {
+            RateLimiter::new(Quota::per_minute(rate), HashMapStateStore::default(), Monotonic(Arc::clone(&clock)))
+        });
         Self { clock, counted: Mutex::default(), entries_most, limiter }
     }
 
@@ -95,11 +99,12 @@ impl Refusals {
         let network = prefix(address);
         let minute = self.clock.now().millis().div_euclid(MINUTE_MILLIS);
         self.note(code, network, minute);
-        if self.limiter.len() >= NETWORKS_MOST {
-            self.limiter.retain_recent();
+        let Some(limiter) = &self.limiter else { return Ok(()) };
+        if limiter.len() >= NETWORKS_MOST {
+            limiter.retain_recent();
         }
-        let key = if self.limiter.len() >= NETWORKS_MOST { IpNet::default() } else { network };
-        self.limiter.check_key(&key).map_err(|until| {
+        let key = if limiter.len() >= NETWORKS_MOST { IpNet::default() } else { network };
+        limiter.check_key(&key).map_err(|until| {
             let now = Monotonic(Arc::clone(&self.clock)).now();
             let wait = until.wait_time_from(now) + Duration::from_millis(999);
             Refusal::of(Code::RateLimited).retry_after(u32::try_from(wait.as_secs()).unwrap_or(u32::MAX).max(1))
@@ -209,6 +214,14 @@ mod tests {
 
     fn sum(rows: &[(Row, u64)]) -> u64 {
         rows.iter().map(|(_, count)| count).sum()
+    }
+
+    #[test]
+    fn a_network_is_counted_and_not_limited_where_the_limit_is_off() {
+        let refusals = Arc::new(Refusals::new(Arc::new(FakeClock::default()), 0, 100));
+        let here: IpAddr = "192.0.2.1".parse().unwrap();
+        assert!((0..100_000).all(|_| refusals.count(Code::LinkInvalid, here).is_ok()));
+        assert_eq!(sum(&written(refusals.take(true))), 100_000);
     }
 
     #[test]

@@ -2,8 +2,9 @@
 //! once, sizes within the limits. Refusing here holds for every route alike, unknown ones too.
 
 use actix_web::dev::ServiceRequest;
-use actix_web::http::header;
+use actix_web::http::{Uri, header};
 
+use super::authority::Authority;
 use super::exchange::{Shared, below};
 use super::{body, link_path};
 use crate::domain::refusal::{Code, Issue, Refusal};
@@ -93,17 +94,32 @@ fn repeated(request: &ServiceRequest) -> Option<Refusal> {
     SINGLE.iter().find(|name| times(name) > 1).map(|name| malformed(&format!("header {name}")))
 }
 
-/// A name that is not this server's: an absolute-form target must agree with `Host`, and `Host` with the base URL. Behind a proxy
-/// any `Host` is taken, since proxies send inner names; no URL is ever made from it.
+/// A name that is not this server's: an absolute-form target is one of HTTP and must agree with `Host`, and `Host` with the base URL.
+/// Behind a proxy any `Host` is taken that can be one, since proxies send inner names; no URL is ever made from it.
 fn foreign_host(shared: &Shared, request: &ServiceRequest) -> Option<Refusal> {
     let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
-    if let (Some(authority), Some(host)) = (request.uri().authority(), host)
-        && !authority.as_str().eq_ignore_ascii_case(host)
-    {
+    let Some(host) = host else { return Some(malformed("header host")) };
+    let misdirected = || Some(malformed("header host").with_status(421));
+    // RFC 9112 §3.2 has it empty where the target has no authority.
+    if host.is_empty() && request.uri().authority().is_none() {
+        return misdirected();
+    }
+    let Some(authority) = Authority::parse(host) else { return Some(malformed("header host")) };
+    if !agrees(request.uri(), &authority) {
         return Some(malformed("target"));
     }
-    let Some(host) = host else { return Some(malformed("header host")) };
-    (!shared.answers_to(host)).then(|| malformed("header host").with_status(421))
+    if shared.answers_to(&authority) { None } else { misdirected() }
+}
+
+/// Whether a target names no host, or this one under a scheme that HTTP has.
+fn agrees(target: &Uri, host: &Authority<'_>) -> bool {
+    let Some(named) = target.authority() else { return target.scheme().is_none() };
+    let scheme_port = match target.scheme_str() {
+        Some("http") => 80,
+        Some("https") => 443,
+        _ => return false,
+    };
+    Authority::parse(named.as_str()).is_some_and(|named| named.is_same(host, scheme_port))
 }
 
 fn query(shared: &Shared, query: &str) -> Option<Refusal> {

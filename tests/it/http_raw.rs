@@ -176,6 +176,9 @@ fn targets() -> Vec<(&'static str, String, Then)> {
         ("an authority with CONNECT", target("{host}").replace("GET", "CONNECT"), Last(400)),
         ("a path with CONNECT", target("/livez").replace("GET", "CONNECT"), Last(405)),
         ("an absolute form of this server", target("http://{host}/livez"), Goes(&[200, 200])),
+        ("an absolute form under TLS of this server", target("https://{host}/livez"), Goes(&[200, 200])),
+        ("an absolute form of FTP", target("ftp://{host}/livez"), Goes(&[400, 200])),
+        ("an absolute form of no scheme that is known", target("a+b://{host}/livez"), Goes(&[400, 200])),
         ("an absolute form of another", target("http://evil.example/livez"), Goes(&[400, 200])),
         ("an absolute form with a user", target("http://{host}@evil.example/livez"), Goes(&[400, 200])),
         ("a path without a slash", target("livez"), Goes(&[400, 200])),
@@ -202,9 +205,14 @@ fn targets() -> Vec<(&'static str, String, Then)> {
         ("two hosts", host("Host: {host}\r\nHost: {host}\r\n"), BAD),
         ("an empty host", host("Host: \r\n"), Goes(&[421, 200])),
         ("another host", host("Host: evil.example\r\n"), Goes(&[421, 200])),
-        ("a list of hosts", host("Host: {host}, evil.example\r\n"), Goes(&[421, 200])),
-        ("a host with a user", host("Host: a@{host}\r\n"), Goes(&[421, 200])),
-        ("a host with a path", host("Host: {host}/a\r\n"), Goes(&[421, 200])),
+        ("a list of hosts", host("Host: {host}, evil.example\r\n"), Goes(&[400, 200])),
+        ("a host with a user", host("Host: a@{host}\r\n"), Goes(&[400, 200])),
+        ("a host with a path", host("Host: {host}/a\r\n"), Goes(&[400, 200])),
+        ("a host with too many brackets", host("Host: [[::1]]]\r\n"), Goes(&[400, 200])),
+        ("a host with an empty label", host("Host: a..example\r\n"), Goes(&[400, 200])),
+        ("a host with a port too high", host("Host: 127.0.0.1:65536\r\n"), Goes(&[400, 200])),
+        ("a host with a port of letters", host("Host: 127.0.0.1:http\r\n"), Goes(&[400, 200])),
+        ("a host that is nearly an address", host("Host: 127.0.0.256\r\n"), Goes(&[400, 200])),
     ]
 }
 

@@ -287,3 +287,27 @@ async fn a202_very_many_names_are_refused_by_their_number() {
     assert_eq!(refused.said(), (400, "element-unknown"));
     assert!(refused.bytes.len() < 32 * 1024, "an answer of {} bytes", refused.bytes.len());
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a198_a_list_that_is_too_long_is_refused_at_its_place_and_one_at_the_limit_is_taken() {
+    let daylily = TestDaylily::start().await;
+    let source = daylily.source().await;
+    let authors = |number: usize| {
+        let mut whole = document("p1", &[inline("text/plain", b"a")]);
+        whole["author"] = (0..number).map(|at| json!({"reference": format!("Practitioner/a{at}")})).collect();
+        bytes_of(&whole).into_bytes()
+    };
+    for number in [100_000, 4_097, 2_048] {
+        let refused = post(&source, authors(number)).await;
+        assert_eq!(refused.said(), (422, "list-too-long"), "{number}");
+        assert!(refused.text().contains("DocumentReference.author"), "{}", refused.text());
+    }
+    assert_eq!(total(&source, "").await, 0);
+    // The subject is a reference too.
+    let request = source.request(Method::POST, "DocumentReference").await.header("Prefer", "return=OperationOutcome");
+    let request = request.header("Content-Type", "application/fhir+json").body(authors(2_047));
+    let taken = Answer::of(request).await.ok(201);
+    let issues = taken["issue"].as_array().unwrap();
+    assert_eq!(issues.len(), 21, "each dangles; twenty are listed, and how many more there are");
+    assert_eq!(total(&source, "").await, 1);
+}

@@ -1,6 +1,7 @@
 //! What one entry says, group by group, under stable names. Whoever records calls these; nothing else decides what an entry
 //! may hold. Tokens, keys, link texts and file names have no place here at all.
 
+use std::collections::HashSet;
 use std::net::IpAddr;
 
 use super::action::{Action, Outcome};
@@ -109,14 +110,21 @@ impl Entry {
         self
     }
 
-    /// `subject.patient`: whom it is about; also a key by which the entry is found. May be called for each of several; the
-    /// group then lists them as `patients`.
+    /// `subject.patient`: whom it is about; also a key by which the entry is found.
     #[must_use]
-    pub fn patient(mut self, reference: &str) -> Self {
-        if self.patients.iter().any(|known| known == reference) {
-            return self;
+    pub fn patient(self, reference: &str) -> Self {
+        self.patients([reference])
+    }
+
+    /// The same for several; the group then lists them as `patients`, each once.
+    #[must_use]
+    pub fn patients<'p>(mut self, references: impl IntoIterator<Item = &'p str>) -> Self {
+        let mut known: HashSet<String> = self.patients.iter().cloned().collect();
+        for reference in references {
+            if known.insert(reference.to_owned()) {
+                self.patients.push(reference.to_owned());
+            }
         }
-        self.patients.push(reference.to_owned());
         match self.patients.as_slice() {
             [one] => self.subject.set("patient", one.as_str()),
             [first, ..] => {
@@ -164,11 +172,12 @@ impl Entry {
     #[must_use]
     pub fn offered(mut self, links: impl IntoIterator<Item = (LinkId, FileId, Timestamp)>) -> Self {
         let mut list = Vec::new();
+        let mut known: HashSet<FileId> = self.files.iter().copied().collect();
         for (link, file, expires) in links {
             let second = u64::try_from(expires.seconds()).unwrap_or_default();
             list.push(Detail::List(vec![link.as_str().into(), file.to_string().into(), second.into()]));
             self.links.push(link);
-            if !self.files.contains(&file) {
+            if known.insert(file) {
                 self.files.push(file);
             }
         }
@@ -283,11 +292,6 @@ impl Entry {
     /// How it ended.
     pub fn outcome(&self) -> Outcome {
         self.outcome
-    }
-
-    /// Patients by whom the entry is found.
-    pub fn patients(&self) -> &[String] {
-        &self.patients
     }
 
     /// Files by which the entry is found.

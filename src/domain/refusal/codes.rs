@@ -146,6 +146,9 @@ codes! {
     ValueTooLong "value-too-long": 422 exit 1, TooLong, None, Caller,
         "{path} is longer than {limit}.",
         "Shorten it; long text belongs into the document.";
+    ListTooLong "list-too-long": 422 exit 1, TooLong, None, Caller,
+        "{path} has more than {limit} items.",
+        "Send fewer of them; what belongs to several documents goes into several.";
     CodeNotAllowed "code-not-allowed": 422 exit 1, CodeInvalid, None, Caller,
         "{path} must be one of {codes}.",
         "Use one of them{nearest}.";

@@ -440,6 +440,18 @@ pub fn is_plain_name(name: &str) -> bool {
     first && name.len() <= 64 && chars.all(|c| c.is_ascii_alphanumeric() || "_.:$-".contains(c))
 }
 
+/// Issues that one answer lists.
+pub const MAX_ISSUES: usize = 20;
+
+/// The first [`MAX_ISSUES`], and how many more there were.
+pub fn first_of(mut issues: Vec<Issue>) -> Vec<Issue> {
+    if let Some(left) = issues.len().checked_sub(MAX_ISSUES).filter(|left| *left > 0) {
+        issues.truncate(MAX_ISSUES);
+        issues.push(Issue::new(Code::IssuesOmitted).fill("n", left).severity(Severity::Information));
+    }
+    issues
+}
+
 /// The one known name within edit distance 2 of `name`, if there is exactly one nearest (docs/errors.md, wording 5).
 pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let mut best: Option<(usize, &'a str)> = None;

@@ -16,7 +16,7 @@ use proptest::prelude::*;
 
 const HELLO: &str = r#"{"resourceType":"DocumentReference","id":"theirs","meta":{"versionId":"7","lastUpdated":"2020-01-01T00:00:00Z","tag":[{"system":"urn:daylily:fhir/CodeSystem/policy-rule","code":"old"},{"system":"http://t","code":"mine"}]},"extension":[{"url":"urn:daylily:fhir/StructureDefinition/lifecycle","valueCode":"ready"},{"url":"urn:daylily:fhir/StructureDefinition/recipient","valueIdentifier":{"system":"urn:daylily:fhir/client","value":"ehr"}}],"status":"current","type":{"coding":[{"system":"http://loinc.org","code":"18842-5"}]},"subject":{"reference":"https://h.example/fhir/Patient/1/_history/2"},"date":"2026-11-23T14:02:05+01:00","content":[{"attachment":{"contentType":"text/plain","data":"SGVsbG8=","title":"t"}}],"context":{"practiceSetting":{"coding":[{"code":"card"}]}}}"#;
 
-fn decision() -> Decision {
+pub(super) fn decision() -> Decision {
     let hour = Duration::from_secs(3_600);
     Decision {
         rule: "discharge-summary".into(),

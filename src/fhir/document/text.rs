@@ -59,13 +59,15 @@ fn extensions(object: &Object<'_>, out: &mut String, places: &mut Places) {
     out.push(']');
 }
 
+/// `notes` stand in the order of their entries.
 fn contents(entries: &[Value<'_>], notes: &[FileNote], out: &mut String, places: &mut Places) {
     out.push_str(",\"content\":[");
+    let mut notes = notes.iter().peekable();
     for (number, entry) in (0u16..).zip(entries) {
         if number > 0 {
             out.push(',');
         }
-        let note = notes.iter().find(|note| note.content == number);
+        let note = notes.next_if(|note| note.content == number);
         let mut writer = ObjectWriter::new(out);
         for (name, value) in entry.as_object().into_iter().flat_map(Object::iter) {
             match (name, value) {

@@ -162,7 +162,7 @@ fn a202_a_hundred_thousand_names_are_read_and_few_are_told() {
     let value = parse(body.as_bytes()).unwrap();
     assert_eq!(value.as_object().unwrap().iter().len(), 200_001);
     let refused = validate::read(body.as_bytes(), Expectation::Any).unwrap_err();
-    assert_eq!(refused.issues().count(), validate::MAX_ISSUES + 1);
+    assert_eq!(refused.issues().count(), crate::domain::refusal::MAX_ISSUES + 1);
     let again = body.replace("\"n30d3f\"", "\"n0\"");
     assert!(matches!(parse(again.as_bytes()).unwrap_err().kind, FaultKind::Repeated { name, .. } if name == "n0"));
 }

@@ -3,10 +3,13 @@
 use std::time::Duration;
 
 use crate::domain::clock::parse_span;
-use crate::domain::refusal::{Code, Issue, Refusal, is_plain_name};
+use crate::domain::refusal::{Code, Issue, Refusal, first_of, is_plain_name};
 use crate::fhir::json::{Object, Value};
 
 use super::Operation;
+
+/// Parameters of one request; no operation takes a tenth of it.
+const MAX_GIVEN: usize = 100;
 
 /// Type of a parameter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,6 +73,9 @@ impl Reader {
         if body.text("resourceType") != Some("Parameters") {
             let issue = Issue::new(Code::ResourceMismatch).fill("part", "resource type");
             return Err(issue.fill("expected", "a Parameters resource").into());
+        }
+        if body.items("parameter").len() > MAX_GIVEN {
+            return Err(Issue::new(Code::ListTooLong).at("Parameters.parameter").fill("limit", MAX_GIVEN).into());
         }
         for (at, parameter) in body.objects("parameter").enumerate() {
             reader.add(Place::Element(format!("Parameters.parameter[{at}]")), parameter);
@@ -174,7 +180,7 @@ impl Reader {
     }
 
     pub(super) fn finish<T>(self, read: T) -> Result<T, Refusal> {
-        Refusal::of_all(self.issues).map_or(Ok(read), Err)
+        Refusal::of_all(first_of(self.issues)).map_or(Ok(read), Err)
     }
 }
 

@@ -5,7 +5,7 @@ use std::fmt::Display;
 use crate::domain::id::ResourceId;
 use crate::domain::lifecycle::State;
 use crate::domain::query::{Filter, MAX_COUNT, Query, Sort, SortKey};
-use crate::domain::refusal::{Code, Issue, Refusal, Severity};
+use crate::domain::refusal::{Code, Issue, Refusal, Severity, first_of};
 use crate::domain::resource::Kind;
 use crate::fhir::tables::ResourceType;
 
@@ -16,7 +16,6 @@ const STATUS_SYSTEM: &str = "http://hl7.org/fhir/document-reference-status";
 const STATUS_CODES: [&str; 3] = ["current", "superseded", "entered-in-error"];
 /// Parameters that stand once at most.
 const SINGLE: [&str; 6] = ["_count", "_sort", "_total", "_format", "_pretty", "_summary"];
-const MAX_ISSUES: usize = 20;
 
 pub(super) fn read(pairs: &[(String, String)], asked: &Asked<'_>) -> Result<Search, Refusal> {
     let filled: Vec<&(String, String)> = pairs.iter().filter(|(_, value)| !value.is_empty()).collect();
@@ -190,12 +189,8 @@ impl Reader<'_> {
         }
     }
 
-    fn finish(mut self) -> Result<Search, Refusal> {
-        if let Some(left) = self.issues.len().checked_sub(MAX_ISSUES).filter(|left| *left > 0) {
-            self.issues.truncate(MAX_ISSUES);
-            self.issues.push(Issue::new(Code::IssuesOmitted).fill("n", left).severity(Severity::Information));
-        }
-        if let Some(refusal) = Refusal::of_all(self.issues) {
+    fn finish(self) -> Result<Search, Refusal> {
+        if let Some(refusal) = Refusal::of_all(first_of(self.issues)) {
             return Err(refusal);
         }
         let mut search = self.search;

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use crate::domain::clock::Timestamp;
 use crate::domain::query::Filter;
-use crate::domain::refusal::{Code, Issue, Refusal};
+use crate::domain::refusal::{Code, Issue, MAX_ISSUES, Refusal};
 use crate::domain::subscription::{Form, SubscriptionStatus};
 
 use super::base::Base;
@@ -35,7 +35,6 @@ pub const MAX_TIMEOUT: Duration = Duration::from_secs(30);
 pub const MAX_ENDPOINT: usize = 2_048;
 /// Most filters of one Subscription.
 pub const MAX_FILTERS: usize = 20;
-const MAX_ISSUES: usize = 20;
 
 /// What a Subscription is read against.
 #[derive(Debug, Clone, Copy)]

@@ -19,8 +19,8 @@ mod walk;
 
 pub use bindings::{is_language_tag, is_media_type};
 pub use primitive::is_id;
-pub use report::MAX_ISSUES;
 pub use time::{Moment, is_instant};
+pub use walk::MAX_ITEMS;
 
 use super::json::{self, Fault, FaultKind, MAX_DEPTH, Object, Value};
 use super::tables::ResourceType;
@@ -60,7 +60,8 @@ impl Resource<'_> {
     }
 }
 
-/// Reads a body as FHIR R4 JSON. Refuses with every mistake, at most [`MAX_ISSUES`], in the order of the document: 400 where
+/// Reads a body as FHIR R4 JSON. Refuses with every mistake, at most
+/// [`MAX_ISSUES`](crate::domain::refusal::MAX_ISSUES), in the order of the document: 400 where
 /// the body cannot be read, 422 where it breaks a rule.
 pub fn read<'a>(body: &'a [u8], expectation: Expectation<'_>) -> Result<Resource<'a>, Refusal> {
     let value = json::parse(body).map_err(|fault| unreadable(&fault))?;

@@ -1,63 +1,43 @@
 //! Collects what is wrong, with the place where the walk stands. The path becomes text only when there is an issue.
 
-use crate::domain::refusal::{Code, Issue, Place, Severity, is_plain_name};
+use crate::domain::refusal::{Code, Issue, MAX_ISSUES, Place, Severity};
+use crate::fhir::path::Path;
 use std::fmt;
-
-/// Issues that one answer lists.
-pub const MAX_ISSUES: usize = 20;
 
 /// Allowed values that one text names.
 const MAX_NAMED: usize = 8;
 
-enum Step<'v> {
-    Name(&'v str),
-    Item(usize),
-}
-
 /// Where the walk stands, and what it found.
 pub(super) struct Report<'v> {
-    path: Vec<Step<'v>>,
+    path: Path<'v>,
     issues: Vec<Issue>,
     omitted: usize,
 }
 
 impl<'v> Report<'v> {
     pub(super) fn new() -> Self {
-        Self { path: Vec::with_capacity(16), issues: Vec::new(), omitted: 0 }
+        Self { path: Path::new(), issues: Vec::new(), omitted: 0 }
     }
 
     pub(super) fn enter(&mut self, name: &'v str) {
-        self.path.push(Step::Name(name));
+        self.path.enter(name);
     }
 
     pub(super) fn enter_item(&mut self, at: usize) {
-        self.path.push(Step::Item(at));
+        self.path.enter_item(at);
     }
 
     pub(super) fn leave(&mut self) {
-        self.path.pop();
+        self.path.leave();
     }
 
     pub(super) fn is_at_start(&self) -> bool {
-        self.path.is_empty()
+        self.path.is_at_start()
     }
 
-    /// Simple FHIRPath. A name that does not look like one is not repeated: its parent stands for it.
+    /// Simple FHIRPath.
     pub(super) fn path(&self) -> String {
-        let mut out = String::new();
-        for step in &self.path {
-            match step {
-                Step::Item(at) => out.push_str(&format!("[{at}]")),
-                Step::Name(name) if is_plain_name(name) => {
-                    if !out.is_empty() {
-                        out.push('.');
-                    }
-                    out.push_str(name);
-                }
-                Step::Name(_) => break,
-            }
-        }
-        out
+        self.path.text()
     }
 
     /// An issue where the walk stands; `fill` fills what is left open.

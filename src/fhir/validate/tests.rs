@@ -56,7 +56,7 @@ fn twenty_issues_are_listed_and_the_rest_counted() {
     let unknown: Vec<_> = (0..25).map(|n| format!("\"x{n}\":1")).collect();
     let body = format!("{{\"resourceType\":\"Basic\",\"code\":{{\"text\":\"a\"}},{}}}", unknown.join(","));
     let refusal = read(body.as_bytes(), Expectation::Any).unwrap_err();
-    assert_eq!(refusal.issues().count(), MAX_ISSUES + 1);
+    assert_eq!(refusal.issues().count(), crate::domain::refusal::MAX_ISSUES + 1);
     let last = refusal.issues().last().unwrap();
     assert_eq!((last.code(), last.message()), (Code::IssuesOmitted, "5 more mistakes are not listed."));
 }

@@ -8,6 +8,9 @@ use crate::fhir::json::{Object, Value};
 use crate::fhir::tables::{Element, Kind, Primitive, ResourceType, Shape, ShapeId, shape, shape_id};
 use std::collections::HashSet;
 
+/// Items of one list. FHIR sets no limit, a server must: what a list costs later (rows, look-ups, lines of an answer) grows with it.
+pub const MAX_ITEMS: usize = 4_096;
+
 /// A walk over one body.
 pub(super) struct Walk<'v> {
     pub(super) report: Report<'v>,
@@ -152,6 +155,7 @@ impl<'v> Walk<'v> {
         match value {
             Value::Null => self.report.wrong_shape("a value"),
             Value::Array(items) if items.is_empty() => self.report.wrong_shape("an array with items"),
+            Value::Array(items) if self.is_too_long(items.len()) => {}
             Value::Array(items) => {
                 for (at, item) in items.iter().enumerate().filter(|(_, item)| !item.is_null()) {
                     self.report.enter_item(at);
@@ -170,6 +174,15 @@ impl<'v> Walk<'v> {
             Value::String(text) => self.roots.mention(text),
             Value::Bool(_) | Value::Number(_) => {}
         }
+    }
+
+    /// Refuses a list with too many items; none of them is looked at.
+    fn is_too_long(&mut self, length: usize) -> bool {
+        let too_long = length > MAX_ITEMS;
+        if too_long {
+            self.report.add(Code::ListTooLong, |issue| issue.fill("limit", MAX_ITEMS));
+        }
+        too_long
     }
 
     fn missing(&mut self, shape: &'static Shape, seen: u64) {
@@ -193,6 +206,7 @@ impl<'v> Walk<'v> {
             return self.complex(element, kind, value, None);
         }
         match value.as_array() {
+            Some(items) if self.is_too_long(items.len()) => {}
             Some(items) if !items.is_empty() => {
                 for (at, item) in items.iter().enumerate() {
                     self.report.enter_item(at);
@@ -250,6 +264,9 @@ impl<'v> Walk<'v> {
             return self.report.wrong_shape("an array with items, and so its `_` twin");
         };
         let length = values.len().max(twins.len());
+        if self.is_too_long(length) {
+            return;
+        }
         if (value.is_some() && values.len() != length) || (twin.is_some() && twins.len() != length) {
             return self.report.wrong_shape("an array as long as its `_` twin, filled with null");
         }

@@ -105,10 +105,10 @@ fn written(kind: Kind) -> Written {
 
 #[async_trait(?Send)]
 impl Documents for OneFile {
-    async fn create(&self, _: &Caller, kind: Kind, _: &[u8], _: Option<&str>) -> Result<Written, Refusal> {
+    async fn create(&self, _: &Caller, kind: Kind, _: &Bytes, _: Option<&str>) -> Result<Written, Refusal> {
         Ok(written(kind))
     }
-    async fn put(&self, _: &Caller, kind: Kind, _: &ResourceId, _: &[u8], _: Option<u32>) -> Result<Written, Refusal> {
+    async fn put(&self, _: &Caller, kind: Kind, _: &ResourceId, _: &Bytes, _: Option<u32>) -> Result<Written, Refusal> {
         Ok(written(kind))
     }
     async fn read(&self, caller: &Caller, kind: Kind, _: &ResourceId) -> Result<ResourceText, Refusal> {
@@ -137,7 +137,7 @@ impl Documents for OneFile {
     async fn delete_subscription(&self, _: &Caller, _: &ResourceId) -> Result<(), Refusal> {
         Err(Code::ResourceNotFound.into())
     }
-    async fn webhook_secret(&self, _: &Caller, _: &ResourceId, _: &[u8]) -> Result<String, Refusal> {
+    async fn webhook_secret(&self, _: &Caller, _: &ResourceId, _: &Bytes) -> Result<String, Refusal> {
         Err(Code::ResourceNotFound.into())
     }
     async fn upload(&self, _: &Caller, head: NewUpload, body: &mut dyn RawBody) -> Result<Written, Refusal> {

@@ -4,9 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use diesel::sqlite::SqliteConnection;
 
 use super::log::check_entry;
 use super::rows::pack;
+use super::search_time::{self, Until};
 use super::{SqliteStore, audit_rows, create, due, lifecycle, purge, read, search, server, visibility};
 use crate::domain::audit::index::Block;
 use crate::domain::clock::Timestamp;
@@ -15,7 +17,7 @@ use crate::domain::id::{ClientId, FileId, ResourceId};
 use crate::domain::lifecycle::Transition;
 use crate::domain::principal::{AccessScope, ClientNumber};
 use crate::domain::query::Query;
-use crate::domain::resource::{DocumentNumber, FileFacts, Kind, PatientNumber, Step, Stored, Target};
+use crate::domain::resource::{Body, DocumentNumber, FileFacts, Kind, PatientNumber, Step, Stored, Target};
 use crate::store::{
     ActivePolicy, AuditBlock, AuditHead, AuditRow, Client, DueRound, Earlier, Health, NewBinary, NewContext,
     NewDocument, Page, Receipt, Receipts, ScanJob, SealedEntry, SealedKey, Store, StoreError, Writing, Written,
@@ -113,8 +115,8 @@ impl Store for SqliteStore {
         self.read(|reading| server::earlier(reading.conn, client, key, now))
     }
 
-    async fn create_document(&self, document: NewDocument, entry: SealedEntry) -> Result<Written, StoreError> {
-        let packed = pack(&document.body)?;
+    async fn create_document(&self, mut document: NewDocument, entry: SealedEntry) -> Result<Written, StoreError> {
+        let packed = packed(&mut document.body).await?;
         self.writer.run(move |tx| create::document(tx, document, packed, entry)).await
     }
 
@@ -125,11 +127,11 @@ impl Store for SqliteStore {
 
     async fn put_context(
         &self,
-        resource: NewContext,
+        mut resource: NewContext,
         scope: &AccessScope,
         entry: SealedEntry,
     ) -> Result<Written, StoreError> {
-        let packed = pack(&resource.body)?;
+        let packed = packed(&mut resource.body).await?;
         let scope = scope.clone();
         self.writer.run(move |tx| create::context(tx, resource, packed, &scope, entry)).await
     }
@@ -149,7 +151,17 @@ impl Store for SqliteStore {
     }
 
     async fn search(&self, query: &Query, scope: &AccessScope) -> Result<Page, StoreError> {
-        self.read(|reading| search::page(reading.conn, reading.memory, query, scope))
+        let (clock, span) = (Arc::clone(&self.clock), self.search_time);
+        let until = move || {
+            let span = i64::try_from(span.as_micros()).unwrap_or(i64::MAX);
+            Until(Some(search_time::now(clock.as_ref()).saturating_add(span)))
+        };
+        if search::is_selective(query) {
+            return self.read(|reading| search::page(reading.conn, reading.memory, query, scope, until()));
+        }
+        let (query, scope, memory) = (query.clone(), scope.clone(), Arc::clone(&self.memory));
+        let page = move |conn: &mut SqliteConnection| search::page(conn, &memory, &query, &scope, until());
+        self.elsewhere(&self.wide_searches, page).await
     }
 
     async fn visible_targets(&self, targets: &[Target], scope: &AccessScope) -> Result<Vec<bool>, StoreError> {
@@ -308,4 +320,17 @@ impl Store for SqliteStore {
             tracing::error!(%error, "the store did not close in order");
         }
     }
+}
+
+/// Texts up to this are packed on the caller's thread in a millisecond or two.
+const SMALL: usize = 256 * 1024;
+
+/// A body packed for its row; a large one on a thread of its own.
+async fn packed(body: &mut Body) -> Result<Vec<u8>, StoreError> {
+    if body.text.len() <= SMALL {
+        return pack(body);
+    }
+    let taken = std::mem::replace(body, Body { text: String::new(), splices: Vec::new() });
+    let work = tokio::task::spawn_blocking(move || pack(&taken));
+    work.await.unwrap_or_else(|cause| Err(StoreError::Unavailable(Box::new(cause))))
 }

@@ -27,6 +27,7 @@ mod reserve;
 mod revocations;
 mod rows;
 mod search;
+mod search_time;
 mod server;
 mod soundness;
 mod statement;
@@ -42,6 +43,7 @@ mod writer;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use diesel::prelude::*;
 use tokio::sync::Semaphore;
@@ -71,6 +73,9 @@ pub struct SqliteStore {
     reserve: Arc<Reserve>,
     ledger: Arc<OnceLock<Arc<dyn Ledger>>>,
     long_reads: Arc<Semaphore>,
+    wide_searches: Arc<Semaphore>,
+    search_time: Duration,
+    clock: Arc<dyn Clock>,
 }
 
 impl std::fmt::Debug for SqliteStore {
@@ -98,7 +103,7 @@ impl SqliteStore {
         let memory = Arc::new(Memory::default());
         memory.clients.set(server::clients(&mut conn)?);
         memory.epochs.set(revocations::resume(&mut conn)?);
-        let readers = open::readers(&location, &settings)?;
+        let readers = open::readers(&location, &settings, &clock)?;
         let truncate = Arc::new(AtomicBool::new(false));
         let reserve = Arc::new(location.reserve(settings.reserve));
         let checkpoints = open::checkpointer(&location)?;
@@ -109,7 +114,7 @@ impl SqliteStore {
             conn,
             log,
             last_updated: time(last_updated.unwrap_or_default()),
-            clock,
+            clock: Arc::clone(&clock),
             tenant: tenant.to_owned(),
             memory: Arc::clone(&memory),
             truncate,
@@ -118,8 +123,23 @@ impl SqliteStore {
             outlet: endings::Outlet::new(Arc::clone(&ledger)),
         })?;
         let long_reads = Arc::new(Semaphore::new(settings.long_reads.max(1)));
+        // Half of the connections are left to what takes no time.
+        let wide_searches = Arc::new(Semaphore::new((settings.readers as usize / 2).max(1)));
         let (writer, checkpointer) = (Arc::new(writer), Arc::new(checkpointer));
-        Ok(Arc::new(Self { location, readers, writer, checkpointer, memory, reserve, ledger, long_reads }))
+        let search_time = settings.search_time;
+        Ok(Arc::new(Self {
+            location,
+            readers,
+            writer,
+            checkpointer,
+            memory,
+            reserve,
+            ledger,
+            long_reads,
+            wide_searches,
+            search_time,
+            clock,
+        }))
     }
 
     /// A bounded read, on the thread that asks: the hop to another costs more than the read.
@@ -133,7 +153,16 @@ impl SqliteStore {
         &self,
         read: impl FnOnce(&mut SqliteConnection) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let permit = Arc::clone(&self.long_reads).acquire_owned().await.map_err(|_| StoreError::Busy)?;
+        self.elsewhere(&self.long_reads, read).await
+    }
+
+    /// A read on a thread of its own, once a place is free.
+    async fn elsewhere<T: Send + 'static>(
+        &self,
+        places: &Arc<Semaphore>,
+        read: impl FnOnce(&mut SqliteConnection) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let permit = Arc::clone(places).acquire_owned().await.map_err(|_| StoreError::Busy)?;
         let readers = self.readers.clone();
         let work = move || {
             let _permit = permit;

@@ -3,6 +3,7 @@
 use std::fs::OpenOptions;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 #[cfg(feature = "failpoints")]
@@ -13,8 +14,10 @@ use diesel::r2d2::{ConnectionManager, CustomizeConnection, Pool};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
 use super::reserve::Reserve;
+use super::search_time;
 use super::soundness;
 use super::statement::sql;
+use crate::domain::clock::Clock;
 #[cfg(feature = "failpoints")]
 use crate::failpoint::{self, Point};
 use crate::store::StoreError;
@@ -44,13 +47,15 @@ pub struct Settings {
     pub queue: usize,
     /// Unbounded reads (exports, look-ups by patient) that may run at once.
     pub long_reads: usize,
+    /// How long one search may read.
+    pub search_time: Duration,
     /// Bytes of the disk that are kept for the log when the disk is full; 0 for none.
     pub reserve: u64,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { readers: 8, queue: 4_096, long_reads: 2, reserve: 0 }
+        Self { readers: 8, queue: 4_096, long_reads: 2, search_time: Duration::from_millis(250), reserve: 0 }
     }
 }
 
@@ -200,23 +205,24 @@ fn parse_version(text: &str) -> Option<(u32, u32, u32)> {
 pub(super) type Readers = Pool<ConnectionManager<SqliteConnection>>;
 
 #[derive(Debug)]
-struct Reader;
+struct Reader(Arc<dyn Clock>);
 
 impl CustomizeConnection<SqliteConnection, diesel::r2d2::Error> for Reader {
     fn on_acquire(&self, conn: &mut SqliteConnection) -> Result<(), diesel::r2d2::Error> {
         let settings = conn.batch_execute(BUSY_TIMEOUT).and_then(|()| conn.batch_execute(READER));
-        settings.map_err(diesel::r2d2::Error::QueryError)
+        let whole = settings.and_then(|()| search_time::register(conn, Arc::clone(&self.0)));
+        whole.map_err(diesel::r2d2::Error::QueryError)
     }
 }
 
 /// The pool of connections for reading; opened when the schema is there.
-pub(super) fn readers(location: &Location, settings: &Settings) -> Result<Readers, OpenError> {
+pub(super) fn readers(location: &Location, settings: &Settings, clock: &Arc<dyn Clock>) -> Result<Readers, OpenError> {
     let manager = ConnectionManager::new(format!("{}?mode=ro", location.uri));
     Pool::builder()
         .max_size(settings.readers.max(1))
         .test_on_check_out(false)
         .connection_timeout(Duration::from_secs(5))
-        .connection_customizer(Box::new(Reader))
+        .connection_customizer(Box::new(Reader(Arc::clone(clock))))
         .build(manager)
         .map_err(|cause| OpenError::Database(Box::new(cause)))
 }

@@ -1,5 +1,6 @@
 //! Resources, versions, steps and files as they are read. One statement gives all of a resource but its files.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use diesel::prelude::*;
@@ -136,10 +137,11 @@ impl Reading<'_> {
         let query =
             "SELECT rid, id, content FROM file WHERE rid IN (SELECT value FROM json_each(?)) ORDER BY rid, content";
         let files: Vec<(i64, Vec<u8>, i64)> = sql(query, [numbers(documents)]).rows(self.conn)?;
+        let places: HashMap<i64, usize> = rows.iter().enumerate().map(|(place, (rid, _))| (*rid, place)).collect();
         for (rid, id, content) in files {
             let place = at("file", &rid);
             let brief = FileBrief { file: place.file_id("id", &id)?, content: place.number("content", content)? };
-            if let Some((_, stored)) = rows.iter_mut().find(|(row, _)| *row == rid) {
+            if let Some((_, stored)) = places.get(&rid).and_then(|place| rows.get_mut(*place)) {
                 stored.files.push(brief);
             }
         }

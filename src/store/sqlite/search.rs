@@ -9,6 +9,7 @@ use diesel::prelude::*;
 use super::create::{ENCOUNTER, NO_DATE_DOWN};
 use super::memory::Memory;
 use super::read::{Reading, StoredRow, select_current};
+use super::search_time::Until;
 use super::statement::{Sql, list, sql};
 use super::visibility::{self, Of};
 use crate::domain::clock::Timestamp;
@@ -27,14 +28,18 @@ const KEPT_FILTERS: usize = 4;
 const KEPT_SHAPES: usize = 256;
 
 /// Answers a page.
+///
+/// # Errors
+/// [`StoreError::TooCostly`] once its time is over.
 pub(super) fn page(
     conn: &mut SqliteConnection,
     memory: &Memory,
     query: &Query,
     scope: &AccessScope,
+    until: Until,
 ) -> Result<Page, StoreError> {
     sql("BEGIN", []).run(conn)?;
-    let page = in_snapshot(conn, memory, query, scope);
+    let page = in_snapshot(conn, memory, query, scope, until);
     // Ends a snapshot only: nothing was written.
     sql("ROLLBACK", []).run(conn)?;
     page
@@ -45,9 +50,11 @@ fn in_snapshot(
     memory: &Memory,
     query: &Query,
     scope: &AccessScope,
+    until: Until,
 ) -> Result<Page, StoreError> {
     let count = query.count.min(MAX_PAGE);
-    let (mut rows, more) = if count == 0 { (Vec::new(), true) } else { rows(conn, memory, query, scope, count)? };
+    let (mut rows, more) =
+        if count == 0 { (Vec::new(), true) } else { rows(conn, memory, query, scope, (count, until))? };
     let next = match rows.last() {
         Some((rid, stored)) if more => Some(Position { key: key_of(query.sort, stored, conn, *rid)?, arrival: *rid }),
         _ => None,
@@ -55,7 +62,7 @@ fn in_snapshot(
     // A first page that is also the last has the total in hand.
     let total = match (query.after, more) {
         (None, false) => u64::try_from(rows.len()).unwrap_or(u64::MAX),
-        _ => total(conn, query, scope)?,
+        _ => total(conn, query, scope, until)?,
     };
     let newest = newest(conn, query)?;
     Reading { conn, memory, committed: true }.add_files(&mut rows)?;
@@ -68,9 +75,9 @@ fn rows(
     memory: &Memory,
     query: &Query,
     scope: &AccessScope,
-    count: usize,
+    (count, until): (usize, Until),
 ) -> Result<(Vec<(i64, Stored)>, bool), StoreError> {
-    let found: Vec<StoredRow> = page_statement(query, scope, count).rows(conn)?;
+    let found: Vec<StoredRow> = page_statement(query, scope, count, until).rows(conn)?;
     let more = found.len() > count;
     let mut reading = Reading { conn, memory, committed: true };
     let rows = found.into_iter().take(count).map(|row| reading.stored(row)).collect::<Result<Vec<_>, _>>()?;
@@ -88,7 +95,7 @@ fn keep_few(statement: &mut Sql, filters: usize) {
 }
 
 /// The page and one row more, by which it is seen whether others follow.
-fn page_statement(query: &Query, scope: &AccessScope, count: usize) -> Sql {
+fn page_statement(query: &Query, scope: &AccessScope, count: usize, until: Until) -> Sql {
     let order = Order::of(query);
     // Numbers of the page first, so that texts are read for the page alone.
     let mut page = sql("(SELECT ", []);
@@ -96,7 +103,7 @@ fn page_statement(query: &Query, scope: &AccessScope, count: usize) -> Sql {
     page.push(" AS rid, ", []);
     page.push(order.key, []);
     page.push(" AS sort_key ", []);
-    page.append(matching(query, scope));
+    page.append(matching(query, scope, until));
     if let Some(after) = query.after {
         page.append(order.after(after));
     }
@@ -108,9 +115,9 @@ fn page_statement(query: &Query, scope: &AccessScope, count: usize) -> Sql {
     statement
 }
 
-fn total(conn: &mut SqliteConnection, query: &Query, scope: &AccessScope) -> Result<u64, StoreError> {
+fn total(conn: &mut SqliteConnection, query: &Query, scope: &AccessScope, until: Until) -> Result<u64, StoreError> {
     let mut statement = sql("SELECT count(*) FROM (SELECT 1 ", []);
-    statement.append(matching(query, scope));
+    statement.append(matching(query, scope, until));
     statement.push(" LIMIT ?)", [(TOTAL_LIMIT + 1).into()]);
     keep_few(&mut statement, query.filters.len());
     Ok(statement.one::<i64>(conn)?.and_then(|count| u64::try_from(count).ok()).unwrap_or_default())
@@ -211,27 +218,26 @@ pub(super) fn matches(
     statement.append(visibility::document(scope, Of::Doc));
     for filter in filters {
         statement.push(" AND ", []);
-        statement.append(condition(filter, Kind::DocumentReference, scope));
+        statement.append(condition(filter, Kind::DocumentReference, scope, Until::default()));
     }
     keep_few(&mut statement, filters.len());
     Ok(statement.one::<i64>(conn)?.is_some())
 }
 
 /// `FROM … WHERE …` of a search: rows that match and are visible.
-fn matching(query: &Query, scope: &AccessScope) -> Sql {
+fn matching(query: &Query, scope: &AccessScope, until: Until) -> Sql {
     let mut statement = if query.kind == Kind::DocumentReference {
-        documents(query, scope)
+        documents(query, scope, until)
     } else {
-        let mut statement = sql(
-            "FROM res r WHERE r.kind = ? AND (r.kind <> 2 OR r.body IS NOT NULL) AND ",
-            [query.kind.number().into()],
-        );
+        let mut statement = sql("FROM res r WHERE r.kind = ? AND ", [query.kind.number().into()]);
+        statement.append(until.first("search_time(r.rid, ?) AND "));
+        statement.push("(r.kind <> 2 OR r.body IS NOT NULL) AND ", []);
         statement.append(visibility::resource(query.kind, scope));
         statement
     };
     for filter in &query.filters {
         statement.push(" AND ", []);
-        statement.append(condition(filter, query.kind, scope));
+        statement.append(condition(filter, query.kind, scope, until));
     }
     // Stamps may be ahead of the clock (see `newest`): the first page is read as things stand.
     if let (Some(as_of), SortKey::Updated, Some(_)) = (query.as_of, query.sort.key, query.after) {
@@ -240,9 +246,18 @@ fn matching(query: &Query, scope: &AccessScope) -> Sql {
     statement
 }
 
+/// Whether a search finds its rows by what only few of them have. Any other may have to walk all that there are.
+pub(super) fn is_selective(query: &Query) -> bool {
+    query.filters.iter().any(|filter| match filter {
+        Filter::Id(_) | Filter::Patient(_) | Filter::Subject(_) | Filter::Encounter(_) => true,
+        Filter::Identifier(tests) | Filter::PatientIdentifier(tests) => tests.iter().all(|test| test.code.is_some()),
+        _ => false,
+    })
+}
+
 /// Documents, by the way that is narrowest: a patient's, those of the client's own, or all in the wanted order. Purged ones have
 /// no row in `doc`.
-fn documents(query: &Query, scope: &AccessScope) -> Sql {
+fn documents(query: &Query, scope: &AccessScope, until: Until) -> Sql {
     let is = |test: fn(&Filter) -> bool| query.filters.iter().any(test);
     let by_patient =
         is(|filter| matches!(filter, Filter::Patient(_) | Filter::Subject(_) | Filter::PatientIdentifier(_)));
@@ -264,7 +279,13 @@ fn documents(query: &Query, scope: &AccessScope) -> Sql {
         statement.push(" CROSS JOIN res r ON r.rid = d.rid", []);
     }
     statement.push(if from_res { " AND " } else { " WHERE " }, []);
-    if own_only && !by_key && !by_patient && !from_res {
+    let by_access = own_only && !by_key && !by_patient && !from_res;
+    statement.append(until.first(match (from_res, by_access) {
+        (true, _) => "search_time(r.rid, ?) AND ",
+        (_, true) => "search_time(a.rid, ?) AND ",
+        _ => "search_time(d.rid, ?) AND ",
+    }));
+    if by_access {
         statement.push("a.party = ?", [scope.client().0.into()]);
     } else {
         statement.append(visibility::document(scope, Of::Doc));
@@ -273,7 +294,7 @@ fn documents(query: &Query, scope: &AccessScope) -> Sql {
 }
 
 /// One filter as a condition. What does not apply to a type never matches.
-fn condition(filter: &Filter, kind: Kind, scope: &AccessScope) -> Sql {
+fn condition(filter: &Filter, kind: Kind, scope: &AccessScope, until: Until) -> Sql {
     let is_document = kind == Kind::DocumentReference;
     match filter {
         Filter::Id(ids) => {
@@ -283,6 +304,7 @@ fn condition(filter: &Filter, kind: Kind, scope: &AccessScope) -> Sql {
         }
         Filter::Identifier(tests) => {
             let mut among = sql("SELECT rid FROM identifier WHERE ", []);
+            among.append(until.first("search_time(rid, ?) AND "));
             among.append(any_of(tests, identifier_test));
             among.push(")", []);
             row_in(is_document, among)
@@ -293,7 +315,7 @@ fn condition(filter: &Filter, kind: Kind, scope: &AccessScope) -> Sql {
             subject(targets.iter().filter(|target| is_patient(target)).map(|target| target.0.as_str()))
         }
         Filter::Subject(targets) => subject(targets.iter().map(|target| target.0.as_str())),
-        Filter::PatientIdentifier(tests) => patient_identifier(tests, scope),
+        Filter::PatientIdentifier(tests) => patient_identifier(tests, scope, until),
         Filter::Encounter(targets) => {
             let among = "d.rid IN (SELECT rid FROM ref WHERE target IN (SELECT number FROM target WHERE text IN \
                 (SELECT value FROM json_each(?))) AND role = ?)";
@@ -340,10 +362,11 @@ fn is_patient(target: &Target) -> bool {
     kind.is_none_or(|kind| kind == "Patient")
 }
 
-fn patient_identifier(tests: &[CodeTest], scope: &AccessScope) -> Sql {
+fn patient_identifier(tests: &[CodeTest], scope: &AccessScope, until: Until) -> Sql {
     let mut condition =
         sql("d.patient IN (SELECT r.target FROM res r WHERE r.kind = ? AND r.rid IN ", [Kind::Patient.number().into()]);
     condition.push("(SELECT rid FROM identifier WHERE ", []);
+    condition.append(until.first("search_time(rid, ?) AND "));
     condition.append(any_of(tests, identifier_test));
     condition.push(") AND ", []);
     condition.append(visibility::context(scope));
@@ -428,73 +451,4 @@ fn date_test(test: &DateTest, from: &'static str, until: &'static str) -> Sql {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::domain::id::ClientId;
-    use crate::domain::principal::{AttachmentUrl, ClientNumber, Interaction, Permissions, Principal, Reach};
-
-    fn scope(reach: Reach) -> AccessScope {
-        let mut permissions = Permissions::default();
-        permissions.grant(Kind::DocumentReference, Interaction::Search);
-        let client = ClientId::parse("a").unwrap();
-        let attachment_url = AttachmentUrl::Link;
-        let principal = Principal { client, number: ClientNumber(1), reach, permissions, attachment_url };
-        principal.may(Interaction::Search, Kind::DocumentReference).unwrap()
-    }
-
-    fn plan(filters: Vec<Filter>, key: SortKey, descending: bool, scope: &AccessScope) -> String {
-        let mut conn = SqliteConnection::establish(":memory:").unwrap();
-        super::super::open::migrate(&mut conn).unwrap();
-        let kind = Kind::DocumentReference;
-        let query = Query { kind, filters, sort: Sort { key, descending }, count: 20, after: None, as_of: None };
-        let mut statement = sql("EXPLAIN QUERY PLAN ", []);
-        statement.append(page_statement(&query, scope, 20));
-        let steps: Vec<(i64, i64, i64, String)> = statement.rows(&mut conn).unwrap();
-        steps.into_iter().map(|(_, _, _, step)| step + "\n").collect()
-    }
-
-    /// A caller that lists date prefixes in every order could otherwise make the server hold ever more statements.
-    #[test]
-    fn few_shapes_are_kept_prepared_however_many_are_asked() {
-        let mut kept = 0;
-        for at in 0..KEPT_SHAPES * 4 {
-            let mut statement = sql("SELECT 1", []);
-            (0..at).for_each(|_| statement.push(" OR 1", []));
-            keep_few(&mut statement, 1);
-            kept += usize::from(!statement.is_once());
-        }
-        assert!(kept <= KEPT_SHAPES, "{kept}");
-        let mut wide = sql("SELECT 2", []);
-        keep_few(&mut wide, KEPT_FILTERS + 1);
-        assert!(wide.is_once());
-    }
-
-    #[test]
-    fn each_search_walks_the_index_that_was_made_for_it() {
-        let all = scope(Reach { all: true, custodians: Vec::new() });
-        let own = scope(Reach::default());
-        let patient = || vec![Filter::Patient(vec![Target("Patient/1".to_owned())])];
-        let code = |code: &str| vec![CodeTest { system: None, code: Some(code.to_owned()) }];
-        let cases = [
-            (plan(patient(), SortKey::Date, true, &all), "SEARCH d USING COVERING INDEX doc_patient (patient=?"),
-            (plan(patient(), SortKey::Arrival, true, &own), "SEARCH d USING COVERING INDEX doc_patient (patient=?"),
-            (plan(vec![], SortKey::Arrival, true, &all), "SCAN d"),
-            (plan(vec![], SortKey::Arrival, true, &own), "SEARCH a USING PRIMARY KEY (party=?)"),
-            (plan(vec![], SortKey::Date, true, &all), "SCAN d USING COVERING INDEX doc_date"),
-            (plan(vec![], SortKey::Date, false, &all), "SCAN d USING COVERING INDEX doc_date_up"),
-            (plan(vec![], SortKey::Updated, true, &all), "SEARCH r USING COVERING INDEX res_updated (kind=?)"),
-            (
-                plan(vec![Filter::Identifier(code("1"))], SortKey::Arrival, true, &own),
-                "SEARCH identifier USING PRIMARY KEY (value=?)",
-            ),
-            (plan(vec![Filter::Type(code("1"))], SortKey::Date, true, &all), "SEARCH term USING COVERING INDEX"),
-            (plan(vec![Filter::Type(code("1"))], SortKey::Date, true, &all), "SCAN d USING COVERING INDEX doc_date"),
-        ];
-        for (plan, expected) in cases {
-            assert!(plan.contains(expected), "{expected} is not in\n{plan}");
-        }
-        let whole = plan(vec![], SortKey::Date, true, &all);
-        let inner = whole.split("SCAN p").next().unwrap_or_default();
-        assert!(!inner.contains("TEMP B-TREE"), "a page in index order is not sorted:\n{whole}");
-    }
-}
+mod tests;

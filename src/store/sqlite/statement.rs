@@ -9,6 +9,7 @@ use diesel::query_dsl::methods::LoadQuery;
 use diesel::sql_types::{BigInt, Binary, Nullable, Text};
 use diesel::sqlite::Sqlite;
 
+use super::search_time;
 use crate::store::StoreError;
 
 /// A value that is bound.
@@ -298,7 +299,7 @@ pub(super) fn failed(error: diesel::result::Error) -> StoreError {
         if text.contains("database is locked") || text.contains("database table is locked") {
             return StoreError::Busy;
         }
-        if text.contains("interrupted") {
+        if text.contains(search_time::OVER) {
             return StoreError::TooCostly;
         }
     }
