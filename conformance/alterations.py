@@ -1,22 +1,9 @@
-"""What somebody with the data folder in hand may do to the record: each kind of change, with the words by which it must be found.
-
-What a kind needs of the program beyond a log that is verified whole is named by `needs`; kinds whose need is not in `SEES` are listed
-and not judged.
-"""
+"""What somebody with the data folder in hand may do to the record: each kind of change, with the words by which it must be found."""
 import glob
 import hashlib
 import os
 import shutil
 import sqlite3
-
-# What the program can see. A name is put in here when its part has landed:
-#   lookup    rows of `audit_subject`, by which entries about a patient are found (until `blocks` replaces it)
-#   blocks    rows of `audit_block` in its place, each vouched for by an entry
-#   links     rows of `given_link`, each bound to the entry that gave it
-#   rollback  a checkpoint folder that is gone, or older than what was published; a database that is gone
-#   note      the sealed note of the last full check (`log-check`)
-#   endings   the file `endings` beside the checkpoints
-SEES = {"lookup"}
 
 # Not copied: made again by each start, and large.
 LEFT_OUT = ("daylily.reserve", "control.sock", "lock")
@@ -56,15 +43,13 @@ class Kind:
     """One kind of change. `change` is given the copy, the dice, the log's size and the older copy of everything.
 
     `start`: words of which one must stand in what a refused start says; None: a start goes on from what it finds (and says nothing
-    untrue), so that it is not judged. `verify`: the exit statuses of `audit verify` that fit.
+    untrue), so that it is not judged. `verify`: the exit statuses of `audit verify` that fit. `export`: whether an export of a patient
+    rests on what is changed.
     """
 
-    def __init__(self, name, change, words=("entr",), start=True, verify=(1,), needs=None):
+    def __init__(self, name, change, words=("entr",), start=True, verify=(1,), export=True):
         self.name, self.change, self.words = name, change, words
-        self.start, self.verify, self.needs = start, verify, needs
-
-    def is_seen(self):
-        return self.needs is None or self.needs in SEES
+        self.start, self.verify, self.export = start, verify, export
 
 
 def flipped(data, dice):
@@ -294,10 +279,10 @@ def checkpoint_kinds():
     yield Kind("one character of the newest checkpoint outside", outside(other_character), words=("checkpoint", "entr"))
     yield Kind("the size of the newest checkpoint outside", outside(other_size), words=("checkpoint", "entr"))
     yield Kind("a checkpoint outside that is none", outside(lambda note: "nothing"), words=("checkpoint",))
-    yield Kind("the checkpoint folder gone", checkpoints_removed(), words=("checkpoint",), verify=(1, 3), needs="rollback")
+    yield Kind("the checkpoint folder gone", checkpoints_removed(), words=("checkpoint",), verify=(1, 3))
     yield Kind("all checkpoints outside gone", checkpoints_removed("checkpoint", "checkpoint-2*"), words=("checkpoint",),
-               verify=(1, 3), needs="rollback")
-    yield Kind("the checkpoint folder older", checkpoints_of_the_older, words=("checkpoint",), verify=(1, 3), needs="rollback")
+               verify=(1, 3))
+    yield Kind("the checkpoint folder older", checkpoints_of_the_older, words=("checkpoint",), verify=(1, 3))
 
 
 def folder_kinds():
@@ -316,33 +301,12 @@ def folder_kinds():
     yield Kind("the log's name gone", removed("instance"), words=("instance",), verify=(1, 3))
     yield Kind("pages of the database overwritten", page_overwritten, words=("damaged", "database", "entr"), verify=(1, 3))
     yield Kind("the database cut in half", cut_file, words=("damaged", "database", "entr"), verify=(1, 3))
-    yield Kind("the database gone", removed("daylily.db*"), words=("daylily.db", "database"), verify=(1, 3), needs="rollback")
+    yield Kind("the database gone", removed("daylily.db*"), words=("daylily.db", "database"), verify=(1, 3))
 
 
 def look_up_kinds():
-    """What answers are found by, beside the log. `audit verify` and exports compare it with the entries."""
-    last = "SELECT max(seq) FROM audit_subject"
-    rows = {
-        "every row of the look-up gone": "DELETE FROM audit_subject",
-        "all rows of the look-up but one gone": "DELETE FROM audit_subject WHERE seq > (SELECT min(seq) FROM audit_subject)",
-        "one row of the look-up gone": f"DELETE FROM audit_subject WHERE seq = ({last})",
-        "one row of the look-up more": "INSERT INTO audit_subject SELECT patient, 0 FROM audit_subject LIMIT 1",
-        "a row of the look-up renumbered": f"UPDATE audit_subject SET seq = 1 WHERE seq = ({last})",
-        "a row of the look-up for no entry": "INSERT INTO audit_subject SELECT patient, {n} + 5 FROM audit_subject LIMIT 1",
-        "rows of the look-up under another patient":
-            "UPDATE target SET text = 'Patient/somebody-else' WHERE number = (SELECT min(patient) FROM audit_subject)",
-    }
-    for name, statement in rows.items():
-        yield Kind(name, run(statement), start=False, needs="lookup")
-    blocks = {
-        "every block of the look-up gone": "DELETE FROM audit_block",
-        "one block of the look-up gone": "DELETE FROM audit_block WHERE first = (SELECT min(first) FROM audit_block)",
-        "a block's pairs emptied": "UPDATE audit_block SET pairs = x''",
-        "a block that names another entry": "UPDATE audit_block SET leaf = leaf - 1",
-        "a block renumbered": "UPDATE audit_block SET after = after - 1",
-    }
-    for name, statement in blocks.items():
-        yield Kind(name, run(statement), start=False, needs="blocks")
+    """What answers are found by, beside the log. `audit verify` and exports compare it with the entries. A log as short as this one's has
+    no blocks of entries by patient; tests/it/record_attacks.rs alters those."""
     links = {
         "every given link gone": "DELETE FROM given_link",
         "one given link gone": "DELETE FROM given_link WHERE id = (SELECT max(id) FROM given_link)",
@@ -351,20 +315,19 @@ def look_up_kinds():
         "a given link that no entry gave": "UPDATE given_link SET leaf = NULL",
     }
     for name, statement in links.items():
-        yield Kind(name, run(statement), start=False, needs="links")
+        yield Kind(name, run(statement), start=False)
 
 
 def beside_kinds():
     """The note of the last full check, which costs a look and no more, and the endings."""
-    yield Kind("an old entry changed behind the note of the last check", run("UPDATE audit SET cells = x'' WHERE seq = 3"),
-               needs="note")
-    yield Kind("the endings gone", text_file(lambda lines: [], "endings"), words=("ending",), start=False, needs="endings")
+    yield Kind("an old entry changed behind the note of the last check", run("UPDATE audit SET cells = x'' WHERE seq = 3"))
+    yield Kind("the endings gone", text_file(lambda lines: [], "endings"), words=("ending",), start=False, export=False)
     yield Kind("the last ending cut", text_file(lambda lines: lines[:-2] + [""], "endings"), words=("ending",), start=False,
-               needs="endings")
+               export=False)
     yield Kind("an ending taken out", text_file(lambda lines: lines[:1] + lines[2:], "endings"), words=("ending",), start=False,
-               needs="endings")
+               export=False)
     yield Kind("two endings swapped", text_file(lambda lines: lines[1::-1] + lines[2:], "endings"), words=("ending",),
-               start=False, needs="endings")
+               start=False, export=False)
 
 
 def kinds():

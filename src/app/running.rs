@@ -293,8 +293,8 @@ async fn start_workers(instance: &Instance, refusals: &Arc<Refusals>) -> Result<
     )
     .telling(Arc::new(super::hooks::published));
     // Before anything is served: a log that was ever served from knows a checkpoint that lies outside of it.
-    if let Err(error) = checkpointer.sign().await {
-        tracing::error!(cause = %error, "no checkpoint was signed at the start; trying again");
+    if let Err(error) = checkpointer.sign_first().await {
+        tracing::error!(cause = error, "no checkpoint was signed at the start; trying again");
     }
     let refusals = Arc::clone(refusals);
     let metrics = Metrics::install().map_err(|error| StartFailure::machine("metrics cannot be set up", &error))?;

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::runner;
 use crate::domain::audit::note::sign_next;
 use crate::domain::audit::{Checkpoint, Frontier, Hash, SigningKey};
 use crate::domain::clock::{Clock, Timestamp};
@@ -84,6 +85,17 @@ impl Checkpointer {
     /// [`CheckpointError`].
     pub async fn sign(&mut self) -> Result<(), CheckpointError> {
         self.sign_now(false).await
+    }
+
+    /// Signs for the first time, at a start, which nothing that goes wrong here may keep from serving: the loop tries again.
+    ///
+    /// # Errors
+    /// What went wrong, in words.
+    pub async fn sign_first(&mut self) -> Result<(), String> {
+        match runner::guarded(self.sign()).await {
+            Some(signed) => signed.map_err(|error| error.to_string()),
+            None => Err("panicked".to_owned()),
+        }
     }
 
     /// Signs whatever is not signed yet and keeps it in the database too.
