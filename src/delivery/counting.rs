@@ -205,6 +205,8 @@ impl Use {
     fn last_look(&self, arrival: Arrival) -> Look {
         let Some(line) = &self.line else { return believed(arrival) };
         let look = line.look();
+        // Whoever says that it was taken has seen that all of it was acknowledged.
+        let look = Look { all: look.all || arrival == Arrival::Taken, ..look };
         let is_untouched = lock(&self.running.live).book.handed_over(self.attempt) == 0;
         if arrival != Arrival::Unknown || look.all || is_untouched {
             return look;

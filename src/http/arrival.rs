@@ -43,8 +43,6 @@ pub(super) struct Sample {
     received: u64,
     /// Bytes that wait to be sent.
     unsent: u64,
-    /// Whether bytes wait to be sent, or for their acknowledgement.
-    waiting: bool,
     /// Whether the connection is over, by a reset or in order.
     closed: bool,
     /// Whether the peer has ended its own half.

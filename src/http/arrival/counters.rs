@@ -91,7 +91,6 @@ impl Connection {
             acked: info.tcpi_bytes_acked,
             received: info.tcpi_bytes_received,
             unsent: u64::from(info.tcpi_notsent_bytes),
-            waiting: info.tcpi_notsent_bytes > 0 || info.tcpi_unacked > 0,
             closed: info.tcpi_state == CLOSE,
             is_half_closed: HALF_CLOSED.contains(&info.tcpi_state),
             is_cut: false,

@@ -21,6 +21,8 @@ const RECORDS_MORE: u64 = 4;
 const PIECE: u64 = 4 * 1024;
 /// Bytes of a head that is not known yet, at most.
 const HEAD_MOST: u64 = 4096;
+/// A FIN of this server's, which may still wait to be sent, or be acknowledged, when all of the file is.
+const FIN: u64 = 1;
 /// Until the last byte was handed on there is nothing that the peer has said since.
 const NOT_YET: u64 = u64::MAX;
 
@@ -120,7 +122,7 @@ impl Measured {
         let earlier = self.before.sent.saturating_sub(self.before.acked).saturating_add(self.before.unsent);
         let acked = now.acked.saturating_sub(self.before.acked).saturating_sub(earlier);
         let handed_on = self.said != NOT_YET;
-        let all = handed_on && sent >= self.least_wire() && acked >= sent && !now.waiting;
+        let all = handed_on && sent >= self.least_wire() && acked >= sent && now.unsent <= FIN;
         // A reader that resets before its system has acknowledged may have read all that was sent.
         let (least, most) = (self.of_the_body(acked).0, self.of_the_body(sent).1);
         // A goodbye by itself is no word: what follows it, FIN or reset, tells whether all was read.
@@ -163,22 +165,14 @@ impl Measured {
 mod tests {
     use super::*;
 
-    const BEFORE: Sample = Sample {
-        sent: 500,
-        acked: 500,
-        received: 300,
-        unsent: 0,
-        waiting: false,
-        closed: false,
-        is_half_closed: false,
-        is_cut: false,
-    };
+    const BEFORE: Sample =
+        Sample { sent: 500, acked: 500, received: 300, unsent: 0, closed: false, is_half_closed: false, is_cut: false };
     const HEAD: u64 = 200;
+    const MEASURED: Measured =
+        Measured { before: BEFORE, body: 1000, head: (HEAD, HEAD), said: 300, goodbye: 24, is_half_closed: false };
 
     fn judged(sent: u64, acked: u64, received: u64, waiting: bool, closed: bool) -> Look {
-        let measured =
-            Measured { before: BEFORE, body: 1000, head: (HEAD, HEAD), said: 300, goodbye: 24, is_half_closed: false };
-        measured.judge(&Sample { sent, acked, received, waiting, closed, ..BEFORE })
+        MEASURED.judge(&Sample { sent, acked, received, unsent: u64::from(waiting) * 100, closed, ..BEFORE })
     }
 
     #[test]
@@ -200,6 +194,11 @@ mod tests {
             (judged(1721, 1200, 301, false, true), (false, Reset)),
             (judged(1721, 1200, 300, true, false), (false, None)),
             (judged(1721, 1720, 301, true, false), (false, None)),
+            // This server's FIN is under way.
+            (
+                Measured { goodbye: 0, ..MEASURED }.judge(&Sample { sent: 1700, acked: 1700, unsent: 1, ..BEFORE }),
+                (true, None),
+            ),
             // The last bytes are still in the server's own buffer.
             (judged(1400, 1400, 301, false, false), (false, None)),
             // Head and body, but not the record around them.
@@ -234,7 +233,7 @@ mod tests {
             is_half_closed: false,
         };
         let at = |measured: &Measured, both: u64| {
-            let now = Sample { sent: 500 + both, acked: 500 + both, waiting: true, ..BEFORE };
+            let now = Sample { sent: 500 + both, acked: 500 + both, unsent: 100, ..BEFORE };
             let look = measured.judge(&now);
             (look.least, look.most)
         };
@@ -249,7 +248,7 @@ mod tests {
         let unacknowledged = plain.judge(&Sample { sent: 500 + 80_000, acked: 500, closed: true, ..BEFORE });
         assert_eq!((unacknowledged.least, unacknowledged.most), (0, 79_810));
         // What an earlier answer has under way is not this one's.
-        let behind = Measured { before: Sample { acked: 400, unsent: 50, waiting: true, ..BEFORE }, ..plain };
+        let behind = Measured { before: Sample { acked: 400, unsent: 50, ..BEFORE }, ..plain };
         let now = Sample { sent: 550, acked: 550, ..BEFORE };
         assert_eq!(behind.judge(&now).most, 0);
     }
