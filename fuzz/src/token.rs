@@ -53,6 +53,10 @@ impl Clients for One {
     async fn spend(&self, _: ClientNumber, _: [u8; 32], _: Timestamp, _: SealedEntry) -> Result<bool, StoreError> {
         Ok(false)
     }
+
+    async fn note(&self, _: SealedEntry) -> Result<(), StoreError> {
+        Ok(())
+    }
 }
 
 struct Room {
