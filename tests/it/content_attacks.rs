@@ -160,7 +160,7 @@ async fn a140_no_name_that_is_sent_becomes_a_path() {
 
 /// Rows of files, and files on disk.
 fn kept(daylily: &TestDaylily) -> (i64, usize) {
-    (daylily.copied_rows("SELECT count(*) AS n FROM file"), stored(daylily).len())
+    (daylily.stored_rows("SELECT count(*) AS n FROM file"), stored(daylily).len())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -276,7 +276,7 @@ async fn a143_lengths_that_lie_store_nothing_or_exactly_what_they_say() {
     assert_eq!(status(&answer), 201);
     let answer = send("Transfer-Encoding: chunked\r\n", "2;x=y\r\nhe\r\n3\r\nllo\r\n0\r\n\r\n").await;
     assert_eq!(status(&answer), 201);
-    assert_eq!(daylily.copied_rows("SELECT count(*) AS n FROM file WHERE size = 5"), 2);
+    assert_eq!(daylily.stored_rows("SELECT count(*) AS n FROM file WHERE size = 5"), 2);
     assert_eq!(kept(&daylily), (2, 2));
 }
 

@@ -73,7 +73,7 @@ impl Rig {
     }
 
     async fn claims(&self) -> i64 {
-        self.daylily.copied_rows("SELECT count(*) AS n FROM link_claim WHERE spent = 0")
+        self.daylily.stored_rows("SELECT count(*) AS n FROM link_claim WHERE spent = 0")
     }
 }
 
@@ -263,7 +263,7 @@ async fn a_use_outlives_a_restart_and_an_open_claim_is_given_back() {
     take(&mut begun, 1).await;
     let mut all = rig.follow(&closing, HERE, Asked::whole(size())).await.unwrap();
     take(&mut all, u64::MAX).await;
-    assert_eq!(rig.daylily.copied_rows("SELECT count(*) AS n FROM link_attempt WHERE closing = 1"), 1);
+    assert_eq!(rig.daylily.stored_rows("SELECT count(*) AS n FROM link_attempt WHERE closing = 1"), 1);
     // As a crash: nobody settles them. Their last words would come through the store, which is closed by then.
     rig.daylily.stop().await;
     std::mem::forget((begun, all));
@@ -402,6 +402,6 @@ async fn rows_go_with_their_file() {
     rig.daylily.pass(Duration::from_secs(25 * 3_600)).await;
     for table in ["link", "link_use", "link_claim", "link_attempt"] {
         let query = format!("SELECT count(*) AS n FROM {table}");
-        assert_eq!(rig.daylily.copied_rows(&query), 0, "{table}");
+        assert_eq!(rig.daylily.stored_rows(&query), 0, "{table}");
     }
 }

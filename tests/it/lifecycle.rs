@@ -69,7 +69,7 @@ async fn what_is_over_expires_and_is_destroyed_key_first() {
     }
     daylily.until("bytes gone", async || files(&blobs).is_empty().then_some(())).await;
     assert_eq!(source.get("DocumentReference?patient=p1").await.ok(200)["total"], 0);
-    let copy = daylily.copied_rows("SELECT count(*) AS n FROM file WHERE key IS NOT NULL");
+    let copy = daylily.stored_rows("SELECT count(*) AS n FROM file WHERE key IS NOT NULL");
     assert_eq!(copy, 0, "no key is left");
     daylily.verify().await;
 }

@@ -54,7 +54,7 @@ impl Rig {
     }
 
     async fn claims(&self) -> i64 {
-        self.daylily.copied_rows("SELECT count(*) AS n FROM link_claim")
+        self.daylily.stored_rows("SELECT count(*) AS n FROM link_claim")
     }
 }
 

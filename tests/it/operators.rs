@@ -232,7 +232,7 @@ async fn what_is_held_back_is_destroyed_on_an_operators_word_but_not_under_a_hol
     let Response::Verdict(done) = daylily.command(purge(&id, false)).await.unwrap() else { panic!("no verdict") };
     assert_eq!((done.state.as_str(), done.files), ("purged", 1));
     assert_eq!(source.get(&format!("DocumentReference/{id}")).await.said(), (410, "content-purged"));
-    assert_eq!(daylily.copied_rows("SELECT count(*) AS n FROM file WHERE key IS NOT NULL"), 0, "no key is left");
+    assert_eq!(daylily.stored_rows("SELECT count(*) AS n FROM file WHERE key IS NOT NULL"), 0, "no key is left");
     assert_eq!(code(daylily.by("pri", hold(&id)).await), Code::ContentPurged, "nothing left to keep");
     daylily.verify().await;
 }
@@ -249,20 +249,20 @@ async fn under_a_hold_access_ends_and_bytes_stay_until_it_is_taken_off() {
     assert_eq!(daylily.get(&link).await.status, 410, "access ended in its time");
     daylily.pass(24 * HOUR).await;
     let keys = "SELECT count(*) AS n FROM file WHERE key IS NOT NULL";
-    assert_eq!(daylily.copied_rows(keys), 1, "the bytes are kept");
+    assert_eq!(daylily.stored_rows(keys), 1, "the bytes are kept");
     daylily.stop().await;
     daylily.start_again().await.unwrap();
     assert_eq!(code(daylily.command(unhold(&id, None)).await), Code::FlagMalformed, "there are two");
     the_hold(daylily.command(unhold(&id, Some(&one.hold))).await);
     daylily.pass(Duration::from_secs(1)).await;
-    assert_eq!(daylily.copied_rows(keys), 1, "the other authority's hold keeps it");
+    assert_eq!(daylily.stored_rows(keys), 1, "the other authority's hold keeps it");
     let Response::Holds { holds, .. } = daylily.command(Request::HoldList {}).await.unwrap() else { panic!("no list") };
     assert_eq!(holds, [two]);
     assert!(!the_hold(daylily.command(unhold(&id, None)).await).active);
     assert_eq!(code(daylily.command(unhold(&id, None)).await), Code::StateRefused);
     daylily.pass(Duration::from_secs(1)).await;
     assert_eq!(source.get(&format!("DocumentReference/{id}")).await.said(), (410, "content-purged"));
-    assert_eq!(daylily.copied_rows(keys), 0);
+    assert_eq!(daylily.stored_rows(keys), 0);
     daylily.verify().await;
 }
 
@@ -286,11 +286,11 @@ async fn f103_a_hold_and_a_purge_at_once_are_one_or_the_other() {
         match (purged, held) {
             (Ok(_), Err(told)) => {
                 assert_eq!(told.code(), Code::ContentPurged);
-                assert_eq!(daylily.copied_rows(&keys), 0);
+                assert_eq!(daylily.stored_rows(&keys), 0);
             }
             (Err(told), Ok(_)) => {
                 assert_eq!(told.code(), Code::HoldActive);
-                assert_eq!(daylily.copied_rows(&keys), 1, "what is held is there");
+                assert_eq!(daylily.stored_rows(&keys), 1, "what is held is there");
             }
             both => panic!("{both:?}"),
         }

@@ -439,7 +439,7 @@ async fn f90_bytes_that_were_changed_on_their_way_are_refused_and_nothing_is_kep
         }
     }
     assert_eq!(total(&source).await, 0);
-    assert_eq!(daylily.copied_rows("SELECT count(*) AS n FROM file"), 0);
+    assert_eq!(daylily.stored_rows("SELECT count(*) AS n FROM file"), 0);
     proxy.set(Faults::default());
     assert!(send().await.starts_with("HTTP/1.1 201"), "untouched it is taken");
 }
