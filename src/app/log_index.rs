@@ -193,20 +193,25 @@ impl Lookup<'_> {
     async fn check_block(&self, block: &Block, report: &mut Report) -> Result<(), StoreError> {
         let count = usize::try_from(block.after - block.first).unwrap_or_default();
         let rows = self.log.rows(block.first, count).await?;
-        let mut said: BTreeMap<u64, Option<Vec<Tag>>> = BTreeMap::new();
+        let listed: BTreeSet<(u64, Tag)> = block.entries().collect();
+        // What an entry says; one that cannot be opened may say anything.
+        let (mut said, mut silent) = (BTreeSet::new(), BTreeSet::new());
         for row in rows.iter().filter(|row| row.seq < block.after) {
             let names = self.key.names(&row.body, &row.cells);
-            let tags = (names != Names::Silent).then(|| self.key.tags(&names));
-            if tags.iter().flatten().any(|tag| !block.has(row.seq, *tag)) {
+            if names == Names::Silent {
+                silent.insert(row.seq);
+                continue;
+            }
+            let tags: BTreeSet<(u64, Tag)> = self.key.tags(&names).into_iter().map(|tag| (row.seq, tag)).collect();
+            if !tags.is_subset(&listed) {
                 add(report, Finding::Hidden { seq: row.seq });
             }
-            said.insert(row.seq, tags);
+            said.extend(tags);
         }
-        let known = |seq: u64, tag: Tag| {
-            said.get(&seq).is_some_and(|tags| tags.as_ref().is_none_or(|tags| tags.contains(&tag)))
-        };
+        let strangers = listed.difference(&said).map(|(seq, _)| *seq).filter(|seq| !silent.contains(seq));
+        let strangers: BTreeSet<u64> = strangers.chain((!block.is_whole()).then_some(block.first)).collect();
         let strange = |seq: u64| Finding::Strange { seq: i64::try_from(seq).unwrap_or(i64::MAX) };
-        block.strangers(known).into_iter().for_each(|seq| add(report, strange(seq)));
+        strangers.into_iter().for_each(|seq| add(report, strange(seq)));
         Ok(())
     }
 

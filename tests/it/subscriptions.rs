@@ -117,6 +117,31 @@ async fn what_was_deleted_is_gone_for_its_owner_and_its_id_is_not_used_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_text_of_a_patient_stays_that_only_a_subscription_named() {
+    let daylily = server().await;
+    let owner = daylily.client("ris", EVERYTHING, &["own"]).await;
+    let about = |patient: &str| {
+        let mut about = subscription("X-Key: 1");
+        about["_criteria"] = json!({"extension": [{
+            "url": "http://hl7.org/fhir/uv/subscriptions-backport/StructureDefinition/backport-filter-criteria",
+            "valueString": format!("DocumentReference?patient=Patient/{patient}"),
+        }]});
+        about
+    };
+    let named = |patient: &str| {
+        daylily.stored_rows(&format!("SELECT count(*) AS n FROM target WHERE text = 'Patient/{patient}'"))
+    };
+    let id = text(&owner.post("Subscription", &about("p8")).await.ok(201), "/id");
+    assert_eq!(named("p8"), 1);
+    let mut other = about("p9");
+    other["id"] = id.clone().into();
+    owner.put(&path(&id), &other).await.ok(200);
+    assert_eq!((named("p8"), named("p9")), (0, 1));
+    assert_eq!(delete(&owner, &path(&id)).await.status, 204);
+    assert_eq!(named("p9"), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stale_version_is_refused_and_the_same_key_makes_one_subscription() {
     let daylily = server().await;
     let owner = daylily.client("ris", EVERYTHING, &["own"]).await;

@@ -18,7 +18,7 @@ const PAIR: usize = 8;
 const TAG: usize = 6;
 
 /// What stands for a patient in a block. Six bytes: whoever looks one up checks what it finds against the entry.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Tag([u8; TAG]);
 
 impl std::fmt::Debug for Tag {
@@ -164,30 +164,21 @@ impl Block {
 
     /// Entries under a tag, in order.
     pub fn found(&self, tag: Tag) -> impl Iterator<Item = u64> + '_ {
+        self.entries().filter(move |(_, stands)| *stands == tag).map(|(seq, _)| seq)
+    }
+
+    /// The pairs, an entry and a tag each.
+    pub fn entries(&self) -> impl Iterator<Item = (u64, Tag)> + '_ {
         let (pairs, _) = self.pairs.as_chunks::<PAIR>();
-        pairs.iter().filter(move |pair| pair.starts_with(&tag.0)).map(|pair| {
-            let [.., high, low] = *pair;
-            self.first.saturating_add(u64::from(u16::from_be_bytes([high, low])))
+        pairs.iter().map(|pair| {
+            let [a, b, c, d, e, f, high, low] = *pair;
+            (self.first.saturating_add(u64::from(u16::from_be_bytes([high, low]))), Tag([a, b, c, d, e, f]))
         })
     }
 
-    /// Whether an entry stands under a tag.
-    pub fn has(&self, seq: u64, tag: Tag) -> bool {
-        self.found(tag).any(|found| found == seq)
-    }
-
-    /// Entries that stand under any tag but these, as (entry, tag) is looked for in `known`.
-    pub fn strangers(&self, known: impl Fn(u64, Tag) -> bool) -> Vec<u64> {
-        let (pairs, rest) = self.pairs.as_chunks::<PAIR>();
-        let strange = |pair: &[u8; PAIR]| {
-            let [a, b, c, d, e, f, high, low] = *pair;
-            let seq = self.first.saturating_add(u64::from(u16::from_be_bytes([high, low])));
-            (!known(seq, Tag([a, b, c, d, e, f]))).then_some(seq)
-        };
-        let mut strangers: Vec<u64> = pairs.iter().filter_map(strange).collect();
-        strangers.extend((!rest.is_empty()).then_some(self.first));
-        strangers.dedup();
-        strangers
+    /// Whether nothing but whole pairs is in it.
+    pub fn is_whole(&self) -> bool {
+        self.pairs.len().is_multiple_of(PAIR)
     }
 
     /// What its entry says: SHA-256("daylily-audit/index/v1" 0x00 | first | after | pairs), numbers as 8 bytes big-endian.

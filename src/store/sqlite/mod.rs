@@ -60,7 +60,7 @@ use self::rows::time;
 use self::statement::sql;
 use self::writer::{Start, Writer};
 use super::StoreError;
-use crate::domain::clock::Clock;
+use crate::domain::clock::{Clock, Timestamp};
 use crate::store::Ledger;
 
 /// The store.
@@ -84,6 +84,16 @@ impl std::fmt::Debug for SqliteStore {
     }
 }
 
+/// Takes back what an earlier process had under way, all of it or nothing: one that dies in between counts no use twice, and loses none.
+fn take_back(conn: &mut SqliteConnection, now: Timestamp) -> Result<(), StoreError> {
+    sql("BEGIN IMMEDIATE", []).run(conn)?;
+    let taken = lifecycle::take_back_scans(conn, now)
+        .and_then(|()| outbox_turns::take_back(conn))
+        .and_then(|()| claims::take_back(conn));
+    let end = if taken.is_ok() { "COMMIT" } else { "ROLLBACK" };
+    taken.and(sql(end, []).run(conn).map(drop))
+}
+
 impl SqliteStore {
     /// Opens the database at `path`, makes it if it is not there (mode 0600), and brings its schema up to date. `tenant` is the
     /// instance's id that every audit leaf carries.
@@ -95,9 +105,7 @@ impl SqliteStore {
         let location = Location::prepare(path)?;
         let mut conn = open::writer(&location)?;
         open::check_and_migrate(&mut conn)?;
-        lifecycle::take_back_scans(&mut conn, clock.now())?;
-        outbox_turns::take_back(&mut conn)?;
-        claims::take_back(&mut conn)?;
+        take_back(&mut conn, clock.now())?;
         let log = log::Log::load(&mut conn)?;
         let last_updated: Option<i64> = sql("SELECT coalesce(max(updated), 0) FROM res", []).one(&mut conn)?;
         let memory = Arc::new(Memory::default());

@@ -154,6 +154,7 @@ pub(super) fn insert(
 
 fn write_terms(tx: &mut Tx<'_>, rid: i64, terms: SubscriptionTerms) -> Result<(), StoreError> {
     let unwritable = || StoreError::Unavailable("filters that cannot be kept".into());
+    let named = patient_of(tx, rid)?;
     let filters = subscriptions_filters::encode(&terms.filters).ok_or_else(unwritable)?;
     let patient = match only_subject(&terms.filters) {
         Some(target) => intern::target(tx.conn, &target.0)?,
@@ -174,7 +175,15 @@ fn write_terms(tx: &mut Tx<'_>, rid: i64, terms: SubscriptionTerms) -> Result<()
         u64::try_from(terms.timeout.as_millis()).unwrap_or(u64::MAX).into(),
         rid.into(),
     ];
-    sql(update, values).run(tx.conn).map(drop)
+    sql(update, values).run(tx.conn)?;
+    intern::forget(tx.conn, &named)
+}
+
+/// The one patient that a Subscription names.
+fn patient_of(tx: &mut Tx<'_>, rid: i64) -> Result<Vec<i64>, StoreError> {
+    let query = "SELECT patient FROM subscription WHERE rid = ? AND patient <> ?";
+    let rows: Vec<(i64,)> = sql(query, [rid.into(), ANY_PATIENT.into()]).rows(tx.conn)?;
+    Ok(rows.into_iter().map(|(number,)| number).collect())
 }
 
 /// The subject without which no document can match, so that an event of another need not look at this Subscription.
@@ -324,6 +333,7 @@ pub(super) fn delete(
     entry: SealedEntry,
 ) -> Result<bool, StoreError> {
     let Some(rid) = own(tx.conn, id, owner)? else { return Ok(false) };
+    let named = patient_of(tx, rid)?;
     for table in [
         "DELETE FROM subscription_secret WHERE subscription = ?",
         "DELETE FROM outbox_body WHERE subscription = ?",
@@ -334,6 +344,7 @@ pub(super) fn delete(
     ] {
         sql(table, [rid.into()]).run(tx.conn)?;
     }
+    intern::forget(tx.conn, &named)?;
     new_version(tx, rid, moment)?;
     tx.append(entry)?;
     tx.effects.destroyed = true;

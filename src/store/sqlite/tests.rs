@@ -147,3 +147,25 @@ async fn reading_prepares_nothing_once_it_is_warm() {
     read().await;
     assert_eq!(prepared.0.lock().unwrap().len(), warm);
 }
+
+/// A process may die at any moment of its start: what it takes back is one transaction.
+#[tokio::test]
+async fn f18_a_start_that_breaks_off_neither_loses_a_use_nor_counts_it_twice() {
+    let (store, _dir) = open();
+    let location = store.location.clone();
+    let claims = "INSERT INTO link_claim (file, reader, recipient, opened, address, received, again, reached, sum, given_back, resets, spent) \
+        VALUES (x'01010101010101010101010101010101', 1, x'', 5, x'', x'', x'', x'', 10, 0, x'', 0)";
+    on_writer(&store, claims).await;
+    on_writer(&store, "INSERT INTO link_attempt (claim, first, after, closing) VALUES (1, 0, 100, 1)").await;
+    store.close().await;
+    let mut conn = open::writer(&location).unwrap();
+    let broken = "CREATE TEMP TRIGGER broken BEFORE INSERT ON main.link_use BEGIN SELECT RAISE(ABORT, 'broken'); END";
+    sql(broken, []).run(&mut conn).unwrap();
+    assert!(take_back(&mut conn, Timestamp::from_millis(1)).is_err());
+    sql("DROP TRIGGER broken", []).run(&mut conn).unwrap();
+    let standing = "SELECT sum, spent FROM link_claim";
+    assert_eq!(sql(standing, []).row::<(i64, i64)>(&mut conn).unwrap(), Some((10, 0)));
+    take_back(&mut conn, Timestamp::from_millis(1)).unwrap();
+    let used: Option<i64> = sql("SELECT used FROM link_use", []).one(&mut conn).unwrap();
+    assert_eq!(used, Some(1), "the next start counts it, once");
+}
