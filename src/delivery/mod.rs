@@ -258,11 +258,11 @@ impl Delivery {
         if self.log_distrusted.load(Ordering::Acquire) {
             return Err("audit log: it is not what was recorded");
         }
-        self.store.audit_head().await.map_err(|_| "database")?;
         let writing = self.store.writing();
-        if writing == Writing::Ended {
-            return Err("database");
+        if let Some(trouble) = writing.trouble() {
+            return Err(trouble);
         }
+        self.store.audit_head().await.map_err(|_| "database")?;
         let space = self.blobs.space().await.map_err(|_| "files")?;
         let full = space.is_some_and(|space| space.used_percent() >= self.terms.disk_stop_percent);
         let full = full || writing == Writing::Short;

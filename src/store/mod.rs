@@ -55,8 +55,24 @@ pub enum Writing {
     Open,
     /// The disk was full: what room is left is for the log and for what ends access. New content is to be refused.
     Short,
+    /// The last writes failed together, a moment ago. The next ones are tried.
+    Failing,
+    /// None for a while: the oldest write waits for longer than a disk takes that works.
+    Stalled,
     /// None until a restart: a commit failed in a way that nobody knows what is on the disk.
     Ended,
+}
+
+impl Writing {
+    /// Why nothing can be served, where every answer must be recorded first.
+    pub const fn trouble(self) -> Option<&'static str> {
+        match self {
+            Self::Open | Self::Short => None,
+            Self::Failing => Some("database: the last writes failed"),
+            Self::Stalled => Some("database: writes wait for the disk"),
+            Self::Ended => Some("database: a commit failed, the process ends"),
+        }
+    }
 }
 
 /// Why a call failed. Outcomes that a caller can act on are variants; the rest carries its cause for the log only.
@@ -323,6 +339,9 @@ pub trait Store:
 
     /// Whether writes are taken.
     fn writing(&self) -> Writing;
+
+    /// How often the write-ahead log could not be copied into the database since the start.
+    fn failed_checkpoints(&self) -> u64;
 
     /// Schema version, counts and build options, for `doctor` and the start lines.
     async fn health(&self) -> Result<Health, StoreError>;

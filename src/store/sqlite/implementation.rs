@@ -294,16 +294,25 @@ impl Store for SqliteStore {
     }
 
     fn writing(&self) -> Writing {
-        match (self.writer.is_broken(), self.reserve.is_missing()) {
-            (true, _) => Writing::Ended,
-            (false, true) => Writing::Short,
-            (false, false) => Writing::Open,
+        if self.writer.has_ended() {
+            return Writing::Ended;
         }
+        if self.writer.oldest().is_some_and(|age| age > STALLED) {
+            return Writing::Stalled;
+        }
+        if self.writer.is_failing() {
+            return Writing::Failing;
+        }
+        if self.reserve.is_missing() { Writing::Short } else { Writing::Open }
+    }
+
+    fn failed_checkpoints(&self) -> u64 {
+        self.checkpointer.failed()
     }
 
     async fn health(&self) -> Result<Health, StoreError> {
-        if self.writer.is_broken() {
-            return Err(StoreError::Unavailable("an earlier commit failed; restart needed".into()));
+        if self.writer.has_ended() {
+            return Err(StoreError::Unavailable("nothing more is written by this process".into()));
         }
         let log_bytes = self.location.log_bytes();
         self.read(|reading| audit_rows::health(reading.conn, log_bytes))
@@ -321,6 +330,9 @@ impl Store for SqliteStore {
         }
     }
 }
+
+/// A write that waits for longer shows that the disk, or a lock on the database, holds up all of them.
+const STALLED: Duration = Duration::from_secs(10);
 
 /// Texts up to this are packed on the caller's thread in a millisecond or two.
 const SMALL: usize = 256 * 1024;

@@ -43,6 +43,11 @@ impl Log {
         Ok(Self { frontier, last_micros: leaf.time_micros })
     }
 
+    /// Whether both are one log as it stood at one moment.
+    pub(super) fn is(&self, other: &Self) -> bool {
+        self.frontier == other.frontier
+    }
+
     /// Number of leaves.
     pub(super) fn size(&self) -> u64 {
         self.frontier.size()

@@ -47,8 +47,9 @@ pub(super) struct Happening {
 /// Row, owner, filters, counter, status.
 type Candidate = (i64, i64, String, i64, String);
 
-/// Numbers an event for every Subscription that it concerns. What cannot be matched is told nothing and goes to `error`; it does not
-/// hold up the document.
+/// Numbers an event for every Subscription that it concerns. One whose filters cannot be read, or ask for more than a statement may be, is
+/// told nothing and goes to `error`; it does not hold up the document. A database that fails to read is no fault of a Subscription:
+/// then nothing has happened, and whoever made it happen tries again.
 pub(super) fn raise(tx: &mut Tx<'_>, happening: Happening) -> Result<(), StoreError> {
     // By topic and subject, so that Subscriptions to other patients cost nothing.
     let query = "SELECT s.rid, s.owner, s.filters, s.counter, s.status FROM doc d CROSS JOIN subscription s \
@@ -62,10 +63,13 @@ pub(super) fn raise(tx: &mut Tx<'_>, happening: Happening) -> Result<(), StoreEr
         let matches = match answers.get(&key) {
             Some(known) => *known,
             None => {
-                let matches = concerns(tx, happening.rid, &key).unwrap_or_else(|error| {
-                    tracing::error!(?error, subscription, "a Subscription cannot be matched");
-                    None
-                });
+                let matches = match concerns(tx, happening.rid, &key) {
+                    Err(error @ (StoreError::Corrupt { .. } | StoreError::TooCostly)) => {
+                        tracing::error!(?error, subscription, "a Subscription cannot be matched");
+                        None
+                    }
+                    matches => matches?,
+                };
                 answers.insert(key, matches);
                 matches
             }

@@ -289,6 +289,9 @@ rows!(A B C D E F G H I J K L M N);
 rows!(A B C D E F G H I J K L M N O);
 rows!(A B C D E F G H I J K L M N O P);
 
+/// What SQLite says of a statement that is larger than it takes.
+const BEYOND_LIMITS: [&str; 3] = ["too many SQL variables", "Expression tree is too large", "parser stack overflow"];
+
 /// What a failure of the database means for a caller. SQLite's result code does not come through diesel, its text does.
 pub(super) fn failed(error: diesel::result::Error) -> StoreError {
     if let diesel::result::Error::DatabaseError(_, info) = &error {
@@ -299,11 +302,17 @@ pub(super) fn failed(error: diesel::result::Error) -> StoreError {
         if text.contains("database is locked") || text.contains("database table is locked") {
             return StoreError::Busy;
         }
-        if text.contains(search_time::OVER) {
+        // SQLite's own limits on what one statement may be: the asker's doing, not the database's.
+        if text.contains(search_time::OVER) || BEYOND_LIMITS.iter().any(|limit| text.contains(limit)) {
             return StoreError::TooCostly;
         }
     }
     StoreError::Unavailable(Box::new(error))
+}
+
+/// Whether the disk failed: reading, writing or syncing.
+pub(super) fn is_disk_failure(error: &StoreError) -> bool {
+    matches!(error, StoreError::Unavailable(cause) | StoreError::Unknown(cause) if cause.to_string().contains("disk I/O error"))
 }
 
 #[cfg(test)]

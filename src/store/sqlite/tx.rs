@@ -1,6 +1,7 @@
 //! What a job of the writer works with: the open transaction, the audit log's end, the stamp of versions, and what must be
 //! renewed in memory once it is committed.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -34,6 +35,8 @@ pub(super) struct Effects {
     pub clients: Option<Clients>,
     /// Something was destroyed: the log must be emptied too.
     pub destroyed: bool,
+    /// A job found no room.
+    pub full: bool,
 }
 
 impl Effects {
@@ -46,6 +49,7 @@ impl Effects {
         self.forget_links = self.forget_links.max(later.forget_links);
         self.clients = later.clients.or(self.clients.take());
         self.destroyed |= later.destroyed;
+        self.full |= later.full;
     }
 
     /// Renews what is kept for reading. Before any waiter is answered.
@@ -104,29 +108,32 @@ impl Tx<'_> {
         self.last_updated
     }
 
-    /// Runs a job in a savepoint. Inner error: the job alone is undone; outer: the database failed and all of the batch is.
+    /// Runs a job in a savepoint. Inner error: the job alone is undone, whatever it was and also where it panicked; outer: the
+    /// transaction itself is lost, and all of the batch with it.
     pub(super) fn attempt<T>(
         &mut self,
         run: impl FnOnce(&mut Self) -> Result<T, StoreError>,
     ) -> Result<Result<T, StoreError>, StoreError> {
-        let log = self.log.clone();
+        let (log, last_updated) = (self.log.clone(), self.last_updated);
         let before = std::mem::take(&mut self.effects);
         sql("SAVEPOINT job", []).run(self.conn)?;
-        let result = run(self);
+        let result = catch_unwind(AssertUnwindSafe(|| run(self)));
         let effects = std::mem::replace(&mut self.effects, before);
-        match result {
+        let own = match result.unwrap_or_else(|_| Err(StoreError::Unavailable("a write panicked".into()))) {
             Ok(value) => {
                 sql("RELEASE job", []).run(self.conn)?;
                 self.effects.merge(effects);
-                Ok(Ok(value))
+                return Ok(Ok(value));
             }
-            Err(error @ (StoreError::Unavailable(_) | StoreError::Unknown(_) | StoreError::Full)) => Err(error),
-            Err(own) => {
-                self.log = log;
-                sql("ROLLBACK TO job", []).run(self.conn)?;
-                sql("RELEASE job", []).run(self.conn)?;
-                Ok(Err(own))
-            }
+            Err(own) => own,
+        };
+        (self.log, self.last_updated) = (log, last_updated);
+        // Where SQLite gave up the transaction there is no savepoint any more.
+        let undone = sql("ROLLBACK TO job", []).run(self.conn).and_then(|_| sql("RELEASE job", []).run(self.conn));
+        if undone.is_err() {
+            return Err(own);
         }
+        self.effects.full |= matches!(own, StoreError::Full);
+        Ok(Err(own))
     }
 }

@@ -3,10 +3,11 @@
 //! then answers. Gathering needs no pause: what arrives during a commit is the next batch.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use diesel::prelude::*;
 use tokio::sync::oneshot;
@@ -16,7 +17,7 @@ use super::log::Log;
 use super::memory::Memory;
 use super::open::{Location, OpenError, writer};
 use super::reserve::Reserve;
-use super::statement::sql;
+use super::statement::{is_disk_failure, sql};
 use super::tx::{Effects, Tx};
 use crate::domain::clock::{Clock, Timestamp};
 use crate::failpoint::{self, Point};
@@ -24,19 +25,20 @@ use crate::store::StoreError;
 
 /// Most jobs of one transaction.
 const BATCH: usize = 256;
-/// The log's size at which the writer itself empties it: a passive checkpoint never resets the log under steady writing.
-const LOG_LIMIT: u64 = 256 << 20;
+/// How long a batch that failed shows: whatever writes by itself writes again within that time.
+const FAILED_SHOWS: Duration = Duration::from_secs(5);
 
 /// A piece of work and whoever waits for it.
 trait Job: Send {
-    /// Runs it inside the batch. An error here gives up the whole batch.
+    /// Runs it inside the batch, in a savepoint. An error here means that the transaction is lost, with all of the batch.
     fn run(&mut self, tx: &mut Tx<'_>) -> Result<(), StoreError>;
     /// Answers, after the commit or instead of it.
     fn answer(self: Box<Self>, failure: Option<&Failure>);
 }
 
 enum Message {
-    Work(Box<dyn Job>),
+    /// A job, and since when it waits.
+    Work(Box<dyn Job>, Duration),
     Stop,
 }
 
@@ -72,8 +74,8 @@ impl Failure {
 
 struct Work<T, F> {
     run: Option<F>,
-    /// Whether it can fail by itself, and so needs a savepoint.
-    may_fail: bool,
+    /// Whether it is left out when nobody waits for it any more.
+    may_lapse: bool,
     result: Option<Result<T, StoreError>>,
     reply: oneshot::Sender<Result<T, StoreError>>,
 }
@@ -86,11 +88,10 @@ where
     fn run(&mut self, tx: &mut Tx<'_>) -> Result<(), StoreError> {
         let Some(run) = self.run.take() else { return Ok(()) };
         // Nobody waits any more: what was not begun is not done.
-        if self.reply.is_closed() && self.may_fail {
+        if self.reply.is_closed() && self.may_lapse {
             return Ok(());
         }
-        let result = if self.may_fail { tx.attempt(run)? } else { Ok(run(tx)?) };
-        self.result = Some(result);
+        self.result = Some(tx.attempt(run)?);
         Ok(())
     }
 
@@ -107,11 +108,37 @@ where
     }
 }
 
+/// What the writer shows of itself, without a lock and without the database.
+#[derive(Debug, Default)]
+struct Pulse {
+    /// It takes nothing more: nobody knows what a commit left on the disk.
+    broken: AtomicBool,
+    /// Its thread has ended.
+    gone: AtomicBool,
+    /// Since when the oldest job of the running batch waits; 0: none runs.
+    oldest: AtomicU64,
+    /// When a batch failed last; 0: the last one did not.
+    failed: AtomicU64,
+}
+
+impl Pulse {
+    /// A moment as it is kept, never 0.
+    fn stamp(moment: Duration) -> u64 {
+        u64::try_from(moment.as_micros()).unwrap_or(u64::MAX - 1).saturating_add(1)
+    }
+
+    fn age(kept: &AtomicU64, now: Duration) -> Option<Duration> {
+        let kept = kept.load(Ordering::Acquire);
+        (kept > 0).then(|| Duration::from_micros(Self::stamp(now).saturating_sub(kept)))
+    }
+}
+
 /// The queue's near end.
 #[derive(Debug)]
 pub(super) struct Writer {
     queue: Mutex<Option<SyncSender<Message>>>,
-    broken: Arc<AtomicBool>,
+    clock: Arc<dyn Clock>,
+    pulse: Arc<Pulse>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -133,7 +160,7 @@ pub(super) struct Start {
 impl Writer {
     pub(super) fn start(start: Start) -> Result<Self, OpenError> {
         let (sender, receiver) = sync_channel(start.queue.max(1));
-        let broken = Arc::new(AtomicBool::new(false));
+        let (pulse, clock) = (Arc::new(Pulse::default()), Arc::clone(&start.clock));
         let state = State {
             location: start.location,
             conn: start.conn,
@@ -144,22 +171,37 @@ impl Writer {
             memory: start.memory,
             truncate: start.truncate,
             reserve: start.reserve,
-            broken: Arc::clone(&broken),
+            pulse: Arc::clone(&pulse),
             outlet: start.outlet,
-            in_commit: false,
+            committing: None,
         };
         let thread =
             std::thread::Builder::new().name("store-writer".to_owned()).spawn(move || serve_or_abort(state, &receiver));
         let thread = Mutex::new(Some(thread.map_err(OpenError::File)?));
-        Ok(Self { queue: Mutex::new(Some(sender)), broken, thread })
+        Ok(Self { queue: Mutex::new(Some(sender)), clock, pulse, thread })
     }
 
-    /// Whether a commit failed in a way after which nothing more is written.
-    pub(super) fn is_broken(&self) -> bool {
-        self.broken.load(Ordering::Acquire)
+    /// Whether nothing more is written by this process: a commit failed so that nobody knows what is on the disk, or the thread
+    /// has ended.
+    pub(super) fn has_ended(&self) -> bool {
+        self.is_broken() || self.pulse.gone.load(Ordering::Acquire)
     }
 
-    /// Runs a job that may fail by itself, in a savepoint of its own.
+    /// How long the oldest job that the writer has in hand waits; what waits behind it is younger.
+    pub(super) fn oldest(&self) -> Option<Duration> {
+        Pulse::age(&self.pulse.oldest, self.clock.monotonic())
+    }
+
+    /// Whether the last batch failed as a whole, a moment ago.
+    pub(super) fn is_failing(&self) -> bool {
+        Pulse::age(&self.pulse.failed, self.clock.monotonic()).is_some_and(|age| age <= FAILED_SHOWS)
+    }
+
+    fn is_broken(&self) -> bool {
+        self.pulse.broken.load(Ordering::Acquire)
+    }
+
+    /// Runs a job, unless whoever asked has gone before it is begun.
     pub(super) async fn run<T, F>(&self, run: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
@@ -168,7 +210,7 @@ impl Writer {
         self.submit(run, true).await
     }
 
-    /// Runs a job that only fails when the database does.
+    /// Runs a job whether anyone still waits for it or not.
     pub(super) async fn run_plain<T, F>(&self, run: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
@@ -177,13 +219,13 @@ impl Writer {
         self.submit(run, false).await
     }
 
-    async fn submit<T, F>(&self, run: F, may_fail: bool) -> Result<T, StoreError>
+    async fn submit<T, F>(&self, run: F, may_lapse: bool) -> Result<T, StoreError>
     where
         T: Send + 'static,
         F: FnOnce(&mut Tx<'_>) -> Result<T, StoreError> + Send + 'static,
     {
         let (reply, answer) = oneshot::channel();
-        self.send(Box::new(Work { run: Some(run), may_fail, result: None, reply }))?;
+        self.send(Box::new(Work { run: Some(run), may_lapse, result: None, reply }))?;
         answer.await.unwrap_or_else(|_| Err(StoreError::Unknown("the writer has ended".into())))
     }
 
@@ -192,7 +234,8 @@ impl Writer {
             return Err(StoreError::Unavailable("an earlier commit failed; restart needed".into()));
         }
         let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
-        match queue.as_ref().map(|queue| queue.try_send(Message::Work(job))) {
+        let since = self.clock.monotonic();
+        match queue.as_ref().map(|queue| queue.try_send(Message::Work(job, since))) {
             Some(Ok(())) => Ok(()),
             Some(Err(TrySendError::Full(_))) | None => Err(StoreError::Busy),
             Some(Err(TrySendError::Disconnected(_))) => Err(StoreError::Unavailable("the writer has ended".into())),
@@ -223,10 +266,19 @@ struct State {
     memory: Arc<Memory>,
     truncate: Arc<AtomicBool>,
     reserve: Arc<Reserve>,
-    broken: Arc<AtomicBool>,
+    pulse: Arc<Pulse>,
     outlet: Outlet,
-    /// From the commit until its effects are known.
-    in_commit: bool,
+    /// What the running commit brings; from the commit until its outcome is known.
+    committing: Option<Committing>,
+}
+
+/// What holds once a commit is done.
+struct Committing {
+    log: Log,
+    last_updated: Timestamp,
+    effects: Effects,
+    /// Up to which number endings are forgotten.
+    forgotten: u64,
 }
 
 /// What is kept in memory of committed rows decides who may read. When the thread that keeps it dies, it cannot be trusted any
@@ -241,51 +293,48 @@ fn serve_or_abort(state: State, queue: &Receiver<Message>) {
 impl State {
     fn serve(mut self, queue: &Receiver<Message>) {
         while let Ok(first) = queue.recv() {
-            let mut jobs = Vec::new();
-            let mut stop = false;
+            let (mut jobs, mut oldest, mut stop) = (Vec::new(), None, false);
             for message in std::iter::once(first).chain(queue.try_iter().take(BATCH - 1)) {
                 match message {
-                    Message::Work(job) => jobs.push(job),
+                    Message::Work(job, since) => {
+                        oldest = oldest.or(Some(since));
+                        jobs.push(job);
+                    }
                     Message::Stop => stop = true,
                 }
             }
-            if !jobs.is_empty() {
+            if let Some(oldest) = oldest {
+                self.pulse.oldest.store(Pulse::stamp(oldest), Ordering::Release);
                 self.batch(jobs);
+                self.pulse.oldest.store(0, Ordering::Release);
             }
             if stop {
                 break;
             }
-            if self.location.log_bytes() > LOG_LIMIT {
-                self.checkpoint("PRAGMA wal_checkpoint(RESTART)");
-            }
         }
-        self.checkpoint("PRAGMA wal_checkpoint(TRUNCATE)");
+        self.pulse.gone.store(true, Ordering::Release);
+        // Nobody is served any more; until here checkpoints are another thread's.
+        if let Err(error) = sql("PRAGMA wal_checkpoint(TRUNCATE)", []).rows::<(i64, i64, i64)>(&mut self.conn) {
+            tracing::warn!(?error, "the write-ahead log could not be emptied at the end; the next start reads it");
+        }
     }
 
     fn batch(&mut self, mut jobs: Vec<Box<dyn Job>>) {
-        // Nothing outlives a transaction that is given up, so a job that panics is a batch that failed; in the commit nobody knows.
         let done = catch_unwind(AssertUnwindSafe(|| self.transact(&mut jobs)));
-        let failure = match done.unwrap_or_else(|_| Err(self.panicked())) {
-            Ok(effects) => {
-                effects.apply(&self.memory, &self.truncate);
-                self.outlet.hand_over(&mut self.conn, self.clock.as_ref());
-                None
-            }
-            Err(failure) => {
-                self.recover(&failure);
-                Some(failure)
-            }
-        };
+        let done = done.unwrap_or_else(|_| Err(StoreError::Unavailable("panicked".into())));
+        let failure = done.and_then(|()| self.take_over()).or_else(|error| self.recover(&error)).err();
+        let failed = if failure.is_some() { Pulse::stamp(self.clock.monotonic()) } else { 0 };
+        self.pulse.failed.store(failed, Ordering::Release);
         jobs.into_iter().for_each(|job| job.answer(failure.as_ref()));
     }
 
-    /// All jobs in one transaction. Afterwards `log` and `last_updated` are those of the committed rows.
-    fn transact(&mut self, jobs: &mut [Box<dyn Job>]) -> Result<Effects, Failure> {
-        if self.broken.load(Ordering::Acquire) {
-            return Err(Failure::Unavailable("an earlier commit failed".into()));
+    /// All jobs in one transaction, each in a savepoint of its own: what fails by itself leaves the others alone.
+    fn transact(&mut self, jobs: &mut [Box<dyn Job>]) -> Result<(), StoreError> {
+        self.committing = None;
+        if self.pulse.broken.load(Ordering::Acquire) {
+            return Err(StoreError::Unavailable("an earlier commit failed".into()));
         }
-        self.in_commit = false;
-        sql("BEGIN IMMEDIATE", []).run(&mut self.conn).map_err(|error| Failure::of(&error, false))?;
+        sql("BEGIN IMMEDIATE", []).run(&mut self.conn)?;
         let mut tx = Tx {
             conn: &mut self.conn,
             log: self.log.clone(),
@@ -296,54 +345,81 @@ impl State {
             effects: Effects::default(),
         };
         let size = tx.log.size();
-        let forgotten = self.outlet.forget(tx.conn).map_err(|error| Failure::of(&error, false))?;
-        let mut run = jobs.iter_mut().try_for_each(|job| job.run(&mut tx));
-        if run.is_ok() && tx.log.size() != size {
-            run = tx.log.save(tx.conn);
+        let forgotten = self.outlet.forget(tx.conn)?;
+        jobs.iter_mut().try_for_each(|job| job.run(&mut tx))?;
+        if tx.log.size() != size {
+            tx.log.save(tx.conn)?;
         }
         let (log, last_updated, effects) = (tx.log, tx.last_updated, tx.effects);
-        if let Err(error) = run {
-            return Err(Failure::of(&error, false));
-        }
-        failpoint::or_fail(Point::CommitBegun).map_err(|error| Failure::Unavailable(error.to_string().into()))?;
-        self.in_commit = true;
-        sql("COMMIT", []).run(&mut self.conn).map_err(|error| Failure::of(&error, true))?;
-        failpoint::or_fail(Point::CommitDone).map_err(|error| Failure::Unknown(error.to_string().into()))?;
-        self.in_commit = false;
-        (self.log, self.last_updated) = (log, last_updated);
-        self.outlet.forgot(forgotten);
-        Ok(effects)
+        failpoint::or_fail(Point::CommitBegun).map_err(|error| StoreError::Unavailable(error.into()))?;
+        self.committing = Some(Committing { log, last_updated, effects, forgotten });
+        sql("COMMIT", []).run(&mut self.conn)?;
+        failpoint::or_fail(Point::CommitDone).map_err(|error| StoreError::Unavailable(error.into()))
     }
 
-    fn panicked(&self) -> Failure {
-        if self.in_commit { Failure::Unknown("panicked".into()) } else { Failure::Unavailable("panicked".into()) }
-    }
-
-    /// Leaves the failed transaction. After a commit without an answer the connection cannot be trusted, and neither can what
-    /// the disk says of earlier writes: nothing more is written until a restart has read what is there.
-    fn recover(&mut self, failure: &Failure) {
-        tracing::error!(?failure, "a batch of writes failed");
-        if matches!(failure, Failure::Full) {
+    /// Makes what is committed count: here, in memory, and in the ledger. Before any waiter is answered.
+    fn take_over(&mut self) -> Result<(), StoreError> {
+        let Some(done) = self.committing.take() else { return Ok(()) };
+        (self.log, self.last_updated) = (done.log, done.last_updated);
+        self.outlet.forgot(done.forgotten);
+        if done.effects.full {
             self.reserve.give_up();
         }
-        let rolled_back = sql("ROLLBACK", []).run(&mut self.conn).is_ok();
-        if let Failure::Unknown(_) = failure {
-            self.broken.store(true, Ordering::Release);
+        done.effects.apply(&self.memory, &self.truncate);
+        self.outlet.hand_over(&mut self.conn, self.clock.as_ref());
+        Ok(())
+    }
+
+    /// Leaves the failed transaction, and goes on where it is known what it left: `Ok`, where all of it is there after all.
+    ///
+    /// A disk that fails a commit may have dropped what it was given before, and says so once (a failed sync marks its pages
+    /// clean): then nothing that is read back proves anything, and the process ends, so that its successor reads the disk itself.
+    /// A disk without room fails in a write, before the frame that makes a commit: that one is undone.
+    fn recover(&mut self, error: &StoreError) -> Result<(), Failure> {
+        tracing::error!(?error, "a batch of writes failed");
+        if matches!(error, StoreError::Full) {
+            self.reserve.give_up();
         }
-        if !rolled_back || matches!(failure, Failure::Unknown(_)) {
-            match writer(&self.location) {
-                Ok(conn) => self.conn = conn,
-                Err(error) => {
-                    tracing::error!(%error, "the database cannot be opened again");
-                    self.broken.store(true, Ordering::Release);
-                }
+        let is_open = sql("ROLLBACK", []).run(&mut self.conn).is_ok();
+        if self.committing.is_some() && is_disk_failure(error) {
+            return Err(self.end(error));
+        }
+        if is_open {
+            // It was never committed.
+            self.committing = None;
+            return Err(Failure::of(error, false));
+        }
+        match writer(&self.location) {
+            Ok(conn) => self.conn = conn,
+            Err(cause) => {
+                tracing::error!(%cause, "the database cannot be opened again");
+                return Err(self.end(error));
             }
+        }
+        if self.committing.is_none() || matches!(error, StoreError::Full) {
+            self.committing = None;
+            return Err(Failure::of(error, false));
+        }
+        match self.is_committed() {
+            Some(true) => self.take_over().map_err(|error| Failure::of(&error, true)),
+            Some(false) => Err(Failure::of(error, false)),
+            None => Err(self.end(error)),
         }
     }
 
-    fn checkpoint(&mut self, pragma: &'static str) {
-        if let Err(error) = sql(pragma, []).rows::<(i64, i64, i64)>(&mut self.conn) {
-            tracing::warn!(?error, "checkpoint failed");
-        }
+    /// Whether the commit in question is there, by the log as a new connection reads it; `None`: that does not say.
+    fn is_committed(&mut self) -> Option<bool> {
+        let found = Log::load(&mut self.conn).ok()?;
+        let hoped = &self.committing.as_ref()?.log;
+        let (is_new, is_old) = (found.is(hoped), found.is(&self.log));
+        // A batch without an entry leaves nothing to tell it by.
+        (is_new != is_old).then_some(is_new)
+    }
+
+    /// Nothing more is written by this process.
+    fn end(&self, error: &StoreError) -> Failure {
+        self.pulse.broken.store(true, Ordering::Release);
+        tracing::error!("nothing more is written: the process is to end, and a new one reads what is on the disk");
+        Failure::of(error, self.committing.is_some())
     }
 }
