@@ -11,7 +11,7 @@ use crate::domain::audit::{Action, CellKey, Leaf};
 use crate::domain::clock::Timestamp;
 use crate::domain::id::ClientId;
 use crate::store::sqlite::LogReader;
-use crate::store::{AuditBlock, AuditRow, StoreError};
+use crate::store::{AuditBlock, AuditRow, LinkRecord, StoreError};
 
 /// Blocks that are read at once.
 const BLOCKS: usize = 64;
@@ -154,14 +154,22 @@ impl<'a> Lookup<'a> {
 }
 
 /// Checks both indexes in both directions, and adds what is wrong to the report. An entry whose text is erased or does not open says
-/// nothing: what names such an entry is let stand. `now`: links whose time was over by then need no row.
+/// nothing: what names such an entry is let stand. `now`: links whose time is over by then need no row. Beside a server rows go while this
+/// reads: what seems wrong is looked at once more before it is said.
 ///
 /// # Errors
 /// The store cannot be read.
-pub async fn check(log: &LogReader, cells: &CellKey, now: Timestamp, report: &mut Report) -> Result<(), StoreError> {
+pub async fn check(
+    log: &LogReader,
+    cells: &CellKey,
+    now: &(dyn Fn() -> Timestamp + Sync),
+    report: &mut Report,
+) -> Result<(), StoreError> {
     let lookup = Lookup::new(log, cells)?;
+    // Before the blocks: an entry below it tells of a block that is among them.
+    let size = log.head().await?.size;
     let blocks = lookup.check_blocks(report).await?;
-    lookup.check_entries(&blocks, now, report).await?;
+    lookup.check_entries(&blocks, (size, now), report).await?;
     lookup.check_links(report).await?;
     report.valid = report.findings.is_empty();
     Ok(())
@@ -178,7 +186,7 @@ impl Lookup<'_> {
             for one in page {
                 let Block { first, after, .. } = one.block;
                 let is_next = first == covered && after > first && after - first <= BLOCK;
-                if !is_next || !self.is_vouched(&one).await? {
+                if (!is_next || !self.is_vouched(&one).await?) && self.stands(&one).await? {
                     add(report, Finding::Lookup { first: covered.min(first), after });
                 }
                 if after > first && after - first <= BLOCK {
@@ -188,6 +196,12 @@ impl Lookup<'_> {
                 kept.insert(first, (after, one.leaf));
             }
         }
+    }
+
+    /// Whether a block that was read still stands as it did: a new one may have taken its place.
+    async fn stands(&self, read: &AuditBlock) -> Result<bool, StoreError> {
+        let now = self.log.blocks(read.block.first, 1).await?;
+        Ok(now.first().is_some_and(|now| (now.block.first, now.leaf) == (read.block.first, read.leaf)))
     }
 
     async fn check_block(&self, block: &Block, report: &mut Report) -> Result<(), StoreError> {
@@ -219,23 +233,23 @@ impl Lookup<'_> {
     async fn check_entries(
         &self,
         blocks: &BTreeMap<u64, (u64, u64)>,
-        now: Timestamp,
+        (size, now): (u64, &(dyn Fn() -> Timestamp + Sync)),
         report: &mut Report,
     ) -> Result<(), StoreError> {
         let (mut next, mut made) = (0, 0);
-        let size = self.log.head().await?.size;
         while next < size {
             let rows = self.log.rows(next, PAGE).await?;
             let Some(last) = rows.last() else { break };
             next = last.seq.saturating_add(1);
-            for row in &rows {
+            for row in rows.iter().filter(|row| row.seq < size) {
                 let Ok(leaf) = Leaf::decode(&row.body) else { continue };
                 if leaf.action == Action::AuditIndex {
                     made = made.max(self.key.block_until(&row.cells).unwrap_or(0));
                 }
                 let Some(given) = Given::read(&row.body, &row.cells, self.cells) else { continue };
-                for link in given.links.iter().filter(|(_, _, expires)| *expires >= now) {
-                    if self.log.lacks_link(&link.0, link.1).await? {
+                for link in given.links.iter().filter(|(_, _, expires)| *expires >= now()) {
+                    // Its time may have ended between the two.
+                    if self.log.lacks_link(&link.0, link.1).await? && link.2 >= now() {
                         add(report, Finding::LinkHidden { seq: row.seq });
                     }
                 }
@@ -248,19 +262,26 @@ impl Lookup<'_> {
         Ok(())
     }
 
+    /// Whether a row of given links, which stands next behind `after`, still does: it goes with its document.
+    async fn is_there(&self, after: Option<(i64, String)>, kept: &LinkRecord) -> Result<bool, StoreError> {
+        let rows = self.log.given_links(after, 1).await?;
+        Ok(rows.first().is_some_and(|row| (row.document, &row.id, row.leaf) == (kept.document, &kept.id, kept.leaf)))
+    }
+
     /// Every row of given links against the entry that it names.
     async fn check_links(&self, report: &mut Report) -> Result<(), StoreError> {
         let mut after = None;
         loop {
-            let page = self.log.given_links(after.take(), PAGE).await?;
+            let page = self.log.given_links(after.clone(), PAGE).await?;
             let Some(last) = page.last() else { return Ok(()) };
-            after = Some((last.document, last.id.clone()));
+            let mut before = after.replace((last.document, last.id.clone()));
             for kept in &page {
+                let at = before.replace((kept.document, kept.id.clone()));
                 let given = match kept.leaf {
                     Some(leaf) => self.row(leaf).await?.and_then(|row| Given::read(&row.body, &row.cells, self.cells)),
                     None => None,
                 };
-                if !given.is_some_and(|given| kept.is_of(&given)) {
+                if !given.is_some_and(|given| kept.is_of(&given)) && self.is_there(at, kept).await? {
                     add(report, Finding::LinkStrange { seq: kept.leaf });
                 }
             }

@@ -225,7 +225,10 @@ impl Commands {
 
     async fn administer(&self, operator: &Operator, request: Request) -> Result<Response, Refusal> {
         match request {
-            Request::Status {} => Ok(Response::Status(self.status.clone())),
+            Request::Status {} => {
+                let writing = self.delivery.store().writing().trouble().map(str::to_owned);
+                Ok(Response::Status(StatusView { writing, ..self.status.clone() }))
+            }
             Request::ClientAdd(new) => self.add(operator, new).await,
             Request::ClientList {} => {
                 let clients = self.delivery.store().clients().iter().map(|client| self.view(client)).collect();

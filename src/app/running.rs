@@ -30,6 +30,7 @@ use crate::http::{HttpParts, Probes, Refusals, Served, Server, Taken, TokenGate}
 use crate::notify::egress::{Egress, EgressRules};
 use crate::store::Writing;
 use crate::telemetry::Metrics;
+use crate::telemetry::metrics::FAILED_LOG_COPIES;
 use crate::worker::{Checkpointer, Sending, Workers, Written};
 
 /// Between two looks at whether the database still takes writes.
@@ -95,6 +96,7 @@ impl Running {
             base: instance.base.as_str().to_owned(),
             listen: address.to_string(),
             pid: std::process::id(),
+            writing: None,
         };
         let allow_http = instance.settings.egress.allow_http;
         let (keys, probes) = ((Arc::clone(&fetch), allow_http), probes(&instance));
@@ -298,9 +300,11 @@ async fn start_workers(instance: &Instance, refusals: &Arc<Refusals>) -> Result<
     }
     let refusals = Arc::clone(refusals);
     let metrics = Metrics::install().map_err(|error| StartFailure::machine("metrics cannot be set up", &error))?;
+    let store = Arc::clone(&instance.store);
     let counted = Arc::new(move || {
         // Samples of requests pile up until they are put into their buckets; nobody may ever come to scrape.
         metrics.run_upkeep();
+        ::metrics::counter!(FAILED_LOG_COPIES).absolute(store.failed_checkpoints());
         let written = |taken: Taken| -> Written { Box::new(move || taken.written()) };
         refusals.take(false).into_iter().map(|(entry, taken)| (entry, written(taken))).collect()
     });
@@ -335,6 +339,7 @@ pub fn local_commands(instance: &Instance) -> Result<Arc<dyn Operations>, StartF
         base: instance.base.as_str().to_owned(),
         listen: String::new(),
         pid: std::process::id(),
+        writing: None,
     };
     let fetch = way_out(&instance.settings)?;
     let allow_http = instance.settings.egress.allow_http;

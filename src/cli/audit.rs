@@ -99,10 +99,12 @@ async fn verify(verify: AuditVerify, terminal: &Terminal, nature: &Nature) -> Re
     let mut report = checked.report;
     let log = OpenLog::open(&settings, nature).await?;
     let now = latest(&log, report.last, nature).await?;
-    log_index::check(&log.reader, &log.keys.cells()?, now, &mut report).await.map_err(StartFailure::from)?;
+    let now = || now.max(nature.clock.now());
+    log_index::check(&log.reader, &log.keys.cells()?, &now, &mut report).await.map_err(StartFailure::from)?;
+    // Before the file, which a running server writes on.
+    let standing = log.reader.endings().await.map_err(StartFailure::from)?;
     let ended = endings::read(&settings.audit.checkpoints, log.keys.checkpoint()?.verifying_key())
         .map_err(|error| unreadable((settings.audit.checkpoints.join(endings::ENDINGS), error)))?;
-    let standing = log.reader.endings().await.map_err(StartFailure::from)?;
     report.findings.extend(endings::check(&ended, standing));
     report.valid = report.findings.is_empty();
     if terminal.json {

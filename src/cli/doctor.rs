@@ -223,6 +223,13 @@ async fn newest_entry(patient: &Patient<'_>) -> Result<Timestamp, Failure> {
 }
 
 async fn database(patient: &Patient<'_>) -> Check {
+    // The writer says itself how it does: that rows can be read tells nothing of it.
+    if let Some(trouble) = patient.server.as_ref().and_then(|server| server.writing.as_deref()) {
+        let trouble = trouble.strip_prefix("database: ").unwrap_or(trouble);
+        let cure =
+            "look at the disk that it lies on, and at the server's log lines; start the server again if it has ended";
+        return Check::fail("database", trouble, cure);
+    }
     let clock = &patient.nature.clock;
     let log = match OpenLog::open(patient.settings, patient.nature).await {
         Ok(log) => log,

@@ -308,6 +308,9 @@ pub struct StatusView {
     pub listen: String,
     /// Process id.
     pub pid: u32,
+    /// Why its database takes no writes, where it does not.
+    #[serde(default)]
+    pub writing: Option<String>,
 }
 
 /// A client, as shown. Never a secret.

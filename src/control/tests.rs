@@ -20,6 +20,7 @@ impl Operations for Answering {
                 base: "http://localhost".to_owned(),
                 listen: "127.0.0.1:1".to_owned(),
                 pid: uid,
+                writing: None,
             })),
             Request::PolicyApply { .. } => Err(Refusal::of_all(vec![
                 Issue::new(Code::PolicyMistake).fill("file", "p").fill("what", "wrong").fill("cure", "mend"),

@@ -31,6 +31,8 @@ pub const UPLOADS_RUNNING: &str = "daylily_uploads_running";
 pub const PANICS: &str = "daylily_panics_total";
 /// When the newest checkpoint of the audit log reached the checkpoint folder, in seconds since 1970.
 pub const CHECKPOINT_TIME: &str = "daylily_checkpoint_timestamp_seconds";
+/// Tries that failed to copy the database's write-ahead log into the database.
+pub const FAILED_LOG_COPIES: &str = "daylily_database_log_copies_failed_total";
 /// Log lines that could not be written.
 pub const LOG_LINES_LOST: &str = "daylily_log_lines_lost_total";
 /// Refusals that no audit entry could be kept for, because too many prefixes were counted.
@@ -75,6 +77,7 @@ const LIST: &[(&str, Shape, Unit, &str)] = &[
     (UPLOADS_RUNNING, Shape::Gauge, Unit::Count, "Uploads under way"),
     (PANICS, Shape::Counter, Unit::Count, "Panics caught in handlers"),
     (CHECKPOINT_TIME, Shape::Gauge, Unit::Seconds, "Time of the newest checkpoint in the checkpoint folder"),
+    (FAILED_LOG_COPIES, Shape::Counter, Unit::Count, "Tries that failed to copy the write-ahead log into the database"),
     (LOG_LINES_LOST, Shape::Counter, Unit::Count, "Log lines that could not be written"),
     (REFUSALS_TOGETHER, Shape::Counter, Unit::Count, "Refusals that the audit log counts without their network"),
     (NOTIFICATIONS, Shape::Counter, Unit::Count, "Attempts to notify, by outcome"),

@@ -40,7 +40,7 @@ async fn found_after(daylily: &TestDaylily, statement: &str) -> Vec<Finding> {
     };
     let mut report = daylily::app::log_check::check(&log, against, &|_, _| {}).await.unwrap().report;
     assert!(report.valid, "the log itself is untouched: {:?}", report.findings);
-    log_index::check(&log, &keys.cells().unwrap(), daylily.clock.now(), &mut report).await.unwrap();
+    log_index::check(&log, &keys.cells().unwrap(), &|| daylily.clock.now(), &mut report).await.unwrap();
     assert_eq!(report.valid, report.findings.is_empty());
     report.findings
 }

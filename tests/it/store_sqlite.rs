@@ -365,3 +365,22 @@ async fn a_scan_job_that_cannot_be_read_keeps_no_other_from_its_turn() {
     let mended = store.claim_scan(at(61_000), lease).await.unwrap().expect("mended");
     assert_eq!((mended.id, mended.attempts), (id("d1"), 1));
 }
+
+#[tokio::test]
+async fn f28_a_database_that_fails_to_match_an_event_blames_no_subscription() {
+    let (store, dir) = fresh();
+    let (owner, scope) = register(store.as_ref(), "lab", Reach::default()).await;
+    crate::store_contract::subscribe(store.as_ref(), "s1", owner, crate::store_contract::ready(), vec![]).await;
+    store.create_document(document("d1", owner), entry()).await.unwrap();
+    let stored = store.read(Kind::DocumentReference, &id("d1"), &scope).await.unwrap().unwrap();
+    let number = stored.document.unwrap().number;
+    // What is only read in the matching cannot be read.
+    tamper(dir.path(), "ALTER TABLE access RENAME TO access_gone");
+    assert!(store.transition(number, released(&[1], 10), vec![entry()]).await.is_err());
+    tamper(dir.path(), "ALTER TABLE access_gone RENAME TO access");
+    let subscription = store.subscription(&id("s1"), owner).await.unwrap().unwrap();
+    assert_eq!(subscription.status, daylily::domain::subscription::SubscriptionStatus::Active);
+    store.transition(number, released(&[1], 20), vec![entry()]).await.unwrap();
+    let turns = store.claim_turns(at(1_000), Duration::from_secs(60), 10, 100).await.unwrap();
+    assert_eq!(turns.len(), 1, "and it is told");
+}

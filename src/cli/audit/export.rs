@@ -100,8 +100,8 @@ fn format_of(export: &AuditExport, terminal: &Terminal) -> ExportFormat {
 async fn verified(settings: &Settings, nature: &Nature, log: &OpenLog) -> Result<Report, Failure> {
     let (checked, _) = super::check(settings, nature, Vec::new(), &|_, _| {}).await?;
     let mut report = checked.report;
-    let now = nature.clock.now();
-    log_index::check(&log.reader, &log.keys.cells()?, now, &mut report).await.map_err(StartFailure::from)?;
+    let now = || nature.clock.now();
+    log_index::check(&log.reader, &log.keys.cells()?, &now, &mut report).await.map_err(StartFailure::from)?;
     Ok(report)
 }
 

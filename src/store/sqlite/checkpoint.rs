@@ -163,8 +163,7 @@ impl Rounds {
             // Before it: what is destroyed from now on wants another.
             let destroyed = self.truncate.swap(false, Ordering::AcqRel);
             let empties = destroyed || is_long;
-            let pragma =
-                if empties { "PRAGMA wal_checkpoint(TRUNCATE)" } else { "PRAGMA wal_checkpoint(RESTART)" };
+            let pragma = if empties { "PRAGMA wal_checkpoint(TRUNCATE)" } else { "PRAGMA wal_checkpoint(RESTART)" };
             let answer = self.ask(pragma);
             let done = answer.as_ref().ok().copied().flatten().filter(|frames| !frames.busy);
             if destroyed && done.is_none() {
@@ -188,5 +187,25 @@ impl Rounds {
     fn ask(&mut self, pragma: &'static str) -> Result<Option<Frames>, StoreError> {
         let row = sql(pragma, []).row::<(i64, i64, i64)>(&mut self.conn)?;
         Ok(row.filter(|(_, all, _)| *all >= 0).map(|(busy, all, copied)| Frames { busy: busy != 0, all, copied }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_that_cannot_be_copied_is_counted() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("daylily.db");
+        std::fs::write(&path, [7; 8_192]).unwrap();
+        let location = Location::prepare(&path).unwrap();
+        let conn = SqliteConnection::establish(path.to_str().unwrap()).unwrap();
+        let failed = Arc::new(AtomicU64::new(0));
+        let mut rounds = Rounds::new(location, conn, Arc::default(), Arc::clone(&failed));
+        rounds.go();
+        rounds.go();
+        assert_eq!(failed.load(Ordering::Acquire), 2);
+        assert!(rounds.is_failing);
     }
 }

@@ -27,8 +27,9 @@ impl std::fmt::Debug for LogReader {
 }
 
 impl LogReader {
-    /// Opens the database at `path`, which must be there. What is read is the log as it stands now: entries that come later are
-    /// not seen, so that a check and what it is checked against belong together.
+    /// Opens the database at `path`, which must be there. Each read is a transaction of its own, so that a check of a
+    /// long log beside its server holds up neither commits nor the write-ahead log: what comes meanwhile is seen, and who reads goes by the
+    /// head that was read first.
     ///
     /// # Errors
     /// [`OpenError`].
@@ -41,7 +42,7 @@ impl LogReader {
         // from writing to the database.
         let uri = format!("file://{text}?mode=rw");
         let mut conn = SqliteConnection::establish(&uri).map_err(|cause| failed(Box::new(cause)))?;
-        let begin = "PRAGMA busy_timeout = 5000; PRAGMA query_only = ON; BEGIN;";
+        let begin = "PRAGMA busy_timeout = 5000; PRAGMA query_only = ON;";
         conn.batch_execute(begin).map_err(|cause| failed(Box::new(cause)))?;
         log::check_numbers(&mut conn)?;
         Ok(Self { conn: Arc::new(Mutex::new(conn)) })

@@ -115,7 +115,8 @@ impl SqliteStore {
         let truncate = Arc::new(AtomicBool::new(false));
         let reserve = Arc::new(location.reserve(settings.reserve));
         let checkpoints = open::checkpointer(&location)?;
-        let checkpointer = Checkpointer::start(location.clone(), checkpoints, Arc::clone(&truncate), Arc::clone(&reserve))?;
+        let checkpointer =
+            Checkpointer::start(location.clone(), checkpoints, Arc::clone(&truncate), Arc::clone(&reserve))?;
         let ledger = Arc::default();
         let writer = Writer::start(Start {
             location: location.clone(),

@@ -3,12 +3,12 @@
 use std::sync::Mutex;
 use std::time::Duration;
 
-use diesel::connection::{Instrumentation, InstrumentationEvent};
+use diesel::connection::{Instrumentation, InstrumentationEvent, SimpleConnection};
 
 use super::*;
 use crate::domain::clock::Timestamp;
 use crate::domain::clock_watch::Destroyable;
-use crate::store::{SealedEntry, Store};
+use crate::store::{SealedEntry, Store, Writing};
 
 #[derive(Debug)]
 struct Still;
@@ -68,20 +68,90 @@ async fn f19_a_write_that_panics_is_refused_and_the_next_is_taken() {
 }
 
 #[tokio::test]
-async fn after_a_commit_without_an_answer_nothing_more_is_written() {
+async fn a_commit_that_is_refused_is_undone_and_writing_goes_on() {
     let (store, _dir) = open();
     store.record(entry(10)).await.unwrap();
     // A constraint that is only looked at in the commit stands for a commit that fails.
-    let broken = store.writer.run(|tx| {
+    let refused = store.writer.run(|tx| {
         tx.append(entry(10))?;
         sql("PRAGMA defer_foreign_keys = ON", []).run(tx.conn)?;
         let insert = "INSERT INTO client VALUES (99, NULL, '', 0, '[]', 'link', '[]', 'inline', '{}', 0, 1, 0)";
         sql(insert, []).run(tx.conn)
     });
-    assert!(matches!(broken.await, Err(StoreError::Unknown(_))));
-    assert!(matches!(store.record(entry(10)).await, Err(StoreError::Unavailable(_))));
-    assert!(store.health().await.is_err());
-    assert_eq!(store.audit_rows(0, 10).await.unwrap().len(), 1, "reading goes on");
+    assert!(matches!(refused.await, Err(StoreError::Unavailable(_))));
+    assert_eq!(store.writing(), Writing::Failing, "as soon as it is known");
+    assert_eq!(store.record(entry(10)).await.unwrap(), 1, "nothing of it was kept, and no number is lost");
+    assert_eq!(store.writing(), Writing::Open);
+    assert!(store.health().await.is_ok());
+}
+
+#[tokio::test]
+async fn one_job_that_fails_or_panics_leaves_the_others_of_its_batch_alone() {
+    let (store, _dir) = open();
+    let job = |number: usize| {
+        let store = &store;
+        async move {
+            match number {
+                7 => {
+                    let failing = store.writer.run_plain(|tx| {
+                        tx.append(entry(10))?;
+                        sql("INSERT INTO no_such_table VALUES (1)", []).run(tx.conn).map(|_| 0)
+                    });
+                    failing.await
+                }
+                13 => store.writer.run(|_| -> Result<u64, StoreError> { panic!("a job") }).await,
+                _ => store.record(entry(number)).await,
+            }
+        }
+    };
+    let results = futures_util::future::join_all((0..40).map(job)).await;
+    let failed: Vec<usize> = (0..40).filter(|number| results[*number].is_err()).collect();
+    assert_eq!(failed, [7, 13]);
+    let numbers: std::collections::BTreeSet<u64> = results.into_iter().filter_map(Result::ok).collect();
+    assert!(numbers.into_iter().eq(0..38), "no number is lost");
+    assert_eq!(store.writing(), Writing::Open);
+}
+
+/// Bytes of the log beside a reader that keeps its picture while so much is written.
+async fn written_beside_a_reader(store: &SqliteStore, dir: &tempfile::TempDir) -> (SqliteConnection, u64) {
+    let path = dir.path().join("daylily.db");
+    let mut reader = SqliteConnection::establish(path.to_str().unwrap()).unwrap();
+    store.record(entry(10)).await.unwrap();
+    reader.batch_execute("BEGIN; SELECT count(*) FROM audit;").unwrap();
+    for _ in 0..4 {
+        let written = futures_util::future::join_all((0..200).map(|_| store.record(entry(100_000)))).await;
+        assert!(written.iter().all(Result::is_ok));
+    }
+    (reader, store.location.log_bytes())
+}
+
+#[tokio::test]
+async fn f52_the_log_shrinks_once_a_long_reader_is_gone_and_nothing_waits_for_it() {
+    let (store, dir) = open();
+    let (reader, grown) = written_beside_a_reader(&store, &dir).await;
+    assert!(grown > 64 << 20, "the reader keeps its picture, so nothing can be written over: {grown}");
+    drop(reader);
+    let shrunk = async {
+        while store.location.log_bytes() > 64 << 20 {
+            store.record(entry(10)).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), shrunk).await.expect("the log shrinks");
+    assert_eq!(store.failed_checkpoints(), 0);
+}
+
+#[tokio::test]
+async fn a_reader_of_the_log_keeps_no_picture_between_two_reads() {
+    let (store, dir) = open();
+    store.record(entry(10)).await.unwrap();
+    let reader = LogReader::open(&dir.path().join("daylily.db")).unwrap();
+    assert_eq!(reader.rows(0, 10).await.unwrap().len(), 1);
+    store.record(entry(10)).await.unwrap();
+    assert_eq!(reader.head().await.unwrap().size, 2);
+    let mut other = open::writer(&store.location).unwrap();
+    let done: Option<(i64, i64, i64)> = sql("PRAGMA wal_checkpoint(TRUNCATE)", []).row(&mut other).unwrap();
+    assert_eq!(done, Some((0, 0, 0)), "nobody is in the way");
 }
 
 #[tokio::test]
