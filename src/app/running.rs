@@ -184,13 +184,10 @@ impl Running {
         self.control.stop().await;
         self.rotation.stop();
         self.check.stop();
-        for (counted, taken) in self.refusals.take(true) {
-            match self.instance.delivery.record(&counted).await {
-                Ok(()) => taken.written(),
-                Err(refusal) => {
-                    tracing::error!(code = refusal.code().name(), "counted refusals could not be recorded");
-                }
-            }
+        let (counted, taken): (Vec<_>, Vec<_>) = self.refusals.take(true).into_iter().unzip();
+        match self.instance.delivery.record_all(&counted).await {
+            Ok(()) => taken.into_iter().for_each(Taken::written),
+            Err(refusal) => tracing::error!(code = refusal.code().name(), "counted refusals could not be recorded"),
         }
         let entry = Entry::new(Action::ServerStop, Outcome::Ok).server();
         if let Err(refusal) = self.instance.delivery.record(&entry).await {

@@ -66,6 +66,18 @@ impl Recorder {
         self.store.record(sealed).await.map_err(audit_failure)
     }
 
+    /// As [`Recorder::record`], for several in one commit.
+    ///
+    /// # Errors
+    /// `audit-unavailable`: none of them is durable then.
+    pub async fn record_all(&self, entries: &[Entry]) -> Result<(), Refusal> {
+        let sealed: Vec<SealedEntry> = entries.iter().map(|entry| self.seal(entry)).collect::<Result<_, _>>()?;
+        if sealed.is_empty() {
+            return Ok(());
+        }
+        self.store.record_all(sealed).await.map_err(audit_failure).map(drop)
+    }
+
     /// The key that opens cells, for export.
     pub fn cell_key(&self) -> &CellKey {
         &self.cells
@@ -73,11 +85,19 @@ impl Recorder {
 }
 
 impl super::Delivery {
-    /// Makes an entry of the server's own durable (start, stop, heartbeat, counted refusals).
+    /// Makes an entry of the server's own durable (start, stop, heartbeat).
     ///
     /// # Errors
     /// `audit-unavailable`.
     pub async fn record(&self, entry: &Entry) -> Result<(), Refusal> {
         self.recorder.record(entry).await.map(|_| ())
+    }
+
+    /// The same for several in one commit (counted refusals).
+    ///
+    /// # Errors
+    /// `audit-unavailable`.
+    pub async fn record_all(&self, entries: &[Entry]) -> Result<(), Refusal> {
+        self.recorder.record_all(entries).await
     }
 }

@@ -131,6 +131,9 @@ pub trait Store:
     /// Appends an entry that changes nothing else, and waits until it is durable. Answers its sequence number.
     async fn record(&self, entry: SealedEntry) -> Result<u64, StoreError>;
 
+    /// The same for several, in one commit: all of them or none. Answers the first one's number; the others follow it without a gap.
+    async fn record_all(&self, entries: Vec<SealedEntry>) -> Result<u64, StoreError>;
+
     /// Entries from `first` on, at most `limit`, in order.
     async fn audit_rows(&self, first: u64, limit: usize) -> Result<Vec<AuditRow>, StoreError>;
 

@@ -181,10 +181,9 @@ async fn retain_all(delivery: &Delivery) -> Result<(), String> {
 }
 
 async fn upkeep_round(delivery: &Delivery, counted: &Counted) -> Result<(), String> {
-    for (entry, written) in counted() {
-        delivery.record(&entry).await.map_err(words)?;
-        written();
-    }
+    let (entries, written): (Vec<_>, Vec<_>) = counted().into_iter().unzip();
+    delivery.record_all(&entries).await.map_err(words)?;
+    written.into_iter().for_each(|written| written());
     delivery.store().forget_expired(delivery.now()).await.map_err(|error| error.to_string())
 }
 

@@ -9,6 +9,7 @@ use diesel::sqlite::SqliteConnection;
 use super::log::check_entry;
 use super::rows::pack;
 use super::search_time::{self, Until};
+use super::tx::Tx;
 use super::{SqliteStore, audit_rows, create, due, lifecycle, purge, read, search, server, visibility};
 use crate::domain::audit::index::Block;
 use crate::domain::clock::Timestamp;
@@ -28,6 +29,11 @@ impl Store for SqliteStore {
     async fn record(&self, entry: SealedEntry) -> Result<u64, StoreError> {
         check_entry(&entry)?;
         self.writer.run_plain(move |tx| tx.append(entry)).await
+    }
+
+    async fn record_all(&self, entries: Vec<SealedEntry>) -> Result<u64, StoreError> {
+        entries.iter().try_for_each(check_entry)?;
+        self.writer.run_plain(move |tx| append_all(tx, entries)).await
     }
 
     async fn audit_rows(&self, first: u64, limit: usize) -> Result<Vec<AuditRow>, StoreError> {
@@ -345,4 +351,11 @@ async fn packed(body: &mut Body) -> Result<Vec<u8>, StoreError> {
     let taken = std::mem::replace(body, Body { text: String::new(), splices: Vec::new() });
     let work = tokio::task::spawn_blocking(move || pack(&taken));
     work.await.unwrap_or_else(|cause| Err(StoreError::Unavailable(Box::new(cause))))
+}
+
+/// Appends entries one behind the other, and answers the first one's number.
+fn append_all(tx: &mut Tx<'_>, entries: Vec<SealedEntry>) -> Result<u64, StoreError> {
+    let first = tx.log.size();
+    entries.into_iter().try_for_each(|entry| tx.append(entry).map(drop))?;
+    Ok(first)
 }
