@@ -321,13 +321,17 @@ def look_up_kinds():
 def beside_kinds():
     """The note of the last full check, which costs a look and no more, and the endings."""
     yield Kind("an old entry changed behind the note of the last check", run("UPDATE audit SET cells = x'' WHERE seq = 3"))
-    yield Kind("the endings gone", text_file(lambda lines: [], "endings"), words=("ending",), start=False, export=False)
-    yield Kind("the last ending cut", text_file(lambda lines: lines[:-2] + [""], "endings"), words=("ending",), start=False,
-               export=False)
-    yield Kind("an ending taken out", text_file(lambda lines: lines[:1] + lines[2:], "endings"), words=("ending",), start=False,
-               export=False)
-    yield Kind("two endings swapped", text_file(lambda lines: lines[1::-1] + lines[2:], "endings"), words=("ending",),
-               start=False, export=False)
+    altered = {
+        "the endings emptied": lambda lines: [],
+        "the last ending cut": lambda lines: lines[:-2] + [""],
+        "an ending taken out": lambda lines: lines[:1] + lines[2:],
+        "two endings swapped": lambda lines: lines[1::-1] + lines[2:],
+        "one character of an ending": lambda lines: [lines[0].replace("document", "documenu", 1)] + lines[1:],
+        "a line added to the endings": lambda lines: lines[:-1] + ['{"resumed":99,"signature":""}', ""],
+    }
+    for name, change in altered.items():
+        yield Kind(name, text_file(change, "endings"), words=("ending",), export=False)
+    yield Kind("the endings gone", checkpoints_removed("endings"), words=("ending",), export=False)
 
 
 def kinds():

@@ -8,11 +8,13 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
+use super::endings::ENDINGS;
 use super::failure::StartFailure;
 use super::folder::write_durably;
 use super::instance::sha256;
 use super::keyring::{KeyRing, Purpose};
 use super::log_check::{self, LogSource};
+use super::start_check::Place;
 use crate::domain::audit::verify::{Finding, Report, Source};
 use crate::domain::audit::{FullCheck, SigningKey, signed_lines};
 use crate::domain::clock::Timestamp;
@@ -62,6 +64,15 @@ pub fn full_check_mark(note: &FullCheck) -> String {
     format!("full-check {} {}", note.tree.size(), hex::encode(note.tree.root()))
 }
 
+/// The mark of what is wrong with the file of endings; `None` for any other finding.
+pub fn endings_mark(finding: &Finding) -> Option<String> {
+    match finding {
+        Finding::EndingsChanged { line, rest } => Some(format!("endings changed {line} {}", hex::encode(rest))),
+        Finding::EndingsShortened { have, kept } => Some(format!("endings shortened {have} {kept}")),
+        _ => None,
+    }
+}
+
 /// The checkpoints that a check was given, and the note, to name them by.
 pub struct Given<'a> {
     /// The log.
@@ -104,8 +115,9 @@ impl Given<'_> {
             Finding::Lookup { first, after } => vec![format!("lookup {first} {after}")],
             Finding::LinkHidden { seq } => vec![format!("link hidden {seq}")],
             Finding::LinkStrange { seq } => vec![format!("link strange {}", seq.unwrap_or_default())],
-            Finding::EndingsChanged { line } => vec![format!("endings changed {line}")],
-            Finding::EndingsShortened { have, kept } => vec![format!("endings shortened {have} {kept}")],
+            Finding::EndingsChanged { .. } | Finding::EndingsShortened { .. } => {
+                endings_mark(finding).into_iter().collect()
+            }
         })
     }
 
@@ -139,6 +151,8 @@ pub struct Pending {
     before: Acknowledged,
     words: Vec<String>,
     evidence: Vec<Vec<u8>>,
+    /// The file of endings, which is written anew where it was found to be wrong.
+    endings: PathBuf,
 }
 
 impl Pending {
@@ -149,15 +163,16 @@ impl Pending {
     pub async fn of(
         report: &Report,
         given: &Given<'_>,
-        (data, keys, before): (&Path, &KeyRing, &Acknowledged),
+        (place, keys, before): (Place<'_>, &KeyRing, &Acknowledged),
     ) -> Result<Self, StartFailure> {
         let mut marks: BTreeSet<String> = given.unfit(report).into_iter().collect();
         for finding in &report.findings {
             marks.extend(given.marks(finding).await?);
         }
         let words = report.findings.iter().map(|finding| log_check::issue_of(finding).message().to_owned()).collect();
-        let (data, before) = (data.to_owned(), before.clone());
-        Ok(Self { data, key: keys.log_check()?, marks, before, words, evidence: given.outside.to_vec() })
+        let (data, before, evidence) = (place.data.to_owned(), before.clone(), given.outside.to_vec());
+        let endings = place.checkpoints.join(ENDINGS);
+        Ok(Self { data, key: keys.log_check()?, marks, before, words, evidence, endings })
     }
 
     /// What was found, in words.
@@ -220,6 +235,9 @@ impl Pending {
         for (at, note) in self.evidence.iter().enumerate() {
             write_durably(&folder.join(format!("checkpoint-{at}")), &String::from_utf8_lossy(note))?;
         }
-        Ok(folder)
+        match std::fs::copy(&self.endings, folder.join(ENDINGS)) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+            _ => Ok(folder),
+        }
     }
 }

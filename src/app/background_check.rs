@@ -161,4 +161,8 @@ impl LogSource for Paced<'_> {
     async fn newest_checkpoint(&self) -> Result<Option<(u64, String)>, StoreError> {
         self.source.newest_checkpoint().await
     }
+
+    async fn endings(&self) -> Result<(u64, u64), StoreError> {
+        self.source.endings().await
+    }
 }

@@ -7,10 +7,15 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use crate::domain::audit::endings::{self, Ending, Endings};
+use super::acknowledged::{Acknowledged, endings_mark};
+use super::failure::StartFailure;
+use super::folder::{not_usable, write_durably};
+use super::log_check::{self, LogSource};
+use crate::domain::audit::endings::{self, Ended, Endings};
 use crate::domain::audit::verify::Finding;
 use crate::domain::audit::{SigningKey, VerifyingKey};
-use crate::store::{EndingRows, Ledger, StoreError};
+use crate::domain::clock::Timestamp;
+use crate::store::{Ledger, Store};
 
 /// Its name in the folder.
 pub const ENDINGS: &str = "endings";
@@ -30,18 +35,59 @@ pub fn read(folder: &Path, key: &VerifyingKey) -> io::Result<Endings> {
 /// What is wrong with the file, as the database knows it: altered, or it ends before the last ending that it was given.
 pub fn check(read: &Endings, (last, waiting): (u64, u64)) -> Option<Finding> {
     if let Some(line) = read.wrong {
-        return Some(Finding::EndingsChanged { line });
+        return Some(Finding::EndingsChanged { line, rest: read.rest });
     }
     let (have, kept) = (read.chain.number, last.saturating_sub(waiting));
     (have < kept).then_some(Finding::EndingsShortened { have, kept })
 }
 
-/// Hands what ends in this store to the file of a folder from now on.
+/// What is wrong with the file of a folder. The database is asked first: what it was told of lies in the file by then.
 ///
 /// # Errors
-/// The store cannot be read or written. A folder that cannot be written is none: endings wait.
-pub async fn keep(store: &dyn EndingRows, folder: &Path, key: SigningKey) -> Result<(), StoreError> {
-    store.keep_endings(std::sync::Arc::new(FileLedger::new(folder, key))).await
+/// The store or the file cannot be read.
+pub async fn finding(
+    source: &dyn LogSource,
+    folder: &Path,
+    key: &VerifyingKey,
+) -> Result<Option<Finding>, StartFailure> {
+    let standing = source.endings().await?;
+    let read = read(folder, key).map_err(|error| not_usable(&folder.join(ENDINGS), &error))?;
+    Ok(check(&read, standing))
+}
+
+/// Hands what ends in this store to the file of a folder from now on. A file that was altered, and acknowledged as it is, goes on behind
+/// what of it is sound.
+///
+/// # Errors
+/// The store cannot be read or written; the file is not what was written, and nobody acknowledged that. A folder that cannot be written
+/// is none: endings wait.
+pub async fn keep(
+    store: &dyn Store,
+    folder: &Path,
+    key: SigningKey,
+    acknowledged: &Acknowledged,
+) -> Result<(), StartFailure> {
+    let unusable = |error: &io::Error| not_usable(&folder.join(ENDINGS), error);
+    let standing = store.endings().await?;
+    let found = read(folder, key.verifying_key()).map_err(|error| unusable(&error))?;
+    if let Some(finding) = check(&found, standing) {
+        if !endings_mark(&finding).is_some_and(|mark| acknowledged.has(&mark)) {
+            return Err(log_check::issue_of(&finding).into());
+        }
+        go_on(folder, &found, standing, &key).map_err(|error| unusable(&error))?;
+    }
+    Ok(store.keep_endings(std::sync::Arc::new(FileLedger::new(folder, key))).await?)
+}
+
+/// Writes the file anew: what of it is sound, and a line behind which numbers go on that were never given.
+fn go_on(folder: &Path, found: &Endings, (last, waiting): (u64, u64), key: &SigningKey) -> io::Result<()> {
+    let path = folder.join(ENDINGS);
+    let text = if found.length == 0 { Vec::new() } else { std::fs::read(&path)? };
+    let sound = text.get(..usize::try_from(found.length).unwrap_or(usize::MAX)).ok_or(io::ErrorKind::InvalidData)?;
+    let mut chain = found.chain;
+    let given = chain.number.saturating_add(found.beyond).max(last.saturating_sub(waiting));
+    let line = chain.resumed(given, key);
+    write_durably(&path, &format!("{}{line}", String::from_utf8_lossy(sound)))
 }
 
 /// The file, as it is written.
@@ -78,7 +124,7 @@ impl FileLedger {
 }
 
 impl Ledger for FileLedger {
-    fn append(&self, endings: &[Ending]) -> io::Result<()> {
+    fn append(&self, endings: &[(Ended, Timestamp)]) -> io::Result<()> {
         self.with(|known| {
             // A file that was altered is evidence: nothing is written into it, and `audit verify` tells of it.
             if known.wrong.is_some() {
@@ -107,8 +153,9 @@ impl Ledger for FileLedger {
         self.with(|known| Ok(known.chain.number)).unwrap_or(0)
     }
 
-    fn has(&self, ending: &Ending) -> bool {
-        self.with(|known| Ok(known.endings.contains(ending))).unwrap_or(false)
+    fn has(&self, ended: &Ended, at: Timestamp) -> bool {
+        let is_it = |known: &mut Endings| known.endings.iter().any(|one| one.at == at && one.ended == *ended);
+        self.with(|known| Ok(is_it(known))).unwrap_or(false)
     }
 }
 

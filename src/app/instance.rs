@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use aws_lc_rs::digest;
 
-use super::acknowledged::Pending;
+use super::acknowledged::{Acknowledged, Pending};
 use super::clock::HeldClock;
 use super::failure::StartFailure;
 use super::folder::LockedFolder;
@@ -158,7 +158,11 @@ impl Instance {
         folder.publish_log_key(&settings.audit.checkpoints, &keys.checkpoint()?.verifying_key().to_string())?;
         let blobs = open_blobs(&path, &settings.limits, &vault, &nature)?;
         super::set_up::end(&path).map_err(|error| super::folder::not_usable(&path, &error))?;
-        super::endings::keep(store.as_ref(), &settings.audit.checkpoints, keys.checkpoint()?).await?;
+        if looked.pending.is_none() {
+            let acknowledged = Acknowledged::read(&path, &keys);
+            let folder = &settings.audit.checkpoints;
+            super::endings::keep(store.as_ref(), folder, keys.checkpoint()?, &acknowledged).await?;
+        }
         let seed = policy_seed(store.as_ref(), &settings).await?;
         let parts = Parts {
             store: Arc::clone(&store),

@@ -40,6 +40,8 @@ pub trait LogSource: Send + Sync {
     async fn checkpoints(&self) -> Result<Vec<(u64, String)>, StoreError>;
     /// The newest of them.
     async fn newest_checkpoint(&self) -> Result<Option<(u64, String)>, StoreError>;
+    /// Number of the last ending, and how many of the last wait for the file of endings.
+    async fn endings(&self) -> Result<(u64, u64), StoreError>;
 }
 
 /// A store as a source of its log.
@@ -62,6 +64,10 @@ impl LogSource for OfStore<'_> {
 
     async fn newest_checkpoint(&self) -> Result<Option<(u64, String)>, StoreError> {
         self.0.newest_checkpoint().await
+    }
+
+    async fn endings(&self) -> Result<(u64, u64), StoreError> {
+        self.0.endings().await
     }
 }
 
@@ -343,7 +349,7 @@ pub fn issue_of(finding: &Finding) -> Issue {
         Finding::LinkStrange { seq: None } => {
             issue.message_text("the index of given links has a link that names no entry")
         }
-        Finding::EndingsChanged { line } => issue.message_text(format!(
+        Finding::EndingsChanged { line, .. } => issue.message_text(format!(
             "the file `endings` in the checkpoint folder is not what was written, from line {line} on"
         )),
         Finding::EndingsShortened { have, kept } => issue.message_text(format!(
@@ -378,6 +384,10 @@ impl LogSource for LogReader {
 
     async fn newest_checkpoint(&self) -> Result<Option<(u64, String)>, StoreError> {
         Self::newest_checkpoint(self).await
+    }
+
+    async fn endings(&self) -> Result<(u64, u64), StoreError> {
+        Self::endings(self).await
     }
 }
 

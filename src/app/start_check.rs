@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use async_trait::async_trait;
 
 use super::acknowledged::{Acknowledged, Given, Pending, full_check_mark};
+use super::endings;
 use super::failure::StartFailure;
 use super::folder::{not_usable, write_durably};
 use super::keyring::{KeyRing, Purpose};
@@ -91,7 +92,8 @@ pub struct Looked {
 /// The store or the checkpoint folder cannot be read.
 pub async fn look(source: &dyn LogSource, keys: &KeyRing, place: Place<'_>) -> Result<Looked, StartFailure> {
     let note = if place.data.join(DOUBT).exists() { None } else { read_note(place.data, keys) };
-    if let Some(note) = note {
+    let ended = endings::finding(source, place.checkpoints, keys.checkpoint()?.verifying_key()).await?;
+    if let Some(note) = note.filter(|_| ended.is_none()) {
         let newest = log_check::newest_in_folder(place.checkpoints).map_err(unreadable)?;
         let against = against(keys, place.origin, newest.into_iter().collect())?;
         if let Some(checked) = log_check::check_since(source, against, &note).await? {
@@ -128,6 +130,8 @@ pub async fn whole(
     let against = against(keys, place.origin, outside.clone())?;
     let mut checked = log_check::check_whole(&asked, against, note.as_ref(), progress).await?;
     checked.report.findings.extend(log_check::unpublished(source, place.checkpoints).await?);
+    let ended = endings::finding(source, place.checkpoints, keys.checkpoint()?.verifying_key()).await?;
+    checked.report.findings.extend(ended);
     let stored = asked.checkpoints().await?;
     let given = Given { source, outside: &outside, stored: &stored, note: note.as_ref() };
     let holes = pass_over(&mut checked, &given, &acknowledged).await?;
@@ -139,7 +143,7 @@ pub async fn whole(
     let pending = if valid || keys.lacks(Purpose::LogCheck) {
         None
     } else {
-        Some(Pending::of(&checked.report, &given, (place.data, keys, &acknowledged)).await?)
+        Some(Pending::of(&checked.report, &given, (place, keys, &acknowledged)).await?)
     };
     Ok(Looked { checked, pending, sealable: valid && !holes })
 }
@@ -196,5 +200,9 @@ impl LogSource for Unacknowledged<'_> {
 
     async fn newest_checkpoint(&self) -> Result<Option<(u64, String)>, StoreError> {
         self.source.newest_checkpoint().await
+    }
+
+    async fn endings(&self) -> Result<(u64, u64), StoreError> {
+        self.source.endings().await
     }
 }

@@ -101,11 +101,9 @@ async fn verify(verify: AuditVerify, terminal: &Terminal, nature: &Nature) -> Re
     let now = latest(&log, report.last, nature).await?;
     let now = || now.max(nature.clock.now());
     log_index::check(&log.reader, &log.keys.cells()?, &now, &mut report).await.map_err(StartFailure::from)?;
-    // Before the file, which a running server writes on.
-    let standing = log.reader.endings().await.map_err(StartFailure::from)?;
-    let ended = endings::read(&settings.audit.checkpoints, log.keys.checkpoint()?.verifying_key())
-        .map_err(|error| unreadable((settings.audit.checkpoints.join(endings::ENDINGS), error)))?;
-    report.findings.extend(endings::check(&ended, standing));
+    let key = log.keys.checkpoint()?;
+    let ended = endings::finding(&log.reader, &settings.audit.checkpoints, key.verifying_key()).await?;
+    report.findings.extend(ended);
     report.valid = report.findings.is_empty();
     if terminal.json {
         terminal.say_json(&report_json(&report));

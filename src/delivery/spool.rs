@@ -66,6 +66,8 @@ struct Spooled {
     revocation: Revocation,
     reason: String,
     entry: SealedEntry,
+    /// Whether the ledger of endings has it already.
+    told: bool,
 }
 
 impl Delivery {
@@ -81,7 +83,7 @@ impl Delivery {
         self.cut_ended();
         failpoint::here(Point::RevocationCut);
         let number = revocation.number;
-        let spooled = Spooled { revocation, reason: reason.to_owned(), entry: self.recorder.seal(entry)? };
+        let spooled = Spooled { revocation, reason: reason.to_owned(), entry: self.recorder.seal(entry)?, told: false };
         let revoking = Arc::clone(&self.revoking);
         // As a task: whoever asked may be gone before it is durable.
         let kept = tokio::spawn(async move { revoking.keep(spooled).await }).await;
@@ -121,11 +123,13 @@ impl Revoking {
     }
 
     /// Makes a revocation durable that is in force.
-    async fn keep(&self, spooled: Spooled) {
-        let Spooled { revocation, reason, entry } = spooled.clone();
-        let Err(error) = self.store.revoke(revocation, &reason, entry).await else { return };
+    async fn keep(&self, mut spooled: Spooled) {
+        let Spooled { revocation, reason, entry, told } = spooled.clone();
+        let Err(error) = self.store.revoke(revocation, &reason, entry, told).await else { return };
         tracing::error!(cause = %error, "a revocation is in force and waits in the spool");
         let mut held = self.held.lock().await;
+        // Before the line, which says so: one that a crash left without its line was never answered, and stands in the ledger once.
+        spooled.told = self.store.tell(&spooled.revocation).await;
         // Also where the line fails: a part of it may be there.
         held.lines = true;
         if let Err(error) = self.spool.append(&spooled.to_line()) {
@@ -166,8 +170,8 @@ impl Revoking {
     async fn merge(&self) -> Result<u64, StoreError> {
         let mut held = self.held.lock().await;
         let mut merged = 0;
-        while let Some(Spooled { revocation, reason, entry }) = held.waiting.first().cloned() {
-            merged += u64::from(self.store.revoke(revocation, &reason, entry).await?);
+        while let Some(Spooled { revocation, reason, entry, told }) = held.waiting.first().cloned() {
+            merged += u64::from(self.store.revoke(revocation, &reason, entry, told).await?);
             held.waiting.remove(0);
         }
         Ok(merged)
@@ -197,7 +201,7 @@ impl Spooled {
             Scope::Link(id) => ("link", id.to_string()),
         };
         serde_json::json!({
-            "number": number, "scope": scope, "key": key, "at": at.millis(), "reason": self.reason,
+            "number": number, "scope": scope, "key": key, "at": at.millis(), "reason": self.reason, "told": self.told,
             "reader": holder.map(|holder| holder.reader.0), "document": holder.map(|holder| holder.document.0),
             "action": self.entry.action, "outcome": self.entry.outcome,
             "commitment": hex::encode(self.entry.commitment), "cells": STANDARD.encode(&self.entry.cells),
@@ -229,7 +233,8 @@ impl Spooled {
         let number = value.get("number").map_or(Some(0), |number| number.as_u64()?.try_into().ok())?;
         let at = Timestamp::from_millis(value.get("at")?.as_i64()?);
         let revocation = Revocation { number, scope, at, holder };
-        Some(Self { revocation, reason: text("reason")?.to_owned(), entry: entry_of(&value)? })
+        let told = value.get("told").and_then(Value::as_bool).unwrap_or(false);
+        Some(Self { revocation, reason: text("reason")?.to_owned(), entry: entry_of(&value)?, told })
     }
 }
 

@@ -4,21 +4,22 @@
 use async_trait::async_trait;
 
 use super::StoreError;
-use crate::domain::audit::endings::Ending;
+use crate::domain::audit::endings::Ended;
+use crate::domain::clock::Timestamp;
 
 /// Where endings are kept outside the database.
 pub trait Ledger: Send + Sync + std::fmt::Debug {
-    /// Makes endings durable, in one sync.
+    /// Makes endings durable under the next numbers, in one sync.
     ///
     /// # Errors
     /// The medium's. Nothing of them counts as kept then, and they are handed over again.
-    fn append(&self, endings: &[Ending]) -> std::io::Result<()>;
+    fn append(&self, endings: &[(Ended, Timestamp)]) -> std::io::Result<()>;
 
     /// Number of the last that is kept; 0: none.
     fn last(&self) -> u64;
 
-    /// Whether exactly this one is kept.
-    fn has(&self, ending: &Ending) -> bool;
+    /// Whether exactly this one, of this moment, was kept before anything was appended.
+    fn has(&self, ended: &Ended, at: Timestamp) -> bool;
 }
 
 /// Endings.

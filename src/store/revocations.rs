@@ -24,8 +24,17 @@ pub trait Revocations: Send + Sync + std::fmt::Debug {
     fn cut_again(&self, revocation: &Revocation);
 
     /// Makes a revocation durable, with its entry; it is in [`Revocations::epochs`] when this returns. `false`: a revocation of
-    /// this number is durable, and nothing was written.
-    async fn revoke(&self, revocation: Revocation, reason: &str, entry: SealedEntry) -> Result<bool, StoreError>;
+    /// this number is durable, and nothing was written. `told`: the ledger of endings has it already.
+    async fn revoke(
+        &self,
+        revocation: Revocation,
+        reason: &str,
+        entry: SealedEntry,
+        told: bool,
+    ) -> Result<bool, StoreError>;
+
+    /// Tells the ledger of endings of a revocation that the database does not take now; whether it was told.
+    async fn tell(&self, revocation: &Revocation) -> bool;
 
     /// Those of the numbers whose revocations are durable.
     async fn durable_revocations(&self, numbers: Vec<u32>) -> Result<BTreeSet<u32>, StoreError>;

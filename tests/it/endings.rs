@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use daylily::app::endings::{self, ENDINGS};
-use daylily::control::{Request, RevocationAim};
+use daylily::control::{Request, Response, RevocationAim};
 use daylily::domain::audit::VerifyingKey;
 use daylily::domain::audit::endings::{Ended, Endings, LinksOf};
 use daylily::domain::audit::verify::Finding;
@@ -11,6 +11,7 @@ use daylily::domain::id::ResourceId;
 use daylily::domain::lifecycle::State;
 use serde_json::json;
 
+use crate::support::stopped::*;
 use crate::support::*;
 
 fn key(daylily: &TestDaylily) -> VerifyingKey {
@@ -109,6 +110,109 @@ async fn f105_where_the_folder_cannot_be_written_access_is_cut_and_the_endings_c
     daylily.start_again().await.unwrap();
     assert_eq!(told(&daylily).endings.len(), 1);
     assert_eq!(endings::check(&told(&daylily), standing(&daylily).await), None);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn f105_a_file_that_is_not_what_was_written_is_refused_until_two_operators_say_so_and_then_goes_on() {
+    let mut daylily = TestDaylily::start().await;
+    let source = daylily.source().await;
+    let (id, _) = daylily.ready_link(&source, &pdf(1, 400)).await;
+    for _ in 0..3 {
+        revoke(&daylily, RevocationAim::Document(id.clone()), false).await;
+    }
+    daylily.stop().await;
+    for (id, role) in [("anna", "operator"), ("ben", "security")] {
+        operator(&daylily, id, role).await;
+    }
+    let file = daylily.settings().audit.checkpoints.join(ENDINGS);
+    let mut last = 3;
+    type Change = fn(&str) -> Option<String>;
+    let changes: [(&str, Change); 4] = [
+        ("a changed line", |text| Some(text.replacen("document", "Document", 1))),
+        ("cut", |text| Some(text.split_inclusive('\n').take(2).collect())),
+        ("removed", |_| None),
+        ("a line of another", |text| Some(format!("{text}{{\"ending\":1}}\n"))),
+    ];
+    for (what, change) in changes {
+        let text = std::fs::read_to_string(&file).unwrap();
+        match change(&text) {
+            Some(changed) => std::fs::write(&file, changed).unwrap(),
+            None => std::fs::remove_file(&file).unwrap(),
+        }
+        let before = std::fs::read(&file).ok();
+        let failure = daylily.start_again().await.unwrap_err();
+        assert_eq!(said(&failure), (3, "audit-mismatch"), "{what}: {failure:?}");
+        assert!(failure.issues[0].message().contains("the file `endings`"), "{what}: {failure:?}");
+        assert_eq!(code(&acknowledge(&daylily, "anna").await), "second-person-required", "{what}");
+        assert!(daylily.start_again().await.is_err(), "{what}: one is not two");
+        let Response::Acknowledgement(view) = acknowledge(&daylily, "ben").await.unwrap() else { panic!("{what}") };
+        let evidence = std::fs::read(std::path::Path::new(&view.evidence).join(ENDINGS)).ok();
+        assert_eq!(evidence, before, "{what}: kept as it was found");
+        for _ in 0..2 {
+            daylily.start_again().await.unwrap_or_else(|failure| panic!("{what}: {failure:?}"));
+            revoke(&daylily, RevocationAim::Document(id.clone()), false).await;
+            let told = told(&daylily);
+            assert_eq!((told.wrong, endings::check(&told, standing(&daylily).await)), (None, None), "{what}");
+            let numbers: Vec<u64> = told.endings.iter().map(|ending| ending.number).collect();
+            assert!(numbers.is_sorted_by(|one, next| one < next), "{what}: {numbers:?}");
+            assert!(numbers.last() > Some(&last), "{what}: {numbers:?} after {last}");
+            last = *numbers.last().unwrap();
+            daylily.stop().await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn f105_a_revocation_that_the_database_does_not_take_is_told_outside_before_its_answer_and_once() {
+    let mut daylily = TestDaylily::start().await;
+    let source = daylily.source().await;
+    let (id, link) = daylily.ready_link(&source, &pdf(1, 400)).await;
+    revoke(&daylily, RevocationAim::Client("source".to_owned()), false).await;
+    let writing = held_for_writing(&daylily.data().join("daylily.db"));
+    revoke(&daylily, RevocationAim::Document(id.clone()), false).await;
+    assert!(daylily.data().join("revocations.spool").exists());
+    let of_document = |told: &Endings| {
+        told.endings.iter().filter(|one| matches!(one.ended, Ended::Links(_, LinksOf::Document(_)))).count()
+    };
+    assert_eq!((told(&daylily).chain.number, of_document(&told(&daylily))), (2, 1));
+    drop(writing);
+    daylily.until("the merge", async || daylily.running().delivery().merge_spool().await.ok()).await;
+    assert!(!daylily.data().join("revocations.spool").exists());
+    revoke(&daylily, RevocationAim::Client("source".to_owned()), false).await;
+    for _ in 0..2 {
+        let now = told(&daylily);
+        assert_eq!((now.chain.number, of_document(&now)), (3, 1));
+        assert_eq!(endings::check(&now, standing(&daylily).await), None);
+        assert_eq!(daylily.get(&link).await.said(), (410, "link-revoked"));
+        daylily.stop().await;
+        daylily.start_again().await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn f105_a_revocation_in_the_spool_of_a_process_that_died_is_told_once_after_the_merge() {
+    let mut daylily = TestDaylily::start().await;
+    let source = daylily.source().await;
+    let (id, _) = daylily.ready_link(&source, &pdf(1, 400)).await;
+    let writing = held_for_writing(&daylily.data().join("daylily.db"));
+    revoke(&daylily, RevocationAim::Document(id.clone()), false).await;
+    let spool = daylily.data().join("revocations.spool");
+    let line = std::fs::read(&spool).unwrap();
+    drop(writing);
+    daylily.until("the merge", async || daylily.running().delivery().merge_spool().await.ok()).await;
+    daylily.stop().await;
+    assert!(!spool.exists());
+    // As a process leaves it that wrote the line and was killed: neither the row nor that endings are numbered further.
+    std::fs::write(&spool, line).unwrap();
+    let gone = "DELETE FROM revocation WHERE number = (SELECT max(number) FROM revocation)";
+    assert_eq!(altered(&daylily.data().join("daylily.db"), gone), 1);
+    altered(&daylily.data().join("daylily.db"), "UPDATE sqlite_sequence SET seq = 0 WHERE name = 'ending'");
+    daylily.start_again().await.unwrap();
+    daylily.running().delivery().merge_spool().await.unwrap();
+    revoke(&daylily, RevocationAim::Client("source".to_owned()), false).await;
+    let told = told(&daylily);
+    assert_eq!(told.endings.iter().map(|ending| ending.number).collect::<Vec<_>>(), [1, 2]);
+    assert_eq!((told.wrong, endings::check(&told, standing(&daylily).await)), (None, None));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -3,39 +3,11 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
+use crate::support::links::*;
 use crate::support::*;
 
 /// URL, headers, status.
 type Case<'a> = (&'a str, &'a [(&'a str, &'a str)], u16);
-
-fn path(link: &str) -> &str {
-    &link[link.find("/d/").unwrap()..]
-}
-
-async fn asked(daylily: &TestDaylily, method: Method, url: &str, headers: &[(&str, &str)]) -> Answer {
-    let mut request = daylily.http.request(method, url);
-    for (name, value) in headers {
-        request = request.header(*name, *value);
-    }
-    Answer::of(request).await
-}
-
-async fn released(policy: &str, length: usize) -> (TestDaylily, Actor, String, Vec<u8>) {
-    let daylily = TestDaylily::start_with(policy, |_| {}).await;
-    let source = daylily.source().await;
-    let bytes = pdf(1, length);
-    let id = daylily.ready(&source, &document("p1", &[inline("application/pdf", &bytes)])).await;
-    (daylily, source, id, bytes)
-}
-
-async fn issue(actor: &Actor, id: &str, parts: &[(&str, &str, Value)]) -> Answer {
-    actor.post(&format!("DocumentReference/{id}/$issue-link"), &parameters(parts)).await
-}
-
-async fn issued(actor: &Actor, id: &str, parts: &[(&str, &str, Value)]) -> String {
-    let answer = issue(actor, id, parts).await.ok(200);
-    text(parameter(&answer, "url"), "/valueUrl")
-}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a116_a117_nothing_of_a_link_is_kept_framed_or_sniffed() {

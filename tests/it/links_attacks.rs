@@ -11,39 +11,11 @@ use daylily::domain::refusal::Code;
 use reqwest::Method;
 use serde_json::{Value, json};
 
+use crate::support::links::*;
 use crate::support::*;
 
 const MINUTE: Duration = Duration::from_secs(60);
 const DAY: Duration = Duration::from_secs(86_400);
-
-fn path(link: &str) -> &str {
-    &link[link.find("/d/").unwrap()..]
-}
-
-async fn asked(daylily: &TestDaylily, method: Method, url: &str, headers: &[(&str, &str)]) -> Answer {
-    let mut request = daylily.http.request(method, url);
-    for (name, value) in headers {
-        request = request.header(*name, *value);
-    }
-    Answer::of(request).await
-}
-
-async fn released(policy: &str, length: usize) -> (TestDaylily, Actor, String, Vec<u8>) {
-    let daylily = TestDaylily::start_with(policy, |_| {}).await;
-    let source = daylily.source().await;
-    let bytes = pdf(1, length);
-    let id = daylily.ready(&source, &document("p1", &[inline("application/pdf", &bytes)])).await;
-    (daylily, source, id, bytes)
-}
-
-async fn issue(actor: &Actor, id: &str, parts: &[(&str, &str, Value)]) -> Answer {
-    actor.post(&format!("DocumentReference/{id}/$issue-link"), &parameters(parts)).await
-}
-
-async fn issued(actor: &Actor, id: &str, parts: &[(&str, &str, Value)]) -> String {
-    let answer = issue(actor, id, parts).await.ok(200);
-    text(parameter(&answer, "url"), "/valueUrl")
-}
 
 fn download(link: &str, from: &str) -> Download {
     Download {

@@ -2,12 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use daylily::app::{DataFolder, Ended, Instance, OnFinding, StartFailure, local_commands};
-use daylily::control::{Request, Response, Secret};
+use daylily::app::Ended;
+use daylily::control::{Request, Response};
 use daylily::domain::audit::Leaf;
-use daylily::domain::refusal::Refusal;
-use zeroize::Zeroizing;
 
+use crate::support::stopped::*;
 use crate::support::*;
 
 /// A folder with a document, stopped, and its log's name for a note of an earlier check.
@@ -48,10 +47,6 @@ fn set_database(daylily: &TestDaylily, from: &Path) {
         let _ = std::fs::remove_file(daylily.data().join(log));
     }
     std::fs::copy(from, daylily.data().join("daylily.db")).unwrap();
-}
-
-fn said(failure: &StartFailure) -> (u8, &'static str) {
-    (failure.exit, failure.issues[0].code().name())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -174,38 +169,6 @@ async fn the_check_in_the_background_finds_an_altered_old_entry_and_ends_serving
     assert_eq!(code(&acknowledge(&daylily, "anna").await), "second-person-required");
     acknowledge(&daylily, "ben").await.unwrap();
     daylily.start_again().await.unwrap();
-}
-
-fn secret(text: &str) -> Secret {
-    Secret::new(Zeroizing::new(text.to_owned()))
-}
-
-const PASSWORD: &str = "violet oil on the window";
-
-/// A command on the stopped folder.
-async fn command(daylily: &TestDaylily, request: Request) -> Result<Response, Refusal> {
-    let nature = daylily.nature();
-    let locked = DataFolder::open(daylily.data()).unwrap().lock(nature.entropy.as_ref()).unwrap();
-    let settings = daylily.settings().clone();
-    let base = settings.base_url(settings.server.listen.port());
-    let instance = Instance::open_with(locked, settings, base, nature, OnFinding::Acknowledge).await.unwrap();
-    let outcome = local_commands(&instance).unwrap().perform(1000, request).await;
-    instance.close().await;
-    outcome
-}
-
-async fn operator(daylily: &TestDaylily, id: &str, role: &str) {
-    let new = Request::OperatorAdd { id: id.to_owned(), role: role.to_owned(), password: secret(PASSWORD) };
-    command(daylily, new).await.unwrap();
-}
-
-async fn acknowledge(daylily: &TestDaylily, id: &str) -> Result<Response, Refusal> {
-    let request = Box::new(Request::AuditAcknowledge { reason: "ticket 4711".to_owned() });
-    command(daylily, Request::As { id: id.to_owned(), password: secret(PASSWORD), request }).await
-}
-
-fn code(outcome: &Result<Response, Refusal>) -> &'static str {
-    outcome.as_ref().unwrap_err().code().name()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

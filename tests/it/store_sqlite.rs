@@ -46,7 +46,7 @@ async fn everything_is_there_after_a_restart() {
     let link = daylily::domain::id::LinkId::of_digest(b"one");
     let holder = Holder { reader: owner, document: number };
     let cut = store.cut(Scope::Link(link.clone()), Some(holder), at(5));
-    store.revoke(cut.clone(), "why", entry_of("link.revoke")).await.unwrap();
+    store.revoke(cut.clone(), "why", entry_of("link.revoke"), false).await.unwrap();
     // Access was cut, and the process ended before it was written.
     let lost = store.cut(Scope::All, None, at(6));
     let head = store.audit_head().await.unwrap();

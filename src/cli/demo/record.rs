@@ -40,6 +40,10 @@ impl LogSource for Changed<'_> {
     async fn newest_checkpoint(&self) -> Result<Option<(u64, String)>, StoreError> {
         self.source.newest_checkpoint().await
     }
+
+    async fn endings(&self) -> Result<(u64, u64), StoreError> {
+        self.source.endings().await
+    }
 }
 
 /// The log of the demo, opened beside the running server.

@@ -21,6 +21,8 @@ enum Death {
 struct Disk {
     rows: BTreeMap<u32, Revocation>,
     entries: Vec<[u8; 32]>,
+    /// Numbers of revocations, as the ledger of endings has them.
+    told: Vec<u32>,
     reserved: u32,
     spool: String,
     /// The database takes nothing.
@@ -89,7 +91,22 @@ impl Revocations for Process {
         self.epochs.lock().unwrap().cut_again(revocation);
     }
 
-    async fn revoke(&self, revocation: Revocation, _reason: &str, entry: SealedEntry) -> Result<bool, StoreError> {
+    async fn tell(&self, revocation: &Revocation) -> bool {
+        let mut disk = self.disk();
+        let (done, answered, _) = disk.step();
+        if done {
+            disk.told.push(revocation.number);
+        }
+        done && answered
+    }
+
+    async fn revoke(
+        &self,
+        revocation: Revocation,
+        _reason: &str,
+        entry: SealedEntry,
+        told: bool,
+    ) -> Result<bool, StoreError> {
         let mut disk = self.disk();
         let (done, answered, _) = disk.step();
         if disk.down {
@@ -99,6 +116,9 @@ impl Revocations for Process {
         if new {
             disk.rows.insert(revocation.number, revocation.clone());
             disk.entries.push(entry.commitment);
+            if !told {
+                disk.told.push(revocation.number);
+            }
         }
         if !answered {
             return Err(died());
@@ -193,7 +213,7 @@ impl Life {
         let mut commitment = [0; 32];
         commitment[..4].copy_from_slice(&number.to_be_bytes());
         let entry = SealedEntry { commitment, ..entry() };
-        self.revoking.keep(Spooled { revocation, reason: "why".to_owned(), entry }).await;
+        self.revoking.keep(Spooled { revocation, reason: "why".to_owned(), entry, told: false }).await;
         seen.alive.clear();
         if self.is_dead() {
             return Err(died());
@@ -260,6 +280,9 @@ async fn die_at(first: usize, second: usize, death: Death) -> (bool, bool) {
         let counts = (disk.entries.len(), once.len());
         assert_eq!(counts, (disk.rows.len(), disk.rows.len()), "{what}: each is recorded once");
         assert!(disk.spool.is_empty(), "{what}");
+        let told: BTreeSet<_> = disk.told.iter().copied().collect();
+        assert_eq!(told.len(), disk.told.len(), "{what}: each is told once");
+        assert!(disk.rows.keys().all(|number| told.contains(number)), "{what}: each is told");
     }
     // And another start ends nothing.
     let after = Life::begin(&disk);
@@ -308,9 +331,9 @@ async fn what_an_earlier_version_spooled_without_a_number_is_cut_and_merged() {
     let disk = Arc::new(StdMutex::new(Disk::default()));
     let life = Life::begin(&disk);
     let revocation = life.process.cut(Scope::All, None, Timestamp::from_millis(4));
-    let line = Spooled { revocation, reason: "why".to_owned(), entry: entry() }.to_line();
+    let line = Spooled { revocation, reason: "why".to_owned(), entry: entry(), told: false }.to_line();
     let mut value: Value = serde_json::from_str(&line).unwrap();
-    for member in ["number", "reader", "document"] {
+    for member in ["number", "reader", "document", "told"] {
         value.as_object_mut().unwrap().remove(member);
     }
     disk.lock().unwrap().spool = value.to_string();
@@ -352,7 +375,7 @@ fn what_waits_reads_back_and_a_cut_line_is_none() {
         (Scope::Link(LinkId::of_digest(&[9; 8])), None),
     ] {
         let revocation = Revocation { number: 8, scope, at: Timestamp::from_millis(5), holder };
-        let spooled = Spooled { revocation, reason: "lost \"laptop\"".to_owned(), entry: entry() };
+        let spooled = Spooled { revocation, reason: "lost \"laptop\"".to_owned(), entry: entry(), told: true };
         let line = spooled.to_line();
         assert!(!line.contains('\n'));
         assert_eq!(Spooled::from_line(&line), Some(spooled));

@@ -1,5 +1,6 @@
 //! Endings outlive a backup: whatever ended is told once more, outside the database, by ids alone. A line for each, numbered and chained
 //! by hash; behind every group of lines one that signs the chain so far, and is a part of it. A restore replays them, so that what was purged stays purged.
+//! Where a file was altered and two operators acknowledged it, a signed line goes on behind what is sound, with numbers that were never given.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -125,22 +126,23 @@ pub struct Chain {
 
 impl Chain {
     /// The line of the next ending, with its line end.
-    fn line(&mut self, ending: &Ending) -> Option<String> {
-        let Value::Object(mut line) = serde_json::from_str(&ending.ended.to_text()).ok()? else { return None };
-        line.insert("ending".to_owned(), ending.number.into());
-        line.insert("at".to_owned(), ending.at.to_string().into());
+    fn line(&mut self, ended: &Ended, at: Timestamp) -> Option<String> {
+        let Value::Object(mut line) = serde_json::from_str(&ended.to_text()).ok()? else { return None };
+        let number = self.number.checked_add(1)?;
+        line.insert("ending".to_owned(), number.into());
+        line.insert("at".to_owned(), at.to_string().into());
         line.insert("before".to_owned(), hex::encode(self.hash).into());
         let line = Value::Object(line).to_string();
-        *self = Self { number: ending.number, hash: sha256(&[line.as_bytes()]) };
+        *self = Self { number, hash: sha256(&[line.as_bytes()]) };
         Some(format!("{line}\n"))
     }
 
-    /// The lines of a group of endings, and the one that signs them. `None` where one cannot be written.
-    pub fn group(&mut self, endings: &[Ending], key: &SigningKey) -> Option<String> {
+    /// The lines of a group of endings, which take the next numbers, and the one that signs them. `None` where one cannot be written.
+    pub fn group(&mut self, endings: &[(Ended, Timestamp)], key: &SigningKey) -> Option<String> {
         let mut next = *self;
         let mut lines = String::new();
-        for ending in endings {
-            lines.push_str(&next.line(ending)?);
+        for (ended, at) in endings {
+            lines.push_str(&next.line(ended, *at)?);
         }
         let signature = STANDARD.encode(key.signature(&next.message(key.verifying_key().name())));
         let line = json!({ "signed": next.number, "signature": signature }).to_string();
@@ -148,6 +150,19 @@ impl Chain {
         lines.push_str(&format!("{line}\n"));
         *self = next;
         Some(lines)
+    }
+
+    /// The line behind which numbers go on after `number`, because what stood between is not there as it was written.
+    pub fn resumed(&mut self, number: u64, key: &SigningKey) -> String {
+        let next = Self { number, hash: self.hash };
+        let signature = STANDARD.encode(key.signature(&next.message_of_resumption(key.verifying_key().name())));
+        let line = json!({ "resumed": number, "signature": signature }).to_string();
+        *self = Self { number, hash: sha256(&[line.as_bytes()]) };
+        format!("{line}\n")
+    }
+
+    fn message_of_resumption(&self, origin: &str) -> Vec<u8> {
+        format!("daylily-endings-resumed/v1\n{origin}\n{}\n{}\n", self.number, hex::encode(self.hash)).into_bytes()
     }
 
     fn message(&self, origin: &str) -> Vec<u8> {
@@ -166,10 +181,22 @@ pub struct Endings {
     pub length: u64,
     /// The line from which on it is not what was written, counted from 1. What a crash cut off behind the last signed group is none.
     pub wrong: Option<u64>,
+    /// Lines behind the last signed group. Each may have been an ending, so that its number is given.
+    pub beyond: u64,
+    /// SHA-256 of what stands behind the last signed group.
+    pub rest: Hash,
 }
 
 /// Reads a file of endings. What stands behind the first line that is not what was written is not believed.
 pub fn read(text: &[u8], key: &VerifyingKey) -> Endings {
+    let mut endings = read_signed(text, key);
+    let rest = text.get(usize::try_from(endings.length).unwrap_or(usize::MAX)..).unwrap_or_default();
+    endings.beyond = u64::try_from(rest.split_inclusive(|byte| *byte == b'\n').count()).unwrap_or(u64::MAX);
+    endings.rest = sha256(&[rest]);
+    endings
+}
+
+fn read_signed(text: &[u8], key: &VerifyingKey) -> Endings {
     let (mut good, mut chain, mut group, mut length) = (Endings::default(), Chain::default(), Vec::new(), 0_u64);
     let lines: Vec<&[u8]> = text.split_inclusive(|byte| *byte == b'\n').collect();
     for (place, line) in (1_u64..).zip(&lines) {
@@ -204,6 +231,13 @@ fn read_line(line: &[u8], chain: &mut Chain, key: &VerifyingKey) -> Option<Line>
         let signature = STANDARD.decode(text("signature")?).ok()?;
         let fits = signed.as_u64()? == chain.number && key.verifies(&chain.message(key.name()), &signature);
         chain.hash = sha256(&[line]);
+        return fits.then_some(Line::Signed);
+    }
+    if let Some(resumed) = value.get("resumed") {
+        let next = Chain { number: resumed.as_u64()?, hash: chain.hash };
+        let signature = STANDARD.decode(text("signature")?).ok()?;
+        let fits = next.number >= chain.number && key.verifies(&next.message_of_resumption(key.name()), &signature);
+        *chain = Chain { number: next.number, hash: sha256(&[line]) };
         return fits.then_some(Line::Signed);
     }
     let number = value.get("ending")?.as_u64()?;
@@ -242,6 +276,7 @@ mod tests {
 
     fn written() -> String {
         let (mut chain, all) = (Chain::default(), endings());
+        let all: Vec<_> = all.into_iter().map(|ending| (ending.ended, ending.at)).collect();
         let (first, second) = all.split_at(4);
         chain.group(first, &key()).unwrap() + &chain.group(second, &key()).unwrap()
     }
@@ -271,6 +306,25 @@ mod tests {
         }
         let other = SigningKey::from_seed("log.example/1", &[8; 32]).unwrap();
         assert!(read(text.as_bytes(), other.verifying_key()).endings.is_empty());
+    }
+
+    #[test]
+    fn f105_numbers_go_on_behind_what_was_altered_and_only_a_signed_line_says_so() {
+        let (text, verifying) = (written(), key().verifying_key().clone());
+        let altered = text.replacen("lab", "wab", 1);
+        let found = read(altered.as_bytes(), &verifying);
+        assert_eq!((found.chain.number, found.wrong.is_some(), found.beyond), (4, true, 6));
+        let mut chain = found.chain;
+        let mut mended = altered[..usize::try_from(found.length).unwrap()].to_owned();
+        mended.push_str(&chain.resumed(9, &key()));
+        mended.push_str(&chain.group(&[(Ended::Links(8, LinksOf::All), endings()[0].at)], &key()).unwrap());
+        let sound = read(mended.as_bytes(), &verifying);
+        let numbers: Vec<u64> = sound.endings.iter().map(|ending| ending.number).collect();
+        assert_eq!((numbers, sound.wrong, sound.beyond), (vec![1, 2, 3, 4, 10], None, 0));
+        let lower = mended.replacen("\"resumed\":9", "\"resumed\":5", 1);
+        assert!(read(lower.as_bytes(), &verifying).wrong.is_some());
+        let moved = &mended[usize::try_from(found.length).unwrap()..];
+        assert!(read(moved.as_bytes(), &verifying).wrong.is_some(), "elsewhere in the chain it says nothing");
     }
 
     #[test]

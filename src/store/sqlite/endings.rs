@@ -59,22 +59,39 @@ pub(super) fn of_state(
 
 /// The ending of links by a revocation.
 pub(super) fn of_revocation(conn: &mut SqliteConnection, revocation: &Revocation) -> Result<(), StoreError> {
+    match ended_by(conn, revocation)? {
+        Some(ended) => add(conn, &ended, revocation.at),
+        None => Ok(()),
+    }
+}
+
+/// What a revocation ended. Nothing is held up by what is not there: access is cut all the same.
+fn ended_by(conn: &mut SqliteConnection, revocation: &Revocation) -> Result<Option<Ended>, StoreError> {
     let of = match &revocation.scope {
         Scope::All => LinksOf::All,
         Scope::Client(number) => match client(conn, i64::from(number.0))? {
             Some(client) => LinksOf::Client(client),
-            None => return Ok(()),
+            None => return Ok(None),
         },
-        // Nothing is held up by what is not there: access is cut all the same.
         Scope::Document(number) => match document(conn, number.0) {
             Ok(id) => LinksOf::Document(id),
-            Err(StoreError::Corrupt { .. }) => return Ok(()),
+            Err(StoreError::Corrupt { .. }) => return Ok(None),
             Err(error) => return Err(error),
         },
         Scope::Patient(number) => LinksOf::Patient(number.0),
         Scope::Link(link) => LinksOf::Link(link.clone()),
     };
-    add(conn, &Ended::Links(revocation.number, of), revocation.at)
+    Ok(Some(Ended::Links(revocation.number, of)))
+}
+
+impl SqliteStore {
+    /// Tells the ledger of a revocation past the database. The next transaction gives numbers behind the ledger's.
+    pub(super) async fn tell_of(&self, revocation: &Revocation) -> bool {
+        let Some(ledger) = self.ledger.get().map(Arc::clone) else { return false };
+        let Ok(Some(ended)) = self.read(|reading| ended_by(reading.conn, revocation)) else { return false };
+        let ending = [(ended, revocation.at)];
+        matches!(tokio::task::spawn_blocking(move || ledger.append(&ending)).await, Ok(Ok(())))
+    }
 }
 
 /// How many uses are spent now of those that a claim counts among.
@@ -121,28 +138,49 @@ fn waiting(conn: &mut SqliteConnection, after: u64) -> Result<Vec<Ending>, Store
 
 /// Gives what waits numbers behind the ledger's last, but for what stands there already; it is forgotten.
 fn renumber(tx: &mut Tx<'_>, ledger: &dyn Ledger) -> Result<(), StoreError> {
-    let (last, _) = standing(tx.conn)?;
     let behind = ledger.last();
-    let overtaken: Vec<Ending> =
-        waiting(tx.conn, 0)?.into_iter().filter(|ending| ending.number <= behind && !ledger.has(ending)).collect();
-    sql("DELETE FROM ending WHERE number <= ?", [behind.into()]).run(tx.conn)?;
-    if last < behind {
-        let known = sql("UPDATE sqlite_sequence SET seq = ? WHERE name = 'ending'", [behind.into()]).run(tx.conn)?;
-        if known == 0 {
-            sql("INSERT INTO sqlite_sequence (name, seq) VALUES ('ending', ?)", [behind.into()]).run(tx.conn)?;
+    go_on_behind(tx.conn, behind)?;
+    let mut after = 0;
+    loop {
+        let mut overtaken = waiting(tx.conn, after)?;
+        overtaken.retain(|ending| ending.number <= behind);
+        let Some(last) = overtaken.last() else { return Ok(()) };
+        after = last.number;
+        for Ending { number, at, ended } in overtaken {
+            sql("DELETE FROM ending WHERE number = ?", [number.into()]).run(tx.conn)?;
+            if !ledger.has(&ended, at) {
+                add(tx.conn, &ended, at)?;
+            }
         }
     }
-    overtaken.iter().try_for_each(|ending| add(tx.conn, &ending.ended, ending.at))
+}
+
+/// Has the next ending take a number behind this one.
+fn go_on_behind(conn: &mut SqliteConnection, number: u64) -> Result<(), StoreError> {
+    let raise = "UPDATE sqlite_sequence SET seq = max(seq, ?) WHERE name = 'ending'";
+    if sql(raise, [number.into()]).run(conn)? == 0 {
+        sql("INSERT INTO sqlite_sequence (name, seq) VALUES ('ending', ?)", [number.into()]).run(conn)?;
+    }
+    Ok(())
 }
 
 /// The writer's hand on the ledger.
 #[derive(Debug, Default)]
 pub(super) struct Outlet {
     ledger: Arc<OnceLock<Arc<dyn Ledger>>>,
-    /// Up to which number the ledger has them, as far as this process handed them over.
+    /// The last row that this process handed over.
     kept: u64,
-    forgotten: u64,
+    done: Done,
     again: Option<Duration>,
+}
+
+/// What the last transaction wrote of the ledger.
+#[derive(Debug, Default, Clone, Copy)]
+pub(super) struct Done {
+    /// Rows up to this one are forgotten.
+    forgotten: u64,
+    /// Rows get numbers behind this one: the ledger was told of endings past the database.
+    behind: u64,
 }
 
 impl Outlet {
@@ -151,16 +189,20 @@ impl Outlet {
     }
 
     /// Forgets, in the next transaction, rows that the ledger has.
-    pub(super) fn forget(&self, conn: &mut SqliteConnection) -> Result<u64, StoreError> {
-        if self.kept > self.forgotten {
+    pub(super) fn forget(&self, conn: &mut SqliteConnection) -> Result<Done, StoreError> {
+        if self.kept > self.done.forgotten {
             sql("DELETE FROM ending WHERE number <= ?", [self.kept.into()]).run(conn)?;
         }
-        Ok(self.kept)
+        let last = self.ledger.get().map_or(0, |ledger| ledger.last());
+        if last > self.kept.max(self.done.behind) {
+            go_on_behind(conn, last)?;
+        }
+        Ok(Done { forgotten: self.kept, behind: last.max(self.done.behind) })
     }
 
-    /// The transaction that forgot up to this number is committed.
-    pub(super) fn forgot(&mut self, number: u64) {
-        self.forgotten = number;
+    /// The transaction that did this is committed.
+    pub(super) fn forgot(&mut self, done: Done) {
+        self.done = done;
     }
 
     /// Hands over what is committed. Access that is cut does not wait for the ledger: what it does not take waits in the database.
@@ -170,13 +212,14 @@ impl Outlet {
             return;
         }
         let kept = loop {
-            match waiting(conn, self.kept.max(ledger.last())) {
-                Ok(endings) if endings.is_empty() => break Ok(()),
-                Ok(endings) => {
+            match waiting(conn, self.kept) {
+                Ok(rows) => {
+                    let Some(last) = rows.last().map(|row| row.number) else { break Ok(()) };
+                    let endings: Vec<_> = rows.into_iter().map(|row| (row.ended, row.at)).collect();
                     if let Err(error) = ledger.append(&endings) {
                         break Err(StoreError::Unavailable(error.into()));
                     }
-                    self.kept = endings.last().map_or(self.kept, |ending| ending.number);
+                    self.kept = last;
                 }
                 Err(error) => break Err(error),
             }

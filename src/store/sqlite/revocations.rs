@@ -30,9 +30,19 @@ impl Revocations for SqliteStore {
         self.memory.epochs.update(|epochs| epochs.cut_again(revocation));
     }
 
-    async fn revoke(&self, revocation: Revocation, reason: &str, entry: SealedEntry) -> Result<bool, StoreError> {
+    async fn revoke(
+        &self,
+        revocation: Revocation,
+        reason: &str,
+        entry: SealedEntry,
+        told: bool,
+    ) -> Result<bool, StoreError> {
         let reason = reason.to_owned();
-        self.writer.run(move |tx| revoke(tx, revocation, &reason, entry)).await
+        self.writer.run(move |tx| revoke(tx, revocation, &reason, entry, told)).await
+    }
+
+    async fn tell(&self, revocation: &Revocation) -> bool {
+        self.tell_of(revocation).await
     }
 
     async fn durable_revocations(&self, wanted: Vec<u32>) -> Result<BTreeSet<u32>, StoreError> {
@@ -43,7 +53,13 @@ impl Revocations for SqliteStore {
     }
 }
 
-fn revoke(tx: &mut Tx<'_>, revocation: Revocation, reason: &str, entry: SealedEntry) -> Result<bool, StoreError> {
+fn revoke(
+    tx: &mut Tx<'_>,
+    revocation: Revocation,
+    reason: &str,
+    entry: SealedEntry,
+    told: bool,
+) -> Result<bool, StoreError> {
     let (code, subject, link) = match &revocation.scope {
         Scope::All => ("all", None, None),
         Scope::Client(number) => ("client", Some(i64::from(number.0)), None),
@@ -70,7 +86,9 @@ fn revoke(tx: &mut Tx<'_>, revocation: Revocation, reason: &str, entry: SealedEn
         reserve(tx.conn, block)?;
         tx.effects.reserved = Some(block);
     }
-    endings::of_revocation(tx.conn, &revocation)?;
+    if !told {
+        endings::of_revocation(tx.conn, &revocation)?;
+    }
     tx.append(entry)?;
     tx.effects.revocations.push(revocation);
     Ok(true)

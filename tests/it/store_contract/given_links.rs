@@ -104,7 +104,7 @@ pub async fn given_links_of_before_the_index_are_gathered_once(store: &dyn Store
     let cut = |millis| store.cut(Scope::All, None, at(millis));
     let (first, second) = (cut(10), cut(30));
     for revocation in [&first, &second] {
-        store.revoke(revocation.clone(), "why", entry_of("link.revoke")).await.unwrap();
+        store.revoke(revocation.clone(), "why", entry_of("link.revoke"), false).await.unwrap();
     }
     let known = GivenLink { epoch: second.number, ..link(1, one, 1_000) };
     give(store, std::slice::from_ref(&known)).await;

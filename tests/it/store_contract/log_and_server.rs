@@ -37,11 +37,22 @@ pub async fn an_entry_is_numbered_without_gaps_under_concurrent_writers(store: &
     }
 }
 
+/// Several entries in one call follow each other, and one that can be none keeps all of them out.
+pub async fn entries_that_are_recorded_together_are_all_there_or_none(store: &dyn Store) {
+    store.record(entry()).await.unwrap();
+    assert_eq!(store.record_all(vec![entry_of("search"), entry_of("document.read")]).await.unwrap(), 1);
+    assert!(store.record_all(vec![entry_of("search"), entry_of("nothing")]).await.is_err());
+    let rows = store.audit_rows(0, 10).await.unwrap();
+    let actions = rows.iter().map(|row| daylily::domain::audit::Leaf::decode(&row.body).unwrap().action.code());
+    assert_eq!(actions.skip(1).collect::<Vec<_>>(), ["search", "document.read"]);
+    assert_eq!(audit_size(store).await, 3);
+}
+
 /// Cuts and makes durable, and answers the number.
 async fn revoked(store: &dyn Store, scope: Scope, millis: i64) -> u32 {
     let revocation = store.cut(scope, None, at(millis));
     let number = revocation.number;
-    assert!(store.revoke(revocation, "why", entry_of("link.revoke")).await.unwrap());
+    assert!(store.revoke(revocation, "why", entry_of("link.revoke"), false).await.unwrap());
     number
 }
 
@@ -50,8 +61,8 @@ pub async fn a_revocation_is_one_however_often_it_is_written(store: &dyn Store) 
     let other = store.cut(Scope::All, None, at(2));
     assert!(other.number > cut.number);
     let size = audit_size(store).await;
-    assert!(store.revoke(cut.clone(), "why", entry_of("link.revoke")).await.unwrap());
-    assert!(!store.revoke(cut.clone(), "why", entry_of("link.revoke")).await.unwrap());
+    assert!(store.revoke(cut.clone(), "why", entry_of("link.revoke"), false).await.unwrap());
+    assert!(!store.revoke(cut.clone(), "why", entry_of("link.revoke"), false).await.unwrap());
     assert_eq!(audit_size(store).await, size + 1, "recorded once");
     let durable = store.durable_revocations(vec![cut.number, other.number]).await.unwrap();
     assert_eq!(durable, BTreeSet::from([cut.number]));

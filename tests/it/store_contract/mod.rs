@@ -33,6 +33,7 @@ macro_rules! contract {
     ($open:path) => {
         $crate::store_contract::contract! { $open;
             an_entry_is_numbered_without_gaps_under_concurrent_writers
+            entries_that_are_recorded_together_are_all_there_or_none
             a_write_is_whole_or_not_at_all_whatever_else_is_in_its_batch
             a_document_reads_back_as_it_was_sent
             a_scan_job_is_claimed_by_one

@@ -141,3 +141,11 @@ pub fn altered(database: &std::path::Path, statement: &str) -> usize {
     let mut database = SqliteConnection::establish(database.to_str().unwrap()).unwrap();
     diesel::sql_query(statement).execute(&mut database).unwrap()
 }
+
+/// Holds the database's lock for writing until it is dropped, so that the server's own writes fail.
+pub fn held_for_writing(database: &std::path::Path) -> SqliteConnection {
+    let mut database = SqliteConnection::establish(database.to_str().unwrap()).unwrap();
+    diesel::sql_query("PRAGMA busy_timeout = 60000").execute(&mut database).unwrap();
+    diesel::sql_query("BEGIN IMMEDIATE").execute(&mut database).unwrap();
+    database
+}

@@ -5,8 +5,10 @@ mod actor;
 mod clock;
 mod documents;
 pub mod fault_proxy;
+pub mod links;
 mod log;
 mod sent;
+pub mod stopped;
 mod wire;
 
 use std::path::{Path, PathBuf};
@@ -24,7 +26,7 @@ use tempfile::TempDir;
 pub use actor::{Actor, Answer, FHIR};
 pub use clock::TestClock;
 pub use documents::*;
-pub use log::{LogEntry, altered, counted};
+pub use log::{LogEntry, altered, counted, held_for_writing};
 pub use sent::{holds, host, raw, status};
 pub use wire::{Heard, RawConnection, Talk, talk};
 

@@ -163,6 +163,8 @@ pub enum Finding {
     EndingsChanged {
         /// From this line on, counted from 1.
         line: u64,
+        /// SHA-256 of what stands behind the last signed line.
+        rest: Hash,
     },
     /// The file of endings ends before the last that it was given, or is not there.
     EndingsShortened {
