@@ -158,11 +158,7 @@ impl Instance {
         folder.publish_log_key(&settings.audit.checkpoints, &keys.checkpoint()?.verifying_key().to_string())?;
         let blobs = open_blobs(&path, &settings.limits, &vault, &nature)?;
         super::set_up::end(&path).map_err(|error| super::folder::not_usable(&path, &error))?;
-        if looked.pending.is_none() {
-            let acknowledged = Acknowledged::read(&path, &keys);
-            let folder = &settings.audit.checkpoints;
-            super::endings::keep(store.as_ref(), folder, keys.checkpoint()?, &acknowledged).await?;
-        }
+        keep_endings(store.as_ref(), &looked, &keys, place).await?;
         let seed = policy_seed(store.as_ref(), &settings).await?;
         let parts = Parts {
             store: Arc::clone(&store),
@@ -243,6 +239,20 @@ fn keep_note(looked: &Looked, keys: &KeyRing, place: Place<'_>) -> Result<(), St
     }
     let kept = start_check::write_note(place.data, &looked.checked.note(place.origin), &keys.log_check()?);
     kept.map_err(|error| super::folder::not_usable(place.data, &error).into())
+}
+
+/// Hands what ends to the file in the checkpoint folder; where a finding waits for two operators, endings wait too.
+async fn keep_endings(
+    store: &dyn Store,
+    looked: &Looked,
+    keys: &KeyRing,
+    place: Place<'_>,
+) -> Result<(), StartFailure> {
+    if looked.pending.is_some() {
+        return Ok(());
+    }
+    let acknowledged = Acknowledged::read(place.data, keys);
+    super::endings::keep(store, place.checkpoints, keys.checkpoint()?, &acknowledged).await
 }
 
 fn open_blobs(
