@@ -7,17 +7,17 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
 
 use super::failure::StartFailure;
 use super::instance::{Instance, Nature, findings};
 use super::keyring::KeyRing;
 use super::log_check::{LogSource, OfStore};
 use super::start_check::{self, Place};
-use crate::delivery::Delivery;
+use crate::delivery::{Delivery, Loop, still_at_work};
 use crate::domain::audit::{Action, Entry, Outcome};
 use crate::store::{AuditHead, AuditRow, Store, StoreError};
 use crate::vault::Vault;
+use crate::worker::{Running, Supervisor, Workers};
 
 /// Between the ends of two checks.
 const EVERY: Duration = Duration::from_secs(86_400);
@@ -29,7 +29,6 @@ const REST: u32 = 9;
 /// The loop of a running server.
 #[derive(Debug)]
 pub(super) struct BackgroundCheck {
-    task: JoinHandle<()>,
     found: watch::Receiver<Option<StartFailure>>,
 }
 
@@ -45,8 +44,8 @@ struct Checker {
 
 impl BackgroundCheck {
     /// Begins at once.
-    pub(super) fn start(instance: &Instance) -> Self {
-        let checker = Checker {
+    pub(super) fn start(instance: &Instance, workers: &mut Workers) -> Self {
+        let checker = Arc::new(Checker {
             store: Arc::clone(&instance.store),
             vault: Arc::clone(&instance.vault),
             nature: instance.nature.clone(),
@@ -54,24 +53,23 @@ impl BackgroundCheck {
             data: instance.folder.folder().path().to_owned(),
             checkpoints: instance.settings.audit.checkpoints.clone(),
             origin: instance.folder.instance().to_owned(),
-        };
+        });
         let (tell, found) = watch::channel(None);
-        let task = tokio::spawn(async move {
-            loop {
-                match checker.check().await {
-                    Ok(None) => tokio::time::sleep(EVERY).await,
-                    Ok(Some(failure)) => {
-                        tell.send_replace(Some(failure));
-                        return;
-                    }
-                    Err(_) => {
-                        tracing::error!("the log could not be checked in the background; trying again");
-                        tokio::time::sleep(AGAIN).await;
+        let tell = Arc::new(tell);
+        workers.also(|supervisor| {
+            let supervised = supervisor.clone();
+            supervisor.lasting(Loop::LogCheck, move |mut running| {
+                let (checker, tell, supervisor) = (Arc::clone(&checker), Arc::clone(&tell), supervised.clone());
+                async move {
+                    let mut ending = running.clone();
+                    tokio::select! {
+                        () = ending.stop() => {}
+                        () = checker.run(&tell, &supervisor, &mut running) => {}
                     }
                 }
-            }
+            })
         });
-        Self { task, found }
+        Self { found }
     }
 
     /// What was found, as soon as something is.
@@ -86,14 +84,30 @@ impl BackgroundCheck {
             }
         }
     }
-
-    /// Ends it.
-    pub(super) fn stop(&self) {
-        self.task.abort();
-    }
 }
 
 impl Checker {
+    /// Checks again and again, until something is found.
+    async fn run(&self, tell: &watch::Sender<Option<StartFailure>>, supervisor: &Supervisor, running: &mut Running) {
+        loop {
+            match self.check().await {
+                Ok(None) => {
+                    supervisor.note(running, Ok(()));
+                    running.rest(EVERY).await;
+                }
+                Ok(Some(failure)) => {
+                    tell.send_replace(Some(failure));
+                    // Serving ends, and this loop with it.
+                    return running.rest(Duration::MAX).await;
+                }
+                Err(_) => {
+                    supervisor.note(running, Err("the log could not be checked in the background".to_owned()));
+                    running.rest(AGAIN).await;
+                }
+            }
+        }
+    }
+
     async fn check(&self) -> Result<Option<StartFailure>, StartFailure> {
         let keys = KeyRing::open(&self.store.keys().await?, &self.vault, &self.origin, 0)?;
         let source = Paced { source: OfStore(self.store.as_ref()), nature: &self.nature, since: Mutex::new(None) };
@@ -144,7 +158,9 @@ impl LogSource for Paced<'_> {
         let since = *self.since.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(since) = since {
             let worked = clock.monotonic().saturating_sub(since);
+            still_at_work();
             tokio::time::sleep(worked.saturating_mul(REST)).await;
+            still_at_work();
         }
         *self.since.lock().unwrap_or_else(PoisonError::into_inner) = Some(clock.monotonic());
         self.source.rows(first, limit).await

@@ -9,6 +9,7 @@ use secrecy::{ExposeSecret, SecretSlice};
 use super::failure::StartFailure;
 use super::instance::Instance;
 use crate::auth::scope::permissions;
+use crate::delivery::Loop;
 use crate::delivery::notifying::{Answer, Failed, Hooks, Notifier, Parcel, Part, Standing};
 use crate::domain::clock::Timestamp;
 use crate::domain::principal::Principal;
@@ -92,6 +93,11 @@ pub(super) fn observe(observed: Observed) {
             gauge!(metrics::NOTIFICATIONS_HOSTS_LEFT_ALONE).set(u32::try_from(hosts).unwrap_or(u32::MAX));
         }
     }
+}
+
+/// Counts a turn of a background loop that failed.
+pub(super) fn loop_failed(which: Loop) {
+    counter!(metrics::LOOP_FAILURES, "loop" => which.name()).increment(1);
 }
 
 /// Says when a checkpoint of the log last reached its folder.

@@ -273,6 +273,7 @@ impl Commands {
             Request::ProbeShow {} => {
                 Ok(Response::Probe { path: None, bytes: PROBE_BYTES, acknowledged: self.probes.acknowledged() })
             }
+            Request::LoopsShow {} => Ok(self.loops()),
             Request::ClockShow {} => Ok(self.clock()),
             Request::ClockConfirm { reason } => self.confirm_clock(operator, plain("--reason", &reason)?).await,
             Request::Explain { aim } => self.explain(operator, aim).await,

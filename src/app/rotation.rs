@@ -9,10 +9,11 @@ use tokio::task::JoinHandle;
 use super::failure::StartFailure;
 use super::instance::{Instance, Nature};
 use super::keyring::{KeyRing, Purpose};
-use crate::delivery::Delivery;
+use crate::delivery::{Delivery, Loop};
 use crate::domain::link;
 use crate::store::Store;
 use crate::vault::Vault;
+use crate::worker::Supervisor;
 
 /// How long a key signs.
 const SIGNS_FOR: Duration = Duration::from_secs(30 * 86_400);
@@ -40,43 +41,38 @@ pub(super) async fn renew(
     Ok(())
 }
 
-/// The loop of a running server.
-#[derive(Debug)]
-pub(super) struct Rotation(JoinHandle<()>);
-
-impl Rotation {
-    /// Looks every hour.
-    pub(super) fn start(instance: &Instance) -> Self {
-        let (store, vault, nature) =
-            (Arc::clone(&instance.store), Arc::clone(&instance.vault), instance.nature.clone());
-        let (delivery, origin) = (Arc::clone(&instance.delivery), instance.folder.instance().to_owned());
-        Self(tokio::spawn(async move {
-            loop {
-                tokio::time::sleep(LOOK_EVERY).await;
-                if renew_links(store.as_ref(), &vault, &nature, (&delivery, &origin)).await.is_err() {
-                    tracing::error!("the keys of links could not be renewed; the old ones go on");
-                }
-            }
-        }))
-    }
-
-    /// Ends it.
-    pub(super) fn stop(self) {
-        self.0.abort();
-    }
+/// The loop of a running server: looks every hour.
+pub(super) fn run(instance: &Instance, supervisor: &Supervisor) -> JoinHandle<()> {
+    let renewing = Arc::new(Renewing {
+        store: Arc::clone(&instance.store),
+        vault: Arc::clone(&instance.vault),
+        nature: instance.nature.clone(),
+        delivery: Arc::clone(&instance.delivery),
+        origin: instance.folder.instance().to_owned(),
+    });
+    supervisor.every(Loop::Rotation, LOOK_EVERY, move || {
+        let renewing = Arc::clone(&renewing);
+        async move { renewing.links().await.map_err(|_| "the keys of links could not be renewed".to_owned()) }
+    })
 }
 
-async fn renew_links(
-    store: &dyn Store,
-    vault: &Vault,
-    nature: &Nature,
-    (delivery, origin): (&Delivery, &str),
-) -> Result<(), StartFailure> {
-    let mut keys = KeyRing::open(&store.keys().await?, vault, origin, 0)?;
-    let now = nature.clock.now();
-    if keys.is_old(Purpose::Link, now, SIGNS_FOR) {
-        keys.rotate(store, vault, nature.entropy.as_ref(), (Purpose::Link, now, link::MAX_AHEAD)).await?;
-        delivery.set_link_keys(keys.links(now)?);
+struct Renewing {
+    store: Arc<dyn Store>,
+    vault: Arc<Vault>,
+    nature: Nature,
+    delivery: Arc<Delivery>,
+    origin: String,
+}
+
+impl Renewing {
+    async fn links(&self) -> Result<(), StartFailure> {
+        let mut keys = KeyRing::open(&self.store.keys().await?, &self.vault, &self.origin, 0)?;
+        let now = self.nature.clock.now();
+        if keys.is_old(Purpose::Link, now, SIGNS_FOR) {
+            let (store, entropy) = (self.store.as_ref(), self.nature.entropy.as_ref());
+            keys.rotate(store, &self.vault, entropy, (Purpose::Link, now, link::MAX_AHEAD)).await?;
+            self.delivery.set_link_keys(keys.links(now)?);
+        }
+        Ok(())
     }
-    Ok(())
 }

@@ -13,15 +13,14 @@ use super::folder::LockedFolder;
 use super::gate::{Grants, KeySets};
 use super::instance::{Found, Instance, Nature};
 use super::operations::Commands;
-use super::rotation::Rotation;
 use crate::auth::discovery::Endpoints;
 use crate::auth::endpoint::TokenEndpoint;
 use crate::auth::jwks::{FetchKeys, KeyCache};
 use crate::auth::rate::TokenRate;
 use crate::auth::token::Tokens;
 use crate::config::{BaseUrl, Settings};
-use crate::control::{Listener, Operations, Place, StatusView};
-use crate::delivery::{Delivery, Recorder};
+use crate::control::{Accepting, Listener, Operations, Place, StatusView};
+use crate::delivery::{Delivery, Loop, Recorder};
 use crate::domain::audit::{Action, Entry, Outcome};
 use crate::domain::refusal::{Code, Issue};
 use crate::failpoint::{self, Point};
@@ -31,7 +30,7 @@ use crate::notify::egress::{Egress, EgressRules};
 use crate::store::Writing;
 use crate::telemetry::Metrics;
 use crate::telemetry::metrics::FAILED_LOG_COPIES;
-use crate::worker::{Checkpointer, Sending, Workers, Written};
+use crate::worker::{Checkpointer, Sending, Work, Workers, Written};
 
 /// Between two looks at whether the database still takes writes.
 const LOOK: Duration = Duration::from_millis(500);
@@ -62,7 +61,6 @@ pub struct Running {
     instance: Instance,
     server: Server,
     workers: Workers,
-    rotation: Rotation,
     check: BackgroundCheck,
     refusals: Arc<Refusals>,
     control: Listener,
@@ -106,13 +104,14 @@ impl Running {
         let parts = http_parts(&instance, fetch, &draining, (&refusals, probes))?;
         let entry = Entry::new(Action::ServerStart, Outcome::Ok).server().with("version", env!("CARGO_PKG_VERSION"));
         instance.delivery.record(&entry).await?;
-        let workers = start_workers(&instance, &refusals).await?;
-        let control = start_control(&instance, start.runtime_dir.as_deref(), &commands)?;
+        let mut workers = start_workers(&instance, &refusals).await?;
+        let control = start_control(&instance, start.runtime_dir.as_deref(), &commands, &workers)?;
         let server = crate::http::start(parts, listener, metrics_listener)
             .map_err(|error| StartFailure::machine("the listener cannot be used", &error))?;
         draining.store(false, Ordering::Release);
-        let (rotation, check) = (Rotation::start(&instance), BackgroundCheck::start(&instance));
-        Ok(Self { instance, server, workers, rotation, check, refusals, control, commands, address, draining })
+        workers.also(|supervisor| super::rotation::run(&instance, supervisor));
+        let check = BackgroundCheck::start(&instance, &mut workers);
+        Ok(Self { instance, server, workers, check, refusals, control, commands, address, draining })
     }
 
     /// Returns when nothing can be served any more: the database takes no more writes until a restart, and every access is recorded
@@ -182,8 +181,6 @@ impl Running {
         self.server.stop().await;
         self.instance.delivery.downloads_ended().await;
         self.control.stop().await;
-        self.rotation.stop();
-        self.check.stop();
         let (counted, taken): (Vec<_>, Vec<_>) = self.refusals.take(true).into_iter().unzip();
         match self.instance.delivery.record_all(&counted).await {
             Ok(()) => taken.into_iter().for_each(Taken::written),
@@ -311,19 +308,24 @@ async fn start_workers(instance: &Instance, refusals: &Arc<Refusals>) -> Result<
         drain: instance.settings.limits.drain,
         observe: Arc::new(super::hooks::observe),
     };
-    Ok(Workers::start(&instance.delivery, checkpointer, counted, sending))
+    let observe = Arc::new(super::hooks::loop_failed);
+    Ok(Workers::start(&instance.delivery, Work { checkpointer, counted, sending, observe }))
 }
 
 fn start_control(
     instance: &Instance,
     runtime: Option<&Path>,
     commands: &Arc<Commands>,
+    workers: &Workers,
 ) -> Result<Listener, StartFailure> {
     let folder = instance.folder.folder();
     let failed = |error: &std::io::Error| StartFailure::machine("the control socket cannot be made", error);
     let place = Place::choose(folder.path(), runtime, &std::env::temp_dir()).map_err(|error| failed(&error))?;
     let operations = Arc::clone(commands) as Arc<dyn Operations>;
-    Listener::start(folder.path(), place, folder.owner()?, operations).map_err(|error| failed(&error))
+    let run = |stopped, accept: Accepting| {
+        workers.supervisor().until(stopped).lasting(Loop::Commands, move |running| running.waiting(accept()))
+    };
+    Listener::start(folder.path(), place, (folder.owner()?, operations), run).map_err(|error| failed(&error))
 }
 
 /// What commands do on a folder that no server holds.

@@ -1,6 +1,7 @@
 //! `doctor`: everything that a server needs, each looked at by itself, all at once, each for at most five seconds.
 
 mod disk;
+mod loops;
 mod proxy;
 mod scanner;
 
@@ -112,6 +113,7 @@ pub(super) async fn run(doctor: Doctor, terminal: &Terminal, nature: &Nature) ->
         ("database", Box::pin(database(&patient))),
         ("files", Box::pin(files(&patient))),
         ("audit", Box::pin(async { checkpoints(&settings) })),
+        ("loops", Box::pin(loops::check(&settings))),
         ("scanner", Box::pin(scanner::check(&settings, nature))),
         ("disk", Box::pin(disk::check(&settings))),
         ("base URL", Box::pin(base_url(&patient))),

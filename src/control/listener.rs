@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, watch};
@@ -38,6 +39,9 @@ impl Peer {
     }
 }
 
+/// Begins to accept, perhaps again after it broke off.
+pub type Accepting = Box<dyn Fn() -> BoxFuture<'static, ()> + Send + Sync>;
+
 /// The listening socket.
 #[derive(Debug)]
 pub struct Listener {
@@ -47,17 +51,29 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// Listens at `place`, with the folder's lock held by the caller, and performs what users `owner` and root ask for.
+    /// Listens at `place`, with the folder's lock held by the caller, and performs what users `owner` and root ask for. `run` keeps the
+    /// loop going until it is told to stop: what it is given begins to accept.
     ///
     /// # Errors
     /// When the socket cannot be made.
-    pub fn start(data_dir: &Path, place: Place, owner: u32, operations: Arc<dyn Operations>) -> io::Result<Self> {
+    pub fn start(
+        data_dir: &Path,
+        place: Place,
+        (owner, operations): (u32, Arc<dyn Operations>),
+        run: impl FnOnce(watch::Receiver<bool>, Accepting) -> JoinHandle<()>,
+    ) -> io::Result<Self> {
         place.prepare(data_dir)?;
         let socket = UnixListener::bind(&place.socket)?;
         // Between the two calls only the folder's mode (0700) and the umask guard it.
         std::fs::set_permissions(&place.socket, Permissions::from_mode(0o600))?;
         let (stop, stopped) = watch::channel(false);
-        let task = tokio::spawn(accept(socket, owner, operations, stopped));
+        let (socket, room) = (Arc::new(socket), Arc::new(Semaphore::new(AT_ONCE)));
+        let ending = stopped.clone();
+        let accepting: Accepting = Box::new(move || {
+            let parts = (Arc::clone(&socket), Arc::clone(&room), Arc::clone(&operations));
+            Box::pin(accept(parts, owner, stopped.clone()))
+        });
+        let task = run(ending, accepting);
         Ok(Self { place, stop, task })
     }
 
@@ -71,8 +87,11 @@ impl Listener {
     }
 }
 
-async fn accept(socket: UnixListener, owner: u32, operations: Arc<dyn Operations>, mut stopped: watch::Receiver<bool>) {
-    let room = Arc::new(Semaphore::new(AT_ONCE));
+async fn accept(
+    (socket, room, operations): (Arc<UnixListener>, Arc<Semaphore>, Arc<dyn Operations>),
+    owner: u32,
+    mut stopped: watch::Receiver<bool>,
+) {
     while !*stopped.borrow() {
         let stream = tokio::select! {
             _ = stopped.changed() => break,

@@ -16,14 +16,14 @@ mod telling;
 mod tests;
 
 pub use caller::{CallError, call};
-pub use listener::{Listener, Peer};
+pub use listener::{Accepting, Listener, Peer};
 pub use oversight::{ApprovalView, HoldView, OperatorView, QuarantineView, VerdictView};
 pub use place::{Place, SOCKET_NAME, find, forget};
 pub use protocol::{
     AcknowledgementView, ClientChange, ClientView, KeysGiven, NewClient, PolicyView, Reply, Request, Response,
     RevocationAim, RevocationView, StatusView,
 };
-pub use telling::{ClockView, ExplainAim, ExplanationView, FactView};
+pub use telling::{ClockView, ExplainAim, ExplanationView, FactView, LoopView};
 
 pub use secret::Secret;
 

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::oversight::{HoldView, OperatorView, QuarantineView, VerdictView};
 use super::secret::Secret;
-use super::telling::{ClockView, ExplainAim, ExplanationView};
+use super::telling::{ClockView, ExplainAim, ExplanationView, LoopView};
 use crate::domain::refusal::{Code, Issue, Refusal};
 
 /// What is asked for.
@@ -141,6 +141,8 @@ pub enum Request {
     ProbeBegin {},
     /// How much of it was acknowledged.
     ProbeShow {},
+    /// Which background loops do not do their work.
+    LoopsShow {},
     // ---- clock and explain
     /// How the clock stands.
     ClockShow {},
@@ -274,6 +276,11 @@ pub enum Response {
         bytes: u64,
         /// Bytes that were acknowledged; nothing where the system does not tell.
         acknowledged: Option<u64>,
+    },
+    /// For background loops that do not do their work.
+    Loops {
+        /// Which, and why.
+        ailing: Vec<LoopView>,
     },
     // ---- clock and explain
     /// For the clock; after a confirmation, as it stood before.

@@ -26,6 +26,18 @@ pub struct ClockView {
     pub links_withdrawn: bool,
 }
 
+/// A background loop that does not do its work.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct LoopView {
+    /// Its name, as in metrics.
+    pub name: String,
+    /// Turns that failed one after the other.
+    pub failures: Option<u32>,
+    /// Seconds without a sign.
+    pub silent: Option<u64>,
+}
+
 /// An explanation, as shown. Nothing of content, patient, title or file name.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

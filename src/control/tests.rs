@@ -39,7 +39,10 @@ fn own_uid() -> u32 {
 fn started(folder: &std::path::Path) -> (Listener, std::path::PathBuf) {
     let place = Place::choose(folder, None, folder).unwrap();
     let socket = place.socket.clone();
-    (Listener::start(folder, place, own_uid(), Arc::new(Answering)).unwrap(), socket)
+    (
+        Listener::start(folder, place, (own_uid(), Arc::new(Answering)), |_, accept| tokio::spawn(accept())).unwrap(),
+        socket,
+    )
 }
 
 #[tokio::test]

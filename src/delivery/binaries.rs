@@ -1,11 +1,14 @@
 //! Binary: bytes in one step, raw or as a resource, and the resource form on the way out. A Binary waits unclaimed, readable by
 //! its creator only, until a DocumentReference names it.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
-use super::documents::{CreatedResource, Remembered, new_file};
+use super::documents::{CreatedResource, Remembered, new_file, not_created};
 use super::download::Opened;
 use super::failure::{blob_failure, size_words};
+use super::uncommitted::Uncommitted;
 use super::{Caller, Delivery};
 use crate::blob::Incoming;
 use crate::domain::audit::{Action, Outcome};
@@ -109,15 +112,17 @@ impl Delivery {
         self.room().await?;
         let file = FileId::random(self.entropy.as_ref());
         let bytes = Bytes::from(submitted.data.unwrap_or_default());
+        let mut uncommitted = self.removals.watch();
         let stored = self.blobs.put_bytes(file, bytes, limit).await.map_err(blob_failure)?;
+        uncommitted.take(&stored);
         let context = submitted.security_context.as_deref();
-        self.commit_binary(caller, stored, &submitted.media_type, context, idempotency).await
+        self.commit_binary(caller, (stored, uncommitted), &submitted.media_type, context, idempotency).await
     }
 
     async fn commit_binary(
         &self,
         caller: &Caller,
-        stored: Stored,
+        (stored, uncommitted): (Stored, Uncommitted),
         media_type: &str,
         security_context: Option<&str>,
         idempotency: Option<Idempotency>,
@@ -135,9 +140,8 @@ impl Delivery {
             idempotency,
             at,
         };
-        if let Err(error) = self.store.create_binary(new, sealed).await {
-            return Err(self.undone(error, &[file]).await);
-        }
+        let store = Arc::clone(&self.store);
+        uncommitted.commit(async move { store.create_binary(new, sealed).await }).await.map_err(not_created)?;
         let read = self.shown(Kind::Binary, &id, 1, &caller.principal.own_scope()).await?;
         Ok(CreatedResource { read, created: true, warnings: Vec::new() })
     }
@@ -206,13 +210,14 @@ impl Upload<'_> {
                 Remembered::Answered(earlier) => return delivery.again(&caller, earlier, &scope).await,
                 Remembered::New(idempotency) => idempotency,
             };
+        let mut uncommitted = delivery.removals.watch();
         let stored = incoming.finish().await.map_err(blob_failure)?;
+        uncommitted.take(&stored);
         if what.sha256.is_some_and(|said| said != stored.sha256) {
-            if let Err(error) = delivery.blobs.delete(stored.file).await {
-                tracing::warn!(file = %stored.file, cause = %error, "bytes of a refused create stay until the next start");
-            }
+            uncommitted.undo().await;
             return Err(Issue::new(Code::ContentMismatch).fill("part", "digest").into());
         }
+        let stored = (stored, uncommitted);
         delivery.commit_binary(&caller, stored, &what.media_type, what.security_context.as_deref(), idempotency).await
     }
 }

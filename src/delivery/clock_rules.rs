@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::Delivery;
 use super::failure::store_failure;
 use crate::domain::audit::{Action, Entry, Outcome};
-use crate::domain::clock::write_span;
+use crate::domain::clock::{Timestamp, write_span};
 use crate::domain::clock_watch::{ClockRecord, ClockWatch, Destroyable, Jump, Look, Standing};
 use crate::domain::epoch::Scope;
 use crate::domain::principal::Operator;
@@ -134,6 +134,13 @@ impl Delivery {
         inner.watch = Some(watch);
         inner.kept = Some((record, look.monotonic));
         Ok(Confirmed { before, lowered })
+    }
+
+    /// When to destroy what is closed now because its time fell due at `due` ([`Destroyable::end_of_keeping`]), as the clock was last
+    /// looked at.
+    pub(super) fn end_of_keeping(&self, due: Timestamp, keep: Duration) -> Timestamp {
+        let may = self.watching.lock().watch.as_ref().map_or(Destroyable::nothing(), ClockWatch::destroyable);
+        may.end_of_keeping(due, self.clock.now(), keep)
     }
 
     fn look(&self) -> Look {

@@ -2,12 +2,14 @@
 //! durable together. What fails before that commit leaves nothing behind.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
 use super::failure::{blob_failure, size_words, store_failure};
 use super::offers::{about_subject, gone, not_found};
 use super::reading::read_body;
+use super::uncommitted::Uncommitted;
 use super::{Caller, Delivery, ReadResource};
 use crate::blob::Placement;
 use crate::domain::audit::{Action, Outcome};
@@ -56,8 +58,8 @@ impl Understood {
 }
 
 /// The files of a document on its way in.
-#[derive(Default)]
 struct Gathered {
+    uncommitted: Uncommitted,
     files: Vec<NewFile>,
     claims: Vec<(FileId, u16, Option<String>)>,
     claimed: HashSet<FileId>,
@@ -100,7 +102,7 @@ impl Delivery {
     ) -> Result<CreatedResource, Refusal> {
         let principal = &caller.principal;
         let policy = self.policy();
-        let decision = std::sync::Arc::new(policy.policy.decide(&submitted.facts(&principal.client)).clone());
+        let decision = Arc::new(policy.policy.decide(&submitted.facts(&principal.client)).clone());
         let index = submitted.index();
         let warnings = self.dangling(&submitted.references(), scope).await?;
         let gathered = self.gather(caller, &submitted, &decision, index.subject.as_ref()).await?;
@@ -114,7 +116,6 @@ impl Delivery {
         for file in gathered.files.iter().map(|file| file.file).chain(gathered.claims.iter().map(|claim| claim.0)) {
             entry = entry.file(file);
         }
-        let stored: Vec<FileId> = gathered.files.iter().map(|file| file.file).collect();
         let document = NewDocument {
             body: submitted.into_body(&id, &decision, &principal.client, &gathered.notes),
             id: id.clone(),
@@ -129,30 +130,11 @@ impl Delivery {
             at,
         };
         let sealed = self.recorder.seal(&entry)?;
-        if let Err(error) = self.store.create_document(document, sealed).await {
-            return Err(self.undone(error, &stored).await);
-        }
+        let store = Arc::clone(&self.store);
+        let created = gathered.uncommitted.commit(async move { store.create_document(document, sealed).await }).await;
+        created.map_err(not_created)?;
         let read = self.shown(Kind::DocumentReference, &id, 1, &principal.own_scope()).await?;
         Ok(CreatedResource { read, created: true, warnings })
-    }
-
-    /// What remains to be done when the commit failed: the bytes go, and the caller learns whose fault it was.
-    pub(super) async fn undone(&self, error: StoreError, stored: &[FileId]) -> Refusal {
-        // Whether an unanswered commit holds is known at the next start only; its bytes must stay until then.
-        if !matches!(error, StoreError::Unknown(_)) {
-            for file in stored {
-                if let Err(error) = self.blobs.delete(*file).await {
-                    tracing::warn!(file = %file, cause = %error, "bytes of a refused create stay until the next start");
-                }
-            }
-        }
-        match error {
-            StoreError::Changed => {
-                Issue::new(Code::ReferenceNotFound).at("DocumentReference.content.attachment.url").into()
-            }
-            StoreError::AlreadyExists => Refusal::of(Code::ServerBusy).retry_after(1),
-            other => store_failure(other),
-        }
     }
 
     /// Stores what comes with the document, and finds what it names.
@@ -163,15 +145,20 @@ impl Delivery {
         decision: &Decision,
         subject: Option<&Target>,
     ) -> Result<Gathered, Refusal> {
-        let mut gathered = Gathered::default();
-        let outcome = self.gather_each(caller, submitted, decision, subject, &mut gathered).await;
-        if let Err(refusal) = outcome {
-            for file in &gathered.files {
-                self.blobs.delete(file.file).await.map_err(blob_failure)?;
+        let mut gathered = Gathered {
+            uncommitted: self.removals.watch(),
+            files: Vec::new(),
+            claims: Vec::new(),
+            claimed: HashSet::new(),
+            notes: Vec::new(),
+        };
+        match self.gather_each(caller, submitted, decision, subject, &mut gathered).await {
+            Ok(()) => Ok(gathered),
+            Err(refusal) => {
+                gathered.uncommitted.undo().await;
+                Err(refusal)
             }
-            return Err(refusal);
         }
-        Ok(gathered)
     }
 
     async fn gather_each(
@@ -188,7 +175,7 @@ impl Delivery {
                 Source::Data(bytes) => {
                     accepted(content, content.media_type.as_deref().unwrap_or_default(), decision)?;
                     self.room().await?;
-                    let file = self.store_bytes(content, bytes, decision).await?;
+                    let file = self.store_bytes(content, bytes, decision, &mut gathered.uncommitted).await?;
                     let note = note_of(&file);
                     gathered.files.push(file);
                     note
@@ -211,11 +198,18 @@ impl Delivery {
         Ok(())
     }
 
-    async fn store_bytes(&self, content: &Content, bytes: &Bytes, decision: &Decision) -> Result<NewFile, Refusal> {
+    async fn store_bytes(
+        &self,
+        content: &Content,
+        bytes: &Bytes,
+        decision: &Decision,
+        uncommitted: &mut Uncommitted,
+    ) -> Result<NewFile, Refusal> {
         let size = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
         within(size, decision)?;
         let file = FileId::random(self.entropy.as_ref());
         let stored = self.blobs.put_bytes(file, bytes.clone(), decision.max_size).await.map_err(blob_failure)?;
+        uncommitted.take(&stored);
         Ok(new_file(stored, content.index, content.media_type.clone().unwrap_or_default(), content.title.clone()))
     }
 
@@ -227,7 +221,7 @@ impl Delivery {
         file: FileId,
         content: &Content,
         subject: Option<&Target>,
-    ) -> Result<std::sync::Arc<FileFacts>, Refusal> {
+    ) -> Result<Arc<FileFacts>, Refusal> {
         let path = format!("DocumentReference.content[{}].attachment.url", content.index);
         let missing = || Refusal::new(Issue::new(Code::ReferenceNotFound).at(&path));
         let scope = caller.principal.may_open_content()?;
@@ -271,8 +265,8 @@ impl Delivery {
             incoming.write(piece).await.map_err(blob_failure)?;
         }
         let stored = incoming.finish().await.map_err(blob_failure)?;
+        gathered.uncommitted.take(&stored);
         if stored.sha256 != facts.sha256 {
-            self.blobs.delete(file).await.map_err(blob_failure)?;
             return Err(Refusal::of(Code::ContentDamaged));
         }
         let media_type = content.media_type.clone().unwrap_or_else(|| facts.media_type.clone());
@@ -381,6 +375,17 @@ impl Delivery {
     ) -> Result<ReadResource, Refusal> {
         let found = self.store.read_version(kind, id, version, scope).await.map_err(store_failure)?;
         found.map(as_made).ok_or_else(not_found)
+    }
+}
+
+/// Why a commit made nothing, as the caller learns it.
+pub(super) fn not_created(error: StoreError) -> Refusal {
+    match error {
+        StoreError::Changed => {
+            Issue::new(Code::ReferenceNotFound).at("DocumentReference.content.attachment.url").into()
+        }
+        StoreError::AlreadyExists => Refusal::of(Code::ServerBusy).retry_after(1),
+        other => store_failure(other),
     }
 }
 

@@ -25,6 +25,7 @@ mod judged;
 mod lifecycle;
 mod line;
 mod links;
+mod loops;
 pub mod notifying;
 mod offers;
 pub mod oversight;
@@ -41,6 +42,7 @@ mod still_open;
 mod subscriptions;
 mod touched;
 mod transfer;
+mod uncommitted;
 
 pub use acknowledge::Acknowledge;
 pub use binaries::{NewUpload, Upload};
@@ -56,10 +58,12 @@ pub use issuing::{IssueLink, IssuedLink};
 pub use lifecycle::Lifecycle;
 pub use line::Line;
 pub use links::RevokeLinks;
+pub use loops::{Ailment, Loop, Loops, Pulse, TICK, still_at_work};
 pub use offers::ReadResource;
 pub use reading::read_body;
 pub use reconciling::Reconciled;
 pub use recorder::Recorder;
+pub use retention::Swept;
 
 pub use scanning::{NO_VERDICT, ScanWatch, Scanned};
 pub use sealing::{Sealed, Sealing};
@@ -151,6 +155,9 @@ pub struct Delivery {
     /// Turns of the safety check that may run.
     turns: Semaphore,
     pace: pace::Pace,
+    removals: uncommitted::Removals,
+    loops: Arc<Loops>,
+    looked: retention::Looked,
 }
 
 /// What [`Delivery`] is made of.
@@ -190,6 +197,7 @@ impl Delivery {
     /// Puts the parts together.
     pub fn new(parts: Parts) -> Self {
         let revoking = spool::Revoking::new(Arc::clone(&parts.store) as Arc<dyn Revocations>, parts.spool);
+        let removals = uncommitted::Removals::new(Arc::clone(&parts.blobs));
         Self {
             store: parts.store,
             blobs: parts.blobs,
@@ -216,6 +224,9 @@ impl Delivery {
             given_is_false: AtomicBool::new(false),
             turns: Semaphore::new(usize::try_from(scanning::TURNS).unwrap_or(1)),
             pace: pace::Pace::default(),
+            removals,
+            loops: Arc::default(),
+            looked: retention::Looked::default(),
         }
     }
 
@@ -264,6 +275,9 @@ impl Delivery {
         }
         self.store.audit_head().await.map_err(|_| "database")?;
         let space = self.blobs.space().await.map_err(|_| "files")?;
+        if let Some(ailing) = self.loops.not_ready() {
+            return Err(ailing);
+        }
         let full = space.is_some_and(|space| space.used_percent() >= self.terms.disk_stop_percent);
         let full = full || writing == Writing::Short;
         let clock = match self.clock_standing() {
@@ -280,6 +294,11 @@ impl Delivery {
     /// Ends readiness: the log is not what was recorded.
     pub fn distrust_log(&self) {
         self.log_distrusted.store(true, Ordering::Release);
+    }
+
+    /// How the background loops do.
+    pub fn loops(&self) -> &Arc<Loops> {
+        &self.loops
     }
 
     /// The terms.

@@ -16,6 +16,7 @@ use self::cut::Hold;
 use super::Delivery;
 use super::failure::store_failure;
 use super::offers::about_subject;
+use super::still_at_work;
 use crate::blob::ContentReader;
 use crate::domain::audit::{Action, Entry, Outcome};
 use crate::domain::clock::Timestamp;
@@ -103,8 +104,11 @@ impl Delivery {
     /// One turn of a claimed job.
     async fn turn(&self, job: &ScanJob) -> Result<Scanned, Refusal> {
         failpoint::here(Point::ScanClaimed);
-        if self.clock.now() > job.created.plus(job.decision.scan_within) {
-            return self.finish(job, lifecycle::quarantine_unscanned(State::Created, self.held(job)), "scan").await;
+        let until = job.created.plus(job.decision.scan_within);
+        if self.clock.now() > until {
+            let due = Some(self.end_of_keeping(until, job.decision.quarantine_keep));
+            let stamp = Stamp { due, ..self.held(job) };
+            return self.finish(job, lifecycle::quarantine_unscanned(State::Created, stamp), "scan").await;
         }
         let Some(engines) = self.engines_for(job) else {
             return self.wait(job).await;
@@ -165,6 +169,7 @@ impl Delivery {
     async fn look_at(&self, engines: &[Engine], file: &FileFacts) -> Result<Looked, Refusal> {
         let mut verdicts = Vec::new();
         for engine in engines {
+            still_at_work();
             let Some(scanner) = self.engines.scanner(*engine) else { return Ok(Looked::Nothing) };
             match self.ask(Arc::clone(scanner), file).await? {
                 Asked::Said(Verdict { finding: Some(finding), place, .. }) => {

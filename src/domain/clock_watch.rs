@@ -63,6 +63,13 @@ impl Destroyable {
         Self::all(Timestamp::from_millis(i64::MIN))
     }
 
+    /// When to destroy what is closed now because its time fell due at `due`, and is kept for `keep` from now. Where nobody watched that
+    /// time pass, the closing shares its doubt: a `keep` that would be over before both clocks have agreed for an hour ends with that hour.
+    pub fn end_of_keeping(&self, due: Timestamp, now: Timestamp, keep: Duration) -> Timestamp {
+        let end = now.plus(keep);
+        if !self.allows(due) && end < self.after.plus(AGREEMENT) { due } else { end }
+    }
+
     /// Whether what was due at `due` may be destroyed.
     pub fn allows(&self, due: Timestamp) -> bool {
         due <= self.cleared || (self.after < due && due <= self.until)

@@ -298,10 +298,15 @@ pub trait Store:
         entries: Vec<SealedEntry>,
     ) -> Result<Written, StoreError>;
 
-    /// Documents that are due at `now`, the longest overdue first; of those whose next step destroys, only what `may` allows
+    /// Documents that fell due after the first time and are due at the second, the longest overdue first; of those whose next step destroys, only what `may` allows
     /// and no legal hold keeps.
     /// A row that cannot be read is named in the answer and keeps no other back.
-    async fn due_documents(&self, now: Timestamp, may: Destroyable, limit: usize) -> Result<DueRound, StoreError>;
+    async fn due_documents(
+        &self,
+        span: (Timestamp, Timestamp),
+        may: Destroyable,
+        limit: usize,
+    ) -> Result<DueRound, StoreError>;
 
     /// Destroys a document's keys, inline bytes, index entries and texts, and leaves its tombstone. Answers the files whose
     /// bytes are still in the blob store. [`StoreError::Changed`] when a legal hold is on it.

@@ -256,6 +256,8 @@ pub struct DueDocument {
     pub id: ResourceId,
     /// Where it stands.
     pub state: State,
+    /// When it fell due.
+    pub due: Timestamp,
     /// Whether it has any file.
     pub has_files: bool,
     /// The decision.

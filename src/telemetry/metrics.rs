@@ -29,6 +29,8 @@ pub const READERS_CUT: &str = "daylily_readers_cut_total";
 pub const UPLOADS_RUNNING: &str = "daylily_uploads_running";
 /// Panics caught in handlers: each is a defect.
 pub const PANICS: &str = "daylily_panics_total";
+/// Turns of background loops that failed, panicked or broke off, by `loop`.
+pub const LOOP_FAILURES: &str = "daylily_loop_failures_total";
 /// When the newest checkpoint of the audit log reached the checkpoint folder, in seconds since 1970.
 pub const CHECKPOINT_TIME: &str = "daylily_checkpoint_timestamp_seconds";
 /// Tries that failed to copy the database's write-ahead log into the database.
@@ -76,6 +78,7 @@ const LIST: &[(&str, Shape, Unit, &str)] = &[
     (READERS_CUT, Shape::Counter, Unit::Count, "Connections cut because their reader took too little"),
     (UPLOADS_RUNNING, Shape::Gauge, Unit::Count, "Uploads under way"),
     (PANICS, Shape::Counter, Unit::Count, "Panics caught in handlers"),
+    (LOOP_FAILURES, Shape::Counter, Unit::Count, "Turns of background loops that failed, by loop"),
     (CHECKPOINT_TIME, Shape::Gauge, Unit::Seconds, "Time of the newest checkpoint in the checkpoint folder"),
     (FAILED_LOG_COPIES, Shape::Counter, Unit::Count, "Tries that failed to copy the write-ahead log into the database"),
     (LOG_LINES_LOST, Shape::Counter, Unit::Count, "Log lines that could not be written"),

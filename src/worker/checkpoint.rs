@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::runner;
+use super::supervisor::guarded;
+use crate::delivery::still_at_work;
 use crate::domain::audit::note::sign_next;
 use crate::domain::audit::{Checkpoint, Frontier, Hash, SigningKey};
 use crate::domain::clock::{Clock, Timestamp};
@@ -92,7 +93,7 @@ impl Checkpointer {
     /// # Errors
     /// What went wrong, in words.
     pub async fn sign_first(&mut self) -> Result<(), String> {
-        match runner::guarded(self.sign()).await {
+        match guarded(self.sign()).await {
             Some(signed) => signed.map_err(|error| error.to_string()),
             None => Err("panicked".to_owned()),
         }
@@ -114,6 +115,7 @@ impl Checkpointer {
         let mut grown = self.then.clone();
         let mut since: Vec<Hash> = Vec::new();
         while grown.size() < head.size {
+            still_at_work();
             let rows = self.store.audit_rows(grown.size(), PAGE).await?;
             if rows.is_empty() {
                 return Err(CheckpointError::NotGrown);

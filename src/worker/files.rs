@@ -3,9 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::watch;
-
-use super::runner;
+use super::supervisor::{Running, Supervisor, guarded};
 use crate::delivery::{Delivery, Reconciled};
 
 /// Between two pages.
@@ -16,10 +14,10 @@ const EVERY: Duration = Duration::from_secs(86_400);
 const AGAIN: Duration = Duration::from_secs(60);
 
 /// Compares until stopped.
-pub(super) async fn compare_all(delivery: Arc<Delivery>, mut stopped: watch::Receiver<bool>) {
+pub(super) async fn compare_all(delivery: Arc<Delivery>, supervisor: Supervisor, mut running: Running) {
     let mut so_far = Reconciled::default();
-    while !*stopped.borrow() {
-        let page = runner::guarded(delivery.reconcile_page(so_far)).await;
+    while !running.is_stopped() {
+        let page = guarded(delivery.reconcile_page(so_far)).await;
         let pause = match page {
             Some(Ok(next)) if next.is_done() => {
                 tell(next);
@@ -30,15 +28,11 @@ pub(super) async fn compare_all(delivery: Arc<Delivery>, mut stopped: watch::Rec
                 so_far = next;
                 PAUSE
             }
-            Some(Err(_)) | None => {
-                tracing::warn!("files could not be compared with their rows; trying again");
-                AGAIN
-            }
+            Some(Err(_)) | None => AGAIN,
         };
-        tokio::select! {
-            _ = stopped.changed() => {}
-            () = tokio::time::sleep(pause) => {}
-        }
+        let turn = if pause == AGAIN { Err("files could not be compared with their rows".to_owned()) } else { Ok(()) };
+        supervisor.note(&running, turn);
+        running.rest(pause).await;
     }
 }
 

@@ -7,15 +7,15 @@ mod hosts;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use crate::delivery::Loop;
 use crate::delivery::notifying::{Notifier, Ran};
 use crate::domain::clock::Clock;
 use crate::store::Turn;
 
 use self::hosts::{Ended, Hosts, host_of};
-use super::runner::guarded;
+use super::supervisor::{Running, Supervisor, guarded};
 
 /// Turns that run at once.
 const RUNNING_MOST: usize = 256;
@@ -59,30 +59,25 @@ impl std::fmt::Debug for Sending {
     }
 }
 
-struct Loop {
+struct Senders {
     sending: Sending,
-    stopped: watch::Receiver<bool>,
+    supervisor: Supervisor,
+    running: Running,
     hosts: Hosts,
     tasks: JoinSet<Ended>,
     measured: Option<Duration>,
 }
 
 /// Sends until stopped; then lets what runs end, up to the drain time. What is cut off is sent again after the next start.
-pub(super) async fn send_all(sending: Sending, stopped: watch::Receiver<bool>) {
-    let begin = || {
-        let (sending, stopped) = (sending.clone(), stopped.clone());
-        Loop { sending, stopped, hosts: Hosts::default(), tasks: JoinSet::new(), measured: None }.run()
-    };
-    while guarded(begin()).await.is_none() {
-        tracing::error!("the loop of notifications broke off and begins anew");
-        tokio::time::sleep(POLL).await;
-    }
+pub(super) async fn send_all(sending: Sending, supervisor: Supervisor, running: Running) {
+    let (hosts, tasks) = (Hosts::default(), JoinSet::new());
+    Senders { sending, supervisor, running, hosts, tasks, measured: None }.run().await;
 }
 
-impl Loop {
+impl Senders {
     async fn run(mut self) {
         let store = Arc::clone(self.sending.notifier.delivery().store());
-        while !*self.stopped.borrow() {
+        while !self.running.is_stopped() {
             let seen = store.outbox_changes();
             let full = self.claim().await;
             let again = self.begin();
@@ -95,7 +90,7 @@ impl Loop {
             }
             let pause = self.pause(again).await;
             tokio::select! {
-                _ = self.stopped.changed() => {}
+                () = self.running.stop() => {}
                 () = tokio::time::sleep(pause) => {}
                 _ = store.outbox_changed(seen) => {}
                 Some(ended) = self.tasks.join_next() => self.note(ended),
@@ -114,16 +109,18 @@ impl Loop {
     async fn claim(&mut self) -> bool {
         let room = RUNNING_MOST.saturating_sub(self.tasks.len()).min(CLAIMED_MOST);
         if room == 0 {
+            self.running.at_work();
             return false;
         }
         match self.sending.notifier.claim(room).await {
             Ok(turns) => {
+                self.supervisor.note(&self.running, Ok(()));
                 let full = turns.len() == room;
                 turns.into_iter().for_each(|turn| self.hosts.add(turn));
                 full
             }
             Err(refusal) => {
-                tracing::warn!(code = refusal.code().name(), "notifications could not be claimed");
+                self.supervisor.note(&self.running, Err(refusal.code().name().to_owned()));
                 false
             }
         }
@@ -135,7 +132,7 @@ impl Loop {
         let notifier = Arc::clone(&self.sending.notifier);
         let (begun, again) = self.hosts.begin(limit, self.sending.clock.monotonic(), &|turn| notifier.in_time(turn));
         for turn in begun {
-            self.tasks.spawn(run_turn(self.sending.clone(), turn, self.stopped.clone()));
+            self.tasks.spawn(run_turn(self.sending.clone(), turn, self.supervisor.clone()));
         }
         again
     }
@@ -176,11 +173,12 @@ impl Loop {
     }
 }
 
-async fn run_turn(sending: Sending, turn: Turn, stopped: watch::Receiver<bool>) -> Ended {
-    let ran = match guarded(sending.notifier.run(&turn, &|| *stopped.borrow())).await {
+async fn run_turn(sending: Sending, turn: Turn, supervisor: Supervisor) -> Ended {
+    let ran = match guarded(sending.notifier.run(&turn, &|| supervisor.is_stopped())).await {
         // Its claim ends with its lease, and the same message goes again.
         None => {
             tracing::error!("a notification broke off");
+            supervisor.broke_off(Loop::Notifications);
             None
         }
         Some(Ok(ran)) => {

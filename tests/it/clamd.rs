@@ -179,6 +179,16 @@ async fn degraded(daylily: &TestDaylily) {
         .await;
 }
 
+/// Waits for the same while time goes on, by which engines have their deadlines.
+async fn degraded_in_time(daylily: &TestDaylily) {
+    daylily
+        .until("degraded", async || {
+            daylily.clock.advance(Duration::from_secs(1));
+            (readiness(daylily).await == "degraded: a scan engine fails, new documents wait\n").then_some(())
+        })
+        .await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_clamd_finds_is_held_back_also_when_it_came_as_base64() {
     let clamd = FakeClamd::start(Mood::Fit);
@@ -240,6 +250,36 @@ async fn documents_wait_for_an_engine_that_fails_and_go_on_when_it_is_back() {
         settles(&daylily, &clamd, &source, &waiting, "ready").await;
         assert_eq!(readiness(&daylily).await, "ok\n", "{mood:?}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_engine_that_stops_in_the_middle_of_its_work_is_given_up_and_asked_again_when_it_goes_on() {
+    let clamd = FakeClamd::start(Mood::Fit);
+    let rule = "[[rule]]\nname = \"plain\"\nscan = [\"rules\"]\nwhen = { type = [\"http://loinc.org|11488-4\"] }\n";
+    let policy = format!("{}\n{rule}", asking("[\"clamd\"]"));
+    let daylily = TestDaylily::start_with(&policy, |settings| {
+        clamd.settings()(settings);
+        settings.scan.timeout = Duration::from_secs(2);
+    })
+    .await;
+    let source = daylily.source().await;
+    assert_eq!(readiness(&daylily).await, "ok\n");
+    // As SIGSTOP does it: it accepts, and never answers.
+    clamd.turn(Mood::Silent);
+    let waiting = [created(&source, b"a letter").await, created(&source, b"a second letter").await];
+    degraded_in_time(&daylily).await;
+    let mut other = letter(b"another letter");
+    other["type"] = json!({ "coding": [{ "system": "http://loinc.org", "code": "11488-4" }] });
+    let other = text(&source.post("DocumentReference", &other).await.ok(201), "/id");
+    settles(&daylily, &clamd, &source, &other, "ready").await;
+    for id in &waiting {
+        assert_eq!(state_of(&source.get(&format!("DocumentReference/{id}")).await.ok(200)), "created");
+    }
+    clamd.turn(Mood::Fit);
+    for id in &waiting {
+        settles(&daylily, &clamd, &source, id, "ready").await;
+    }
+    assert_eq!(readiness(&daylily).await, "ok\n");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -34,6 +34,8 @@ mod cutting;
 #[cfg(test)]
 mod doctor;
 #[cfg(test)]
+mod dropped_uploads;
+#[cfg(test)]
 mod endings;
 #[cfg(test)]
 mod examples_over_http;
@@ -59,6 +61,8 @@ mod links_attacks;
 mod links_declined;
 #[cfg(test)]
 mod log_notes;
+#[cfg(test)]
+mod loops;
 #[cfg(test)]
 mod operators;
 #[cfg(test)]

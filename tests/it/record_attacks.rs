@@ -319,7 +319,7 @@ async fn f108_what_falls_due_at_once_is_ended_in_pieces_while_reading_goes_on() 
     daylily.clock.advance(Duration::from_secs(40 * 86_400));
     // One round ends no more than its piece, and readers are answered between rounds. The server's own rounds do the same beside these.
     for round in 0.. {
-        let swept = daylily.running().delivery().retain_round().await.unwrap();
+        let swept = daylily.running().delivery().retain_round(&|| false).await.unwrap();
         assert!(swept.expired + swept.held_back + swept.purged <= 200, "{swept:?}");
         source.get("metadata").await.ok(200);
         if daylily.stored_rows(open) == 0 {

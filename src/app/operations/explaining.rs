@@ -1,14 +1,25 @@
 //! `clock confirm` and `explain`: from the wire to the use cases and back.
 
 use super::Commands;
-use crate::control::{ClockView, ExplainAim, ExplanationView, FactView, Response};
-use crate::delivery::{Explanation, Question, clock_issue};
+use crate::control::{ClockView, ExplainAim, ExplanationView, FactView, LoopView, Response};
+use crate::delivery::{Ailment, Explanation, Question, clock_issue};
 use crate::domain::clock_watch::Standing;
 use crate::domain::id::{FileId, LinkId, ResourceId};
 use crate::domain::principal::Operator;
 use crate::domain::refusal::{Code, Issue, Refusal};
 
 impl Commands {
+    pub(super) fn loops(&self) -> Response {
+        let ailing = self.delivery.loops().ailing().into_iter().map(|(which, ailment)| {
+            let (failures, silent) = match ailment {
+                Ailment::Failing(failures) => (Some(failures), None),
+                Ailment::Silent(silent) => (None, Some(silent.as_secs())),
+            };
+            LoopView { name: which.name().to_owned(), failures, silent }
+        });
+        Response::Loops { ailing: ailing.collect() }
+    }
+
     pub(super) fn clock(&self) -> Response {
         let standing = self.delivery.clock_standing().unwrap_or(Standing::Sound);
         Response::Clock(clock_view(standing, false))

@@ -29,6 +29,7 @@ pub(super) fn act_of(request: &Request) -> (Act, &'static str) {
         Request::HoldAdd { .. } => (Act::Hold, "hold add"),
         Request::HoldRelease { .. } => (Act::Hold, "hold release"),
         Request::ProbeBegin {} | Request::ProbeShow {} => (Act::Look, "doctor"),
+        Request::LoopsShow {} => (Act::Look, "doctor"),
         Request::ClockShow {} => (Act::Look, "clock show"),
         Request::ClockConfirm { .. } => (Act::Clock, "clock confirm"),
         Request::Explain { .. } => (Act::Look, "explain"),

@@ -77,6 +77,7 @@ impl Delivery {
         let entry = entry(operator, Action::HoldRelease, &facts).reason(reason).with("hold", hold.number);
         let sealed = self.recorder.seal(&entry)?;
         if self.store.release_hold(hold.number, self.clock.now(), sealed).await.map_err(store_failure)? {
+            self.looked.look_anew();
             Ok(hold)
         } else {
             Err(none())

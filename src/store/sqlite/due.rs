@@ -17,15 +17,15 @@ const UNREADABLE_MOST: usize = 1_000;
 
 type DueRow = (i64, String, Option<String>, Option<i64>, Option<String>, i64);
 
-/// Documents that are due, the longest overdue first.
+/// Documents that fell due after `since` and are due at `now`, the longest overdue first.
 pub(super) fn documents(
     reading: &mut Reading<'_>,
-    now: Timestamp,
+    (since, now): (Timestamp, Timestamp),
     may: Destroyable,
     limit: usize,
 ) -> Result<DueRound, StoreError> {
     let mut round = DueRound::default();
-    let mut after = (i64::MIN, i64::MIN);
+    let mut after = (since.millis(), i64::MAX);
     while round.documents.len() < limit && round.unreadable.len() < UNREADABLE_MOST {
         let wanted = limit.saturating_sub(round.documents.len());
         let rows = page(reading.conn, now, may, after, wanted)?;
@@ -70,7 +70,7 @@ fn allowed(may: Destroyable) -> Sql {
 }
 
 fn document(reading: &mut Reading<'_>, row: DueRow) -> Result<DueDocument, StoreError> {
-    let (rid, id, state, decision, subject, _) = row;
+    let (rid, id, state, decision, subject, due) = row;
     let place = at("res", &rid);
     let query = "SELECT id FROM file WHERE rid = ? ORDER BY content";
     let files: Vec<(Vec<u8>,)> = sql(query, [rid.into()]).rows(reading.conn)?;
@@ -79,6 +79,7 @@ fn document(reading: &mut Reading<'_>, row: DueRow) -> Result<DueDocument, Store
         number: DocumentNumber(rid),
         id: place.resource_id("id", &id)?,
         state: place.state("state", &state.unwrap_or_default())?,
+        due: Timestamp::from_millis(due),
         has_files: !files.is_empty(),
         decision: reading.decision(decision.ok_or_else(|| place.corrupt("decision"))?)?,
         subject: subject.map(Target),

@@ -250,8 +250,13 @@ impl Store for SqliteStore {
         self.writer.run(move |tx| lifecycle::finish_scan(tx, document, fence, &transitions, entries)).await
     }
 
-    async fn due_documents(&self, now: Timestamp, may: Destroyable, limit: usize) -> Result<DueRound, StoreError> {
-        self.read(|reading| due::documents(reading, now, may, limit))
+    async fn due_documents(
+        &self,
+        span: (Timestamp, Timestamp),
+        may: Destroyable,
+        limit: usize,
+    ) -> Result<DueRound, StoreError> {
+        self.read(|reading| due::documents(reading, span, may, limit))
     }
 
     async fn purge(

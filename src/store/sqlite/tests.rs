@@ -208,7 +208,10 @@ async fn reading_prepares_nothing_once_it_is_warm() {
     let read = || async {
         store.file(file).await.unwrap();
         store.inline_content(file).await.unwrap();
-        store.due_documents(Timestamp::from_millis(1), Destroyable::nothing(), 10).await.unwrap();
+        store
+            .due_documents((Timestamp::from_millis(i64::MIN), Timestamp::from_millis(1)), Destroyable::nothing(), 10)
+            .await
+            .unwrap();
         store.known_files(&[file]).await.unwrap();
     };
     read().await;

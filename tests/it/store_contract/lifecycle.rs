@@ -164,7 +164,7 @@ pub async fn what_is_due_is_told_longest_overdue_first(store: &dyn Store) {
         store.create_document(NewDocument { due, ..document(text, owner) }, entry()).await.unwrap();
     }
     let due = |now, limit| async move {
-        let rows = store.due_documents(now, Destroyable::all(now), limit).await.unwrap().documents;
+        let rows = store.due_documents((at(0), now), Destroyable::all(now), limit).await.unwrap().documents;
         rows.into_iter().map(|row| row.id.to_string()).collect::<Vec<_>>()
     };
     assert_eq!(due(at(300), 10).await, ["later", "late"]);
@@ -173,8 +173,14 @@ pub async fn what_is_due_is_told_longest_overdue_first(store: &dyn Store) {
     store.set_due(number_of(store, "later", &scope).await, None).await.unwrap();
     store.set_due(number_of(store, "never", &scope).await, Some(at(1))).await.unwrap();
     assert_eq!(due(at(300), 10).await, ["never", "late"]);
-    let held = store.due_documents(at(300), Destroyable::nothing(), 10).await.unwrap().documents;
+    let newer = store.due_documents((at(1), at(300)), Destroyable::all(at(300)), 10).await.unwrap().documents;
+    assert_eq!(
+        newer.iter().map(|row| row.due).collect::<Vec<_>>(),
+        [at(300)],
+        "after the first time, until the second"
+    );
+    let held = store.due_documents((at(0), at(300)), Destroyable::nothing(), 10).await.unwrap().documents;
     assert!(held.is_empty(), "without files the next step destroys, and that may wait");
-    let rows = store.due_documents(at(300), Destroyable::all(at(300)), 1).await.unwrap().documents;
+    let rows = store.due_documents((at(0), at(300)), Destroyable::all(at(300)), 1).await.unwrap().documents;
     assert!(!rows[0].has_files && rows[0].state == State::Created && rows[0].subject == Some(target("Patient/1")));
 }

@@ -124,8 +124,9 @@ pub async fn a_hold_keeps_a_document_from_being_due_for_destruction_and_from_bei
         actor: "operator/anna".to_owned(),
         at: at(6),
     };
-    let due =
-        || async { store.due_documents(at(2_000), Destroyable::all(at(2_000)), 10).await.unwrap().documents.len() };
+    let due = || async {
+        store.due_documents((at(0), at(2_000)), Destroyable::all(at(2_000)), 10).await.unwrap().documents.len()
+    };
     assert_eq!(due().await, 1);
     let first = store.add_hold(laid(None), entry_of("hold.add")).await.unwrap();
     let second = store.add_hold(laid(Some("court")), entry_of("hold.add")).await.unwrap();
@@ -156,7 +157,7 @@ pub async fn a_hold_keeps_a_document_from_being_due_for_destruction_and_from_bei
         let document = number_of(store, name, &scope).await;
         store.add_hold(NewHold { document, ..laid(None) }, entry_of("hold.add")).await.unwrap();
     }
-    let due = store.due_documents(at(2_000), Destroyable::all(at(2_000)), 10).await.unwrap().documents;
+    let due = store.due_documents((at(0), at(2_000)), Destroyable::all(at(2_000)), 10).await.unwrap().documents;
     let due: Vec<_> = due.iter().map(|row| row.id.as_str()).collect();
     assert_eq!(due, ["d2"], "it is held back when no verdict comes; what would be destroyed is not due");
 }

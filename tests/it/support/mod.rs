@@ -169,7 +169,7 @@ impl TestDaylily {
     /// Moves the clock, and lets what fell due happen.
     pub async fn pass(&self, span: Duration) {
         self.clock.advance(span);
-        self.running().delivery().retain_round().await.unwrap();
+        self.running().delivery().retain_round(&|| false).await.unwrap();
     }
 
     /// Waits until a condition holds; asked again whenever a document's state changed, and now and then.
