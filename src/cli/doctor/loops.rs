@@ -43,6 +43,6 @@ mod tests {
         assert_eq!(judge(&[]).state, State::Ok);
         let bad = judge(&[view("retention", Some(7), None), view("checkpoint", None, Some(180))]);
         assert_eq!(bad.state, State::Fail);
-        assert_eq!(bad.message, "retention failed 7 times in a row; checkpoint gave no sign for 3m");
+        assert_eq!(bad.message, "retention failed 7 times in a row; checkpoint gave no sign for 3 min");
     }
 }
