@@ -14,6 +14,7 @@ pub mod fhir;
 pub mod http;
 pub mod notify;
 pub mod scan;
+pub mod shares;
 pub mod store;
 pub mod telemetry;
 pub mod vault;

@@ -200,9 +200,17 @@ limits! {
         form_body "form-body": Size = 64 * KIB, 4 * KIB => MIB;
             "A form body under `/auth`."
         uploads "uploads": Count = 64, 1 => 10_000;
-            "Uploads running at a time; more are answered 503 with `Retry-After`."
+            "Uploads running at a time."
         downloads "downloads": Count = 512, 1 => 100_000;
-            "Downloads running at a time; more are answered 503 with `Retry-After`."
+            "Downloads running at a time."
+        body_memory "body-memory": Size = 256 * MIB, 16 * MIB => 64 * GIB;
+            "Memory for JSON and form bodies and for files given as Binary resources, each counted twice, with what it is made into or from."
+        caller_share "caller-share": Percent = 50, 10 => 90;
+            "Of uploads, downloads, searches, waits and memory for bodies: what one client, or one network without a client, may hold of what it holds itself and what is free."
+        link_share "link-share": Percent = 25, 5 => 90;
+            "The same of downloads by one link, within its client's share."
+        turn_wait "turn-wait": Span = 1, 0 => 10;
+            "How long a request waits for its turn; then 429 with `Retry-After` to a caller that has its share, 503 where others have all there is."
         drain "drain": Span = 30, 1 => HOUR;
             "How long running transfers may go on after SIGTERM."
     }
@@ -212,7 +220,7 @@ limits! {
         search_time "search-time": Count = 250, 10 => 60_000;
             "Milliseconds that one search may read; longer is answered 400 `search-too-costly`."
         searches "searches": Count = 16, 1 => 1_000;
-            "Searches running at a time, so that they cannot starve the token endpoint; more are answered 503 with `Retry-After`."
+            "Searches running at a time, so that they cannot starve the token endpoint."
     }
     "Documents and files" {
         binary_form "binary-form": Size = 16 * MIB, 64 * KIB => 64 * MIB;
@@ -230,7 +238,7 @@ limits! {
         wait_max "wait-max": Span = 30, 1 => 5 * MINUTE;
             "The longest `wait` of `$lifecycle`."
         waits "waits": Count = 256, 1 => 10_000;
-            "`$lifecycle` requests running or waiting at a time; more are answered 503 with `Retry-After`."
+            "`$lifecycle` requests running or waiting at a time."
     }
     "Access" {
         token_lifetime "token-lifetime": Span = 300, MINUTE => HOUR;

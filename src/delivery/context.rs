@@ -40,7 +40,7 @@ impl Delivery {
         let read = move |body: &[u8]| {
             Submitted::read(validate::read(body, Expectation::Update(expected, id.as_str()))?, &base)
         };
-        let submitted = read_body(put.body, read).await?;
+        let submitted = read_body(&caller.holder(), put.body, read).await?;
         self.write_context(caller, &scope, put.kind, put.id.clone(), submitted, (true, put.if_match), None).await
     }
 

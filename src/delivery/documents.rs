@@ -86,7 +86,7 @@ impl Delivery {
             Remembered::New(idempotency) => idempotency,
         };
         let base = self.terms.base.clone();
-        match read_body(body, move |body| Understood::read(kind, body, &base)).await? {
+        match read_body(&caller.holder(), body, move |body| Understood::read(kind, body, &base)).await? {
             Understood::Document(submitted) => self.create_document(caller, &scope, *submitted, idempotency).await,
             Understood::Binary(submitted) => self.create_binary(caller, submitted, idempotency).await,
             Understood::Context(submitted) => self.create_context(caller, &scope, kind, submitted, idempotency).await,
@@ -321,7 +321,7 @@ impl Delivery {
             return Ok(Remembered::New(None));
         };
         let now = self.clock.now();
-        let request = read_body(body, move |body| Ok(request_digest(kind, body))).await?;
+        let request = read_body(&caller.holder(), body, move |body| Ok(request_digest(kind, body))).await?;
         match self.store.earlier(caller.principal.number, key, now).await.map_err(store_failure)? {
             Some(earlier) if earlier.request == request && earlier.kind == kind => Ok(Remembered::Answered(earlier)),
             Some(_) => Err(Refusal::of(Code::IdempotencyKeyReused)),

@@ -1,29 +1,34 @@
 //! Where bodies are read. A small one is read by who took it in; a large one takes so long that the others of its worker would wait, so a
 //! thread of its own reads it, and few at once do.
 
-use bytes::Bytes;
-use tokio::sync::Semaphore;
+use std::sync::LazyLock;
 
+use bytes::Bytes;
+
+use crate::domain::holder::{Holder, Shares};
 use crate::domain::refusal::{Code, Refusal};
+use crate::shares::Places;
 
 /// Bodies up to this take a worker some milliseconds at most; the hop to another thread would cost more than it saves.
 const SMALL: usize = 256 * 1024;
 
-/// Large bodies read at a time; further ones wait, and the workers go on.
-static PLACES: Semaphore = Semaphore::const_new(2);
+/// Large bodies read at a time, of different clients; further ones wait, and the workers go on. How many wait is bounded by the
+/// memory that there is for bodies.
+static PLACES: LazyLock<Places> = LazyLock::new(|| Places::new(2, Shares::default(), None));
 
-/// What `read` makes of a body.
+/// What `read` makes of a body of `holder`.
 ///
 /// # Errors
-/// What it refuses; `server-fault` where it does not come to an end.
+/// What it refuses; `server-fault` where it does not come to an end; `rate-limited`, `server-busy` where too many wait.
 pub async fn read_body<T: Send + 'static>(
+    holder: &Holder,
     body: &Bytes,
     read: impl FnOnce(&[u8]) -> Result<T, Refusal> + Send + 'static,
 ) -> Result<T, Refusal> {
     if body.len() <= SMALL {
         return read(body);
     }
-    let place = PLACES.acquire().await.map_err(|_| Refusal::of(Code::ServerFault))?;
+    let place = PLACES.take(holder).await?;
     let body = body.clone();
     let work = move || {
         let _place = place;
@@ -35,13 +40,18 @@ pub async fn read_body<T: Send + 'static>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::principal::ClientNumber;
+
+    const HOLDER: Holder = Holder::Client(ClientNumber(1));
 
     #[tokio::test]
     async fn a_large_body_is_read_off_the_worker_and_a_small_one_on_it() {
         let here = std::thread::current().id();
         let read_on = async |length: usize| {
             let body = Bytes::from(vec![b' '; length]);
-            read_body(&body, move |body| Ok((body.len() == length, std::thread::current().id()))).await.unwrap()
+            read_body(&HOLDER, &body, move |body| Ok((body.len() == length, std::thread::current().id())))
+                .await
+                .unwrap()
         };
         assert_eq!(read_on(SMALL).await, (true, here));
         let (whole, there) = read_on(SMALL + 1).await;
@@ -52,9 +62,10 @@ mod tests {
     async fn a_refusal_and_a_panic_are_told_and_their_places_are_free_again() {
         let body = Bytes::from(vec![b' '; SMALL + 1]);
         for _ in 0..4 {
-            let refused: Result<(), Refusal> = read_body(&body, |_| Err(Refusal::of(Code::NestingTooDeep))).await;
+            let refused: Result<(), Refusal> =
+                read_body(&HOLDER, &body, |_| Err(Refusal::of(Code::NestingTooDeep))).await;
             assert_eq!(refused.unwrap_err().code(), Code::NestingTooDeep);
-            let broken: Result<(), Refusal> = read_body(&body, |_| panic!("a reader")).await;
+            let broken: Result<(), Refusal> = read_body(&HOLDER, &body, |_| panic!("a reader")).await;
             assert_eq!(broken.unwrap_err().code(), Code::ServerFault);
         }
     }

@@ -87,7 +87,7 @@ impl Delivery {
     ) -> Result<ShownSubscription, Refusal> {
         may_subscribe(caller, Interaction::Create)?;
         let remembered = self.remembered(caller, Kind::Subscription, body, key).await?;
-        let mut submitted = self.submitted(body, None).await?;
+        let mut submitted = self.submitted(caller, body, None).await?;
         let idempotency = match remembered {
             Remembered::New(idempotency) => idempotency,
             Remembered::Answered(earlier) => {
@@ -148,7 +148,7 @@ impl Delivery {
         let Some(old) = self.store.subscription(put.id, owner).await.map_err(store_failure)? else {
             return Err(self.unknown_to_update(caller, put.id).await);
         };
-        let mut submitted = self.submitted(put.body, Some(put.id.clone())).await?;
+        let mut submitted = self.submitted(caller, put.body, Some(put.id.clone())).await?;
         if put.if_match.is_some_and(|version| version != old.version) {
             return Err(conflict(old.version));
         }
@@ -228,7 +228,7 @@ impl Delivery {
     }
 
     /// Reads a body that creates a Subscription, or updates the one of this id.
-    async fn submitted(&self, body: &Bytes, id: Option<ResourceId>) -> Result<Submitted, Refusal> {
+    async fn submitted(&self, caller: &Caller, body: &Bytes, id: Option<ResourceId>) -> Result<Submitted, Refusal> {
         let (base, now) = (self.terms.base.clone(), self.clock.now());
         let read = move |body: &[u8]| {
             let kind = ResourceType::Subscription;
@@ -236,7 +236,7 @@ impl Delivery {
             let expectation = id.as_ref().map_or(create, |id| Expectation::Update(kind, id.as_str()));
             Submitted::read(body, expectation, &Rules { base: &base, now })
         };
-        read_body(body, read).await
+        read_body(&caller.holder(), body, read).await
     }
 
     /// Whether the endpoint may be called, and the caller has not asked for too much.

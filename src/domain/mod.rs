@@ -10,6 +10,7 @@ pub mod content;
 pub mod coverage;
 pub mod cursor;
 pub mod epoch;
+pub mod holder;
 pub mod id;
 pub mod lifecycle;
 pub mod link;

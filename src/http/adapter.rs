@@ -131,7 +131,7 @@ impl Documents for Served {
         input: OperationInput<'_>,
     ) -> Result<String, Refusal> {
         let (body, query) = match input {
-            OperationInput::Body(bytes) => (parameters(bytes).await?, Vec::new()),
+            OperationInput::Body(bytes) => (parameters(caller, bytes).await?, Vec::new()),
             OperationInput::Query(query) => (None, query),
         };
         let body = body.as_ref().and_then(Value::as_object);
@@ -156,7 +156,7 @@ impl Documents for Served {
     }
 
     async fn webhook_secret(&self, caller: &Caller, id: &ResourceId, body: &Bytes) -> Result<String, Refusal> {
-        let body = parameters(body).await?;
+        let body = parameters(caller, body).await?;
         let overlap = subscription::overlap(body.as_ref().and_then(Value::as_object))?;
         let secret = self.noted(caller, self.delivery.webhook_secret(caller, id, overlap).await).await?;
         Ok(subscription::secret_answer(secret.expose_secret()))
@@ -239,13 +239,13 @@ impl Documents for Served {
 }
 
 /// The body of an operation; nothing at all is no body.
-async fn parameters(bytes: &Bytes) -> Result<Option<Value<'static>>, Refusal> {
+async fn parameters(caller: &Caller, bytes: &Bytes) -> Result<Option<Value<'static>>, Refusal> {
     if bytes.is_empty() {
         return Ok(None);
     }
     let parse =
         |bytes: &[u8]| json::parse(bytes).map(Value::into_owned).map_err(|fault| validate::unreadable(&fault).into());
-    delivery::read_body(bytes, parse).await.map(Some)
+    delivery::read_body(&caller.holder(), bytes, parse).await.map(Some)
 }
 
 impl Served {
@@ -282,10 +282,10 @@ impl Served {
     }
 
     fn open_file(&self, opened: Opened, caller: Option<Caller>, security_context: Option<String>) -> OpenFile {
-        let (facts, link) = (Arc::clone(&opened.facts), opened.link_id().cloned());
+        let (facts, link, holder) = (Arc::clone(&opened.facts), opened.link_id().cloned(), opened.holder());
         let (file_name, counted) = (opened.file_name().map(str::to_owned), opened.is_counted());
         let content = Box::new(Held { delivery: Arc::clone(&self.delivery), opened, caller });
-        OpenFile { facts, link, file_name, counted, security_context, content }
+        OpenFile { facts, link, holder, file_name, counted, security_context, content }
     }
 }
 

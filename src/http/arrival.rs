@@ -7,12 +7,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::HttpRequest;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::watch;
 
 use super::ports::{Arrival, Pieces};
 use crate::delivery::Line as _;
 use crate::domain::claim::{Look, Parting};
 use crate::domain::clock::Clock;
+use crate::domain::holder::Holder;
+use crate::shares::{Place, Places};
 
 mod counters;
 mod line;
@@ -76,8 +78,7 @@ enum Stopping {
 /// All watches of a server: how many there may be, and when they must end.
 #[derive(Debug)]
 pub(super) struct Watches {
-    places: Arc<Semaphore>,
-    most: u32,
+    places: Places,
     stopping: watch::Sender<Stopping>,
     /// Where the end of a transfer is recorded: a runtime that outlives the workers'.
     runtime: Option<tokio::runtime::Handle>,
@@ -85,12 +86,11 @@ pub(super) struct Watches {
 }
 
 impl Watches {
-    /// `most` at a time; beyond that a download counts as taken when it was handed on, so that no use is given back twice.
-    pub(super) fn new(most: usize, clock: Arc<dyn Clock>) -> Self {
-        let most = u32::try_from(most.min(Semaphore::MAX_PERMITS)).unwrap_or(u32::MAX).max(1);
-        let places = Arc::new(Semaphore::new(usize::try_from(most).unwrap_or(1)));
+    /// As many at a time as there are `places`; beyond that, and beyond a link's share, a download counts as taken when it was
+    /// handed on, so that no use is given back twice.
+    pub(super) fn new(places: Places, clock: Arc<dyn Clock>) -> Self {
         let (stopping, _) = watch::channel(Stopping::No);
-        Self { places, most, stopping, runtime: tokio::runtime::Handle::try_current().ok(), clock }
+        Self { places, stopping, runtime: tokio::runtime::Handle::try_current().ok(), clock }
     }
 
     /// From now on nobody's silence is waited for: a watch ends once everything is acknowledged.
@@ -100,12 +100,11 @@ impl Watches {
 
     /// Waits until the watches that are left have ended, a little while at most; then they end by what is known.
     pub(super) async fn ended(&self) {
-        let all = || self.places.acquire_many(self.most);
-        if tokio::time::timeout(STOP_MOST, all()).await.is_ok() {
+        if tokio::time::timeout(STOP_MOST, self.places.idle()).await.is_ok() {
             return;
         }
         self.stopping.send_replace(Stopping::Ended);
-        if tokio::time::timeout(STOP_MOST, all()).await.is_err() {
+        if tokio::time::timeout(STOP_MOST, self.places.idle()).await.is_err() {
             tracing::warn!("ends of downloads not seen before the stop");
         }
     }
@@ -135,15 +134,23 @@ pub(super) struct Eye {
     watches: Arc<Watches>,
     line: Option<Arc<Line>>,
     grace: Duration,
+    holder: Holder,
 }
 
 impl Eye {
-    /// Takes the first sample. `body`: bytes that will be handed on; `grace`: as the document's decision says.
-    pub(super) fn open(watches: &Arc<Watches>, request: &HttpRequest, body: u64, grace: Option<Duration>) -> Self {
+    /// Takes the first sample. `body`: bytes that will be handed on; `grace`: as the document's decision says; `holder`: whose
+    /// transfer it is.
+    pub(super) fn open(
+        watches: &Arc<Watches>,
+        request: &HttpRequest,
+        body: u64,
+        grace: Option<Duration>,
+        holder: Holder,
+    ) -> Self {
         let connection = request.conn_data::<Arc<Connection>>().map(Arc::clone);
         let line = connection.and_then(|connection| Line::begin(connection, body)).map(Arc::new);
         let grace = grace.unwrap_or(GRACE).min(WATCH_MOST);
-        Self { watches: Arc::clone(watches), line, grace }
+        Self { watches: Arc::clone(watches), line, grace, holder }
     }
 
     /// The connection, where it can be told what its peer has.
@@ -160,10 +167,10 @@ impl Eye {
 
     /// The whole was handed on: watches until it is settled.
     pub(super) fn watch(self, pieces: Box<dyn Pieces>) {
-        let Self { watches, line, grace } = self;
-        let place = Arc::clone(&watches.places).try_acquire_owned();
+        let Self { watches, line, grace, holder } = self;
+        let place = watches.places.try_take(&holder);
         match (line, place) {
-            (Some(line), Ok(place)) => {
+            (Some(line), Some(place)) => {
                 line.connection().watched(true);
                 let watching = Arc::clone(&watches);
                 let held = Held { watches, pieces: Some(pieces), line, _place: place };
@@ -188,7 +195,7 @@ struct Held {
     watches: Arc<Watches>,
     pieces: Option<Box<dyn Pieces>>,
     line: Arc<Line>,
-    _place: OwnedSemaphorePermit,
+    _place: Place,
 }
 
 impl Held {

@@ -8,7 +8,9 @@ use super::body;
 use super::error::Told;
 use super::exchange::Shared;
 use super::files::of;
+use super::peer::prefix;
 use super::ports::TokenForm;
+use crate::domain::holder::Holder;
 
 /// How long discovery and keys may be kept: short, so that a rotation is seen soon.
 const OPEN: &str = "public, max-age=300";
@@ -16,7 +18,7 @@ const OPEN: &str = "public, max-age=300";
 /// `POST /auth/token`.
 pub(super) async fn token(request: HttpRequest, shared: Data<Shared>, payload: Payload) -> Result<HttpResponse, Told> {
     let exchange = of(&request)?;
-    let form = body::form(&shared, &request, payload).await?;
+    let form = body::form(&shared, &request, payload, &Holder::Network(prefix(exchange.address))).await?;
     let asked = TokenForm {
         form: &form,
         authorization_header: request.headers().contains_key(header::AUTHORIZATION),

@@ -1,5 +1,6 @@
 //! Reading bodies: within a size, within a time, at least at a rate. A body that announces too much is refused unread.
 
+use std::ops::Deref;
 use std::pin::Pin;
 use std::time::Duration;
 
@@ -16,7 +17,9 @@ use super::accept;
 use super::exchange::Shared;
 use super::ports::RawBody;
 use crate::config::{Limits, write_size};
+use crate::domain::holder::Holder;
 use crate::domain::refusal::{Code, Issue, Refusal};
+use crate::shares::Place;
 use crate::telemetry::metrics::UPLOADED_BYTES;
 
 /// `Content-Length`, where it was sent.
@@ -41,21 +44,32 @@ fn not_encoded(request: &HttpRequest) -> Result<(), Refusal> {
 /// A body of FHIR JSON.
 ///
 /// # Errors
-/// `media-type-unsupported`, `request-too-large`, `request-timeout`, `request-malformed`.
-pub(super) async fn fhir(shared: &Shared, request: &HttpRequest, payload: Payload) -> Result<Bytes, Refusal> {
+/// `media-type-unsupported`, `request-too-large`, `request-timeout`, `request-malformed`; `rate-limited`, `server-busy` where
+/// there is no memory for it.
+pub(super) async fn fhir(
+    shared: &Shared,
+    request: &HttpRequest,
+    payload: Payload,
+    holder: &Holder,
+) -> Result<Whole, Refusal> {
     if !accept::is_fhir_body(content_type(request)) {
         return Err(accept::media_type_unsupported("application/fhir+json"));
     }
-    whole(shared, request, payload, shared.limits.json_body).await
+    whole(shared, request, payload, holder, shared.limits.json_body).await
 }
 
 /// The body of an operation, which may be left out.
-pub(super) async fn fhir_or_none(shared: &Shared, request: &HttpRequest, payload: Payload) -> Result<Bytes, Refusal> {
+pub(super) async fn fhir_or_none(
+    shared: &Shared,
+    request: &HttpRequest,
+    payload: Payload,
+    holder: &Holder,
+) -> Result<Whole, Refusal> {
     let chunked = request.headers().contains_key(header::TRANSFER_ENCODING);
     if announced(request).unwrap_or(0) == 0 && !chunked {
-        return Ok(Bytes::new());
+        return Ok(Whole::none());
     }
-    fhir(shared, request, payload).await
+    fhir(shared, request, payload, holder).await
 }
 
 /// A form, as pairs in order.
@@ -63,11 +77,12 @@ pub(super) async fn form(
     shared: &Shared,
     request: &HttpRequest,
     payload: Payload,
+    holder: &Holder,
 ) -> Result<Vec<(String, String)>, Refusal> {
     if !accept::is_form(content_type(request)) {
         return Err(accept::media_type_unsupported("application/x-www-form-urlencoded"));
     }
-    let body = whole(shared, request, payload, shared.limits.form_body).await?;
+    let body = whole(shared, request, payload, holder, shared.limits.form_body).await?;
     if std::str::from_utf8(&body).is_err() {
         return Err(Refusal::new(Issue::new(Code::RequestMalformed).fill("part", "form")));
     }
@@ -79,7 +94,44 @@ pub(super) fn pairs(text: &[u8]) -> Vec<(String, String)> {
     url::form_urlencoded::parse(text).map(|(name, value)| (name.into_owned(), value.into_owned())).collect()
 }
 
-async fn whole(shared: &Shared, request: &HttpRequest, payload: Payload, most: u64) -> Result<Bytes, Refusal> {
+/// A body that was read whole, with its share of the memory for bodies as long as it is kept.
+#[derive(Debug)]
+pub(super) struct Whole {
+    bytes: Bytes,
+    _memory: Option<Place>,
+}
+
+impl Whole {
+    /// No body.
+    pub(super) fn none() -> Self {
+        Self { bytes: Bytes::new(), _memory: None }
+    }
+}
+
+impl Deref for Whole {
+    type Target = Bytes;
+
+    fn deref(&self) -> &Bytes {
+        &self.bytes
+    }
+}
+
+/// How much memory a body takes, in its own length: itself, and what it is made into or from until that is stored or sent. What
+/// reading needs in between is bounded by how many are read at a time (`delivery::read_body`).
+const MEMORY_OF_BODY: u64 = 2;
+
+/// Bytes of memory that a body of this length takes.
+pub(super) fn memory_of(length: u64) -> u64 {
+    length.saturating_mul(MEMORY_OF_BODY)
+}
+
+async fn whole(
+    shared: &Shared,
+    request: &HttpRequest,
+    payload: Payload,
+    holder: &Holder,
+    most: u64,
+) -> Result<Whole, Refusal> {
     not_encoded(request)?;
     let length = announced(request);
     if length.is_some_and(|length| length > most) {
@@ -87,13 +139,15 @@ async fn whole(shared: &Shared, request: &HttpRequest, payload: Payload, most: u
     }
     // One that comes in chunks may be as long as any.
     let span = allowed(&shared.limits, length.unwrap_or(most));
-    let most = usize::try_from(most).unwrap_or(usize::MAX);
-    let body = Paced::new(shared, payload);
-    within(span, collect(body, usize::try_from(length.unwrap_or(0)).unwrap_or(0), most)).await
+    // What is announced is taken at once, so that bodies which have come halfway never wait for each other.
+    let expected = length.unwrap_or(ROOM_MOST.min(most));
+    let memory = shared.body_memory.take_many(holder, memory_of(expected)).await?;
+    let body = Collected { most, expected, bytes: BytesMut::new(), memory };
+    within(span, body.collect(Paced::new(shared, payload))).await
 }
 
 /// Room that is made before a byte has come, whatever a head announces.
-const ROOM_MOST: usize = 64 * 1024;
+const ROOM_MOST: u64 = 64 * 1024;
 
 /// How long a whole body of a length may take: its time, and what it needs at the least rate.
 fn allowed(limits: &Limits, length: u64) -> Duration {
@@ -106,22 +160,40 @@ fn at_rate(bytes: u64, rate: u64) -> Duration {
 }
 
 /// A whole body has so long, however it comes.
-async fn within(span: Duration, collected: impl Future<Output = Result<Bytes, Refusal>>) -> Result<Bytes, Refusal> {
+async fn within(span: Duration, collected: impl Future<Output = Result<Whole, Refusal>>) -> Result<Whole, Refusal> {
     tokio::time::timeout(span, collected).await.map_err(|_| timed_out())?
 }
 
-async fn collect<P>(mut paced: Paced<P>, length: usize, most: usize) -> Result<Bytes, Refusal>
-where
-    P: Stream<Item = Result<Bytes, PayloadError>> + Unpin,
-{
-    let mut body = BytesMut::with_capacity(length.min(ROOM_MOST));
-    while let Some(piece) = paced.next().await? {
-        if body.len() + piece.len() > most {
-            return Err(too_large(u64::try_from(most).unwrap_or(u64::MAX)));
+/// A body as far as it has come.
+struct Collected {
+    /// The longest that it may be.
+    most: u64,
+    /// As long as there is memory for.
+    expected: u64,
+    bytes: BytesMut,
+    memory: Place,
+}
+
+impl Collected {
+    async fn collect<P>(mut self, mut paced: Paced<P>) -> Result<Whole, Refusal>
+    where
+        P: Stream<Item = Result<Bytes, PayloadError>> + Unpin,
+    {
+        self.bytes.reserve(usize::try_from(self.expected.min(ROOM_MOST)).unwrap_or_default());
+        while let Some(piece) = paced.next().await? {
+            let length = u64::try_from(self.bytes.len() + piece.len()).unwrap_or(u64::MAX);
+            if length > self.most {
+                return Err(too_large(self.most));
+            }
+            if length > self.expected {
+                // Twice as much each time, as the buffer itself grows.
+                self.expected = self.expected.saturating_mul(2).clamp(length, self.most);
+                self.memory.grow_to(memory_of(self.expected)).await?;
+            }
+            self.bytes.extend_from_slice(&piece);
         }
-        body.extend_from_slice(&piece);
+        Ok(Whole { bytes: self.bytes.freeze(), _memory: Some(self.memory) })
     }
-    Ok(body.freeze())
 }
 
 fn too_large(most: u64) -> Refusal {
@@ -203,6 +275,9 @@ impl RawBody for Raw {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::holder::Shares;
+    use crate::domain::principal::ClientNumber;
+    use crate::shares::Places;
     use futures_util::stream;
     use tokio::time::Instant;
 
@@ -269,7 +344,10 @@ mod tests {
             let began = Instant::now();
             let length = pieces * 2048;
             let span = allowed(limits, u64::try_from(length).unwrap());
-            let whole = within(span, collect(coming(pieces, 2048, pause), length, 1 << 20)).await;
+            let places = Places::new(1 << 20, Shares::default(), None);
+            let memory = places.take(&Holder::Client(ClientNumber(1))).await.unwrap();
+            let body = Collected { most: 1 << 20, expected: 1 << 20, bytes: BytesMut::new(), memory };
+            let whole = within(span, body.collect(coming(pieces, 2048, pause))).await;
             assert_eq!(whole.map(|body| body.len()).map_err(|refusal| refusal.status()), ended, "{pieces} {pause:?}");
             assert_eq!(began.elapsed().as_secs(), seconds, "{pieces} {pause:?}");
         }

@@ -13,6 +13,7 @@ use super::accept::FHIR_JSON;
 use super::exchange::{Exchange, Shared, Surface};
 use super::pages;
 use crate::domain::refusal::{Code, OauthError, Refusal};
+use crate::shares::Turned;
 
 /// A refusal on its way to the exchange, which renders it.
 #[derive(Debug, Clone)]
@@ -27,6 +28,12 @@ impl fmt::Display for Told {
 impl From<Refusal> for Told {
     fn from(refusal: Refusal) -> Self {
         Self(refusal)
+    }
+}
+
+impl From<Turned> for Told {
+    fn from(turned: Turned) -> Self {
+        Self(turned.into())
     }
 }
 

@@ -19,7 +19,6 @@ use actix_web::web::Data;
 use actix_web::{Error, HttpMessage, HttpResponse};
 use futures_util::FutureExt;
 use metrics::{counter, gauge, histogram};
-use tokio::sync::Semaphore;
 
 use super::arrival::{Line, Watches};
 use super::authority::Authority;
@@ -35,6 +34,7 @@ use crate::domain::clock::{Clock, Entropy};
 use crate::domain::id::{ClientId, LinkId, RequestId};
 use crate::domain::refusal::{By, Code, Refusal};
 use crate::failpoint::{self, Point};
+use crate::shares::Places;
 use crate::telemetry::Metrics;
 use crate::telemetry::metrics as names;
 
@@ -55,12 +55,14 @@ pub(super) struct Shared {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) entropy: Arc<dyn Entropy>,
     pub(super) refusals: Arc<Refusals>,
-    pub(super) downloads: Arc<Semaphore>,
+    pub(super) downloads: Places,
     pub(super) watches: Arc<Watches>,
     pub(super) probes: Arc<Probes>,
-    pub(super) uploads: Arc<Semaphore>,
-    pub(super) waits: Arc<Semaphore>,
-    pub(super) searches: Arc<Semaphore>,
+    pub(super) uploads: Places,
+    pub(super) waits: Places,
+    pub(super) searches: Places,
+    /// Bytes of memory for bodies that are read whole.
+    pub(super) body_memory: Places,
     pub(super) client_rate: ClientRate,
 }
 

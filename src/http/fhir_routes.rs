@@ -12,7 +12,7 @@ use super::body::{self, Raw};
 use super::content_digest;
 use super::error::{Told, value};
 use super::exchange::Shared;
-use super::files::{http_date, of, place, resource_id};
+use super::files::{http_date, of, resource_id};
 use super::ports::{Caller, NewUpload, Operation, OperationInput, ResourceText, Written};
 use super::pretty::pretty;
 use crate::domain::operator::Act;
@@ -150,7 +150,7 @@ pub(super) async fn search_form(
 ) -> Answer {
     let caller = json_caller(&request, &shared)?;
     let mut parameters = body::pairs(request.query_string().as_bytes());
-    parameters.extend(body::form(&shared, &request, payload).await?);
+    parameters.extend(body::form(&shared, &request, payload, &caller.holder()).await?);
     found(&request, &shared, &caller, &path, parameters).await
 }
 
@@ -166,7 +166,7 @@ async fn found(
         return Err(Refusal::from(issue.fill("limit", shared.limits.query_parameters)).into());
     }
     let strict = preferences(request).strict;
-    let _place = place(&shared.searches)?;
+    let _place = shared.searches.take(&caller.holder()).await?;
     let bundle = shared.documents.search(caller, kind(name)?, parameters, strict).await?;
     Ok(json(request, StatusCode::OK, bundle))
 }
@@ -175,7 +175,7 @@ async fn found(
 pub(super) async fn create(request: HttpRequest, shared: Data<Shared>, path: Path<String>, payload: Payload) -> Answer {
     let caller = json_caller(&request, &shared)?;
     let (kind, key) = (kind(&path)?, idempotency(&request)?);
-    let body = body::fhir(&shared, &request, payload).await?;
+    let body = body::fhir(&shared, &request, payload, &caller.holder()).await?;
     let result = shared.documents.create(&caller, kind, &body, key).await?;
     Ok(written(&request, &shared, result))
 }
@@ -184,9 +184,9 @@ pub(super) async fn create(request: HttpRequest, shared: Data<Shared>, path: Pat
 pub(super) async fn create_binary(request: HttpRequest, shared: Data<Shared>, payload: Payload) -> Answer {
     let caller = json_caller(&request, &shared)?;
     let (media, key) = (body::content_type(&request).to_owned(), idempotency(&request)?);
-    let _place = place(&shared.uploads)?;
+    let _place = shared.uploads.take(&caller.holder()).await?;
     if accept::is_fhir_body(&media) {
-        let body = body::fhir(&shared, &request, payload).await?;
+        let body = body::fhir(&shared, &request, payload, &caller.holder()).await?;
         let result = shared.documents.create(&caller, Kind::Binary, &body, key).await?;
         return Ok(written(&request, &shared, result));
     }
@@ -220,7 +220,7 @@ pub(super) async fn put(
             Refusal::from(issue.fill("fault", "is not 1 to 64 of A-Z a-z 0-9 - .").fill("example", "pat-1")).into()
         );
     };
-    let body = body::fhir(&shared, &request, payload).await?;
+    let body = body::fhir(&shared, &request, payload, &caller.holder()).await?;
     let result = shared.documents.put(&caller, kind, &id, &body, version).await?;
     Ok(written(&request, &shared, result))
 }
@@ -241,10 +241,16 @@ pub(super) async fn operate(
         _ => return Err(Code::PathUnknown.into()),
     };
     let id = resource_id(&path.0)?;
-    let _place = (operation == Operation::Lifecycle).then(|| place(&shared.waits)).transpose()?;
+    let _place = match operation {
+        Operation::Lifecycle => Some(shared.waits.take(&caller.holder()).await?),
+        _ => None,
+    };
     let by_query = request.method() != Method::POST;
-    let body =
-        if by_query { actix_web::web::Bytes::new() } else { body::fhir_or_none(&shared, &request, payload).await? };
+    let body = if by_query {
+        body::Whole::none()
+    } else {
+        body::fhir_or_none(&shared, &request, payload, &caller.holder()).await?
+    };
     let query = body::pairs(request.query_string().as_bytes());
     // HEAD asks how things are, and has nowhere to put what came of a wait.
     let left_out =
@@ -278,7 +284,7 @@ pub(super) async fn webhook_secret(
 ) -> Answer {
     let caller = json_caller(&request, &shared)?;
     let id = resource_id(&path)?;
-    let body = body::fhir_or_none(&shared, &request, payload).await?;
+    let body = body::fhir_or_none(&shared, &request, payload, &caller.holder()).await?;
     let text = shared.documents.webhook_secret(&caller, &id, &body).await?;
     let mut response = json(&request, StatusCode::OK, text);
     response.headers_mut().insert(header::CACHE_CONTROL, value("no-store"));

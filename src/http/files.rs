@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use actix_web::body::{BodySize, MessageBody};
+use actix_web::body::{BodySize, BoxBody, MessageBody};
 use actix_web::http::header::{self, HeaderName};
 use actix_web::http::{Method, StatusCode};
 use actix_web::web::{Bytes, Data, Path};
@@ -14,10 +14,10 @@ use actix_web::{HttpMessage, HttpRequest, HttpResponse, HttpResponseBuilder};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use metrics::{counter, gauge};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::accept::{self, BinaryForm};
 use super::arrival::Eye;
+use super::body::memory_of;
 use super::error::Told;
 use super::exchange::{Exchange, Shared, below};
 use super::fhir_routes::{caller, header_text, json, query_value};
@@ -30,6 +30,7 @@ use crate::domain::id::{FileId, ResourceId};
 use crate::domain::link;
 use crate::domain::refusal::{Code, Refusal};
 use crate::domain::resource::FileFacts;
+use crate::shares::Place;
 use crate::telemetry::metrics::{DOWNLOADED_BYTES, DOWNLOADS, DOWNLOADS_RUNNING};
 
 /// `Cache-Control` of bytes: nobody keeps them.
@@ -106,20 +107,24 @@ async fn binary_version(
     let is_large = opened.facts.size > shared.limits.binary_form;
     match form {
         Ok(BinaryForm::Raw) => send(&shared, &request, opened).await,
-        Ok(BinaryForm::Resource) if !is_large => resource(&request, opened).await,
+        Ok(BinaryForm::Resource) if !is_large => resource(&shared, &request, opened).await,
         Ok(BinaryForm::Resource) => Err(opened.content.decline(accept::unsupported()).await.into()),
         Err(refusal) => Err(opened.content.decline(refusal).await.into()),
     }
 }
 
-async fn resource(request: &HttpRequest, opened: OpenFile) -> Result<HttpResponse, Told> {
+async fn resource(shared: &Shared, request: &HttpRequest, opened: OpenFile) -> Result<HttpResponse, Told> {
     let updated = opened.facts.created;
+    let memory = match shared.body_memory.take_many(&opened.holder, memory_of(opened.facts.size)).await {
+        Ok(memory) => memory,
+        Err(turned) => return Err(opened.content.decline(turned.into()).await.into()),
+    };
     let text = opened.content.as_resource().await?;
     let mut response = json(request, StatusCode::OK, text);
     let headers = response.headers_mut();
     headers.insert(header::ETAG, super::error::value("W/\"1\""));
     headers.insert(header::LAST_MODIFIED, super::error::value(&http_date(updated)));
-    Ok(response)
+    Ok(response.map_body(|_, body| BoxBody::new(InMemory { body, _memory: memory })))
 }
 
 /// An HTTP date (RFC 9110 §5.6.7).
@@ -169,20 +174,20 @@ async fn send(shared: &Data<Shared>, request: &HttpRequest, file: OpenFile) -> R
         drop(file.content.begin(Asked { range: 0..0, partial: false, tagged: false }, None).await?);
         return Ok(response.body(Length(size)));
     }
-    let permit = match place(&shared.downloads) {
-        Ok(permit) => permit,
-        Err(refusal) => return Err(file.content.decline(refusal).await.into()),
+    let place = match shared.downloads.take(&file.holder).await {
+        Ok(place) => place,
+        Err(turned) => return Err(file.content.decline(turned.into()).await.into()),
     };
     let left = part.end - part.start;
     let grace = file.facts.document.as_ref().map(|document| document.decision.link.grace);
-    let eye = Eye::open(&shared.watches, request, left, grace);
+    let eye = Eye::open(&shared.watches, request, left, grace, file.holder);
     let line = eye.line().cloned().map(|line| -> Arc<dyn Line> { line });
     let pieces = file.content.begin(Asked { range: part, partial, tagged }, line).await?;
     if pieces.is_last() {
         response.force_close();
     }
     of(request)?.line.replace(eye.line().map(Arc::clone));
-    Ok(response.body(Sending::new(pieces, eye, left, left == size, permit)))
+    Ok(response.body(Sending::new(pieces, eye, left, left == size, place)))
 }
 
 /// The head of an answer with bytes; `part`: those of a 206.
@@ -222,14 +227,6 @@ async fn unchanged(file: OpenFile, tag: &str, modified: &str) -> Result<HttpResp
     Ok(response.insert_header((header::ETAG, tag)).insert_header((header::LAST_MODIFIED, modified)).finish())
 }
 
-/// One of the places that there are for transfers.
-///
-/// # Errors
-/// `server-busy` when all are taken.
-pub(super) fn place(places: &std::sync::Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Refusal> {
-    std::sync::Arc::clone(places).try_acquire_owned().map_err(|_| Refusal::of(Code::ServerBusy).retry_after(2))
-}
-
 /// What the exchange noted of a request.
 pub(super) fn of(request: &HttpRequest) -> Result<Rc<Exchange>, Refusal> {
     request.extensions().get::<Rc<Exchange>>().cloned().ok_or_else(|| Refusal::of(Code::ServerFault))
@@ -238,6 +235,24 @@ pub(super) fn of(request: &HttpRequest) -> Result<Rc<Exchange>, Refusal> {
 /// The id of a resource in a path; what cannot be one is not there.
 pub(super) fn resource_id(text: &str) -> Result<ResourceId, Refusal> {
     ResourceId::parse(text).ok_or_else(|| Refusal::of(Code::ResourceNotFound))
+}
+
+/// A body that lies in memory as a whole until it is sent.
+struct InMemory {
+    body: BoxBody,
+    _memory: Place,
+}
+
+impl MessageBody for InMemory {
+    type Error = <BoxBody as MessageBody>::Error;
+
+    fn size(&self) -> BodySize {
+        self.body.size()
+    }
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, Self::Error>>> {
+        Pin::new(&mut self.body).poll_next(context)
+    }
 }
 
 /// No body, but the length of the one that GET would send.
@@ -263,7 +278,7 @@ struct Sending {
     sent: u64,
     whole: bool,
     was_cut: bool,
-    _place: OwnedSemaphorePermit,
+    _place: Place,
 }
 
 /// Why a transfer was cut, for the connection's log only.
@@ -272,7 +287,7 @@ struct Sending {
 struct Cut(&'static str);
 
 impl Sending {
-    fn new(pieces: Box<dyn Pieces>, eye: Eye, length: u64, whole: bool, place: OwnedSemaphorePermit) -> Self {
+    fn new(pieces: Box<dyn Pieces>, eye: Eye, length: u64, whole: bool, place: Place) -> Self {
         gauge!(DOWNLOADS_RUNNING).increment(1.0);
         Self { pieces: Some((pieces, eye)), length, sent: 0, whole, was_cut: false, _place: place }
     }

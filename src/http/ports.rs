@@ -15,6 +15,7 @@ pub use crate::auth::Denied;
 pub use crate::delivery::{Arrival, Caller, Confirm, ConfirmedLink, Download, Line, NewUpload};
 pub use crate::domain::claim::Asked;
 use crate::domain::clock::Timestamp;
+use crate::domain::holder::Holder;
 use crate::domain::id::{FileId, LinkId, RequestId, ResourceId};
 use crate::domain::principal::Principal;
 use crate::domain::refusal::{Code, Refusal};
@@ -85,6 +86,8 @@ pub struct OpenFile {
     pub facts: Arc<FileFacts>,
     /// The link's id, where a link opened it.
     pub link: Option<LinkId>,
+    /// Whom its transfer counts for.
+    pub holder: Holder,
     /// Name that the link's maker chose; `None`: the content's title.
     pub file_name: Option<String>,
     /// Whether a use hangs on its receipt: [`Arrival::Taken`] only when the peer has acknowledged all of it.

@@ -14,7 +14,6 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustls::ServerConfig;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
-use tokio::sync::Semaphore;
 
 use super::arrival::Watches;
 use super::client_rate::ClientRate;
@@ -27,6 +26,8 @@ use super::refusals::Refusals;
 use super::{operations, routes, send_queue};
 use crate::config::{BaseUrl, Settings, Tls};
 use crate::domain::clock::{Clock, Entropy};
+use crate::domain::holder::Shares;
+use crate::shares::Places;
 use crate::telemetry::Metrics;
 
 /// What the server is made of.
@@ -122,6 +123,9 @@ pub fn start(
 
 pub(super) fn shared(parts: &HttpParts, metrics_here: bool) -> Data<Shared> {
     let (settings, limits) = (&parts.settings, &parts.settings.limits);
+    let shares = Shares { caller: limits.caller_share, link: limits.link_share };
+    let places = |size| Places::new(size, shares, Some(limits.turn_wait));
+    let count = |number| places(u64::try_from(number).unwrap_or(u64::MAX));
     Data::new(Shared {
         documents: Arc::clone(&parts.documents),
         gate: Arc::clone(&parts.gate),
@@ -136,12 +140,13 @@ pub(super) fn shared(parts: &HttpParts, metrics_here: bool) -> Data<Shared> {
         clock: Arc::clone(&parts.clock),
         entropy: Arc::clone(&parts.entropy),
         refusals: Arc::clone(&parts.refusals),
-        downloads: Arc::new(Semaphore::new(limits.downloads)),
-        watches: Arc::new(Watches::new(connections(limits.connections), Arc::clone(&parts.clock))),
+        downloads: count(limits.downloads),
+        watches: Arc::new(Watches::new(count(connections(limits.connections)), Arc::clone(&parts.clock))),
         probes: Arc::clone(&parts.probes),
-        uploads: Arc::new(Semaphore::new(limits.uploads)),
-        waits: Arc::new(Semaphore::new(limits.waits)),
-        searches: Arc::new(Semaphore::new(limits.searches)),
+        uploads: count(limits.uploads),
+        waits: count(limits.waits),
+        searches: count(limits.searches),
+        body_memory: places(limits.body_memory),
         client_rate: ClientRate::new(Arc::clone(&parts.clock), limits.client_requests),
     })
 }

@@ -82,6 +82,8 @@ mod rollback;
 #[cfg(test)]
 mod secrets;
 #[cfg(test)]
+mod shares;
+#[cfg(test)]
 mod store_build;
 #[cfg(test)]
 mod store_contract;

@@ -343,6 +343,7 @@ async fn f87_a_download_that_is_cut_anywhere_is_resumed_to_the_same_bytes() {
 async fn f88_an_upload_whose_client_is_silently_gone_gives_its_place_back() {
     let daylily = TestDaylily::start_with("", |settings| {
         settings.limits.uploads = 1;
+        settings.limits.turn_wait = Duration::ZERO;
         settings.limits.body_grace = Duration::from_secs(1);
         settings.limits.body_timeout = Duration::from_secs(2);
     })
@@ -356,13 +357,13 @@ async fn f88_an_upload_whose_client_is_silently_gone_gives_its_place_back() {
     let request = request.body(pdf(1, 400_000));
     // The other uploads of this test may have the place for a moment.
     let half_open = tokio::spawn(async move {
-        while request.try_clone().unwrap().send().await.is_ok_and(|answer| answer.status() == 503) {}
+        while request.try_clone().unwrap().send().await.is_ok_and(|answer| answer.status() == 429) {}
     });
     // Its place is taken while it lasts.
     daylily
         .until("the place is taken", async || {
             let answer = source.upload("application/pdf", &pdf(2, 400)).await;
-            (answer.status == 503).then_some(())
+            (answer.status == 429).then_some(())
         })
         .await;
     daylily

@@ -1,20 +1,23 @@
 //! Limits on what runs at a time, and on what one answer may hold.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix_web::dev::Service as _;
 use actix_web::http::header::HeaderMap;
 use actix_web::test::{TestRequest, init_service};
-use tokio::sync::Semaphore;
 
 use super::surface::{get, parts, with_token};
 use crate::config::Settings;
+use crate::domain::holder::Holder;
+use crate::domain::principal::ClientNumber;
 use crate::http::server::{application, shared};
+use crate::shares::{Place, Places};
 
-const PLACES: usize = 3;
+const PLACES: u32 = 3;
 
 /// Places, a request that needs one, and its answer where there is one.
-type Case<'a> = (&'a Arc<Semaphore>, fn() -> TestRequest, u16);
+type Case<'a> = (&'a Places, fn() -> TestRequest, u16);
 
 fn post(uri: &str, kind: &str) -> TestRequest {
     let request = TestRequest::post().uri(uri).insert_header(("host", "docs.example"));
@@ -34,12 +37,19 @@ async fn answered(
     }
 }
 
+/// So many places, each taken by another client.
+fn taken(places: &Places, number: u32) -> Vec<Place> {
+    (100..100 + number).filter_map(|client| places.try_take(&Holder::Client(ClientNumber(client)))).collect()
+}
+
 #[actix_web::test]
 async fn a200_where_all_places_are_taken_one_is_told_to_wait() {
     let mut parts = parts();
     let mut settings = Settings::clone(&parts.settings);
     let limits = &mut settings.limits;
-    (limits.uploads, limits.downloads, limits.searches, limits.waits) = (PLACES, PLACES, PLACES, PLACES);
+    let number = usize::try_from(PLACES).unwrap();
+    (limits.uploads, limits.downloads, limits.searches, limits.waits) = (number, number, number, number);
+    limits.turn_wait = Duration::ZERO;
     parts.settings = Arc::new(settings);
     let shared = shared(&parts, true);
     let requests: [Case<'_>; 5] = [
@@ -62,12 +72,11 @@ async fn a200_where_all_places_are_taken_one_is_told_to_wait() {
         (&shared.waits, || with_token(get("/fhir/DocumentReference/1/$lifecycle")), 500),
     ];
     for (places, request, free) in requests {
-        assert_eq!(places.available_permits(), PLACES, "as the limit says");
-        let others = u32::try_from(PLACES - 1).unwrap();
-        let held = places.try_acquire_many(others).unwrap();
+        assert_eq!(taken(places, PLACES + 1).len(), 3, "as the limit says");
+        let held = taken(places, PLACES - 1);
         assert_eq!(answered(&shared, request()).await.0, free, "the last place is one");
-        assert_eq!(places.available_permits(), 1, "and is given back");
-        let last = places.try_acquire().unwrap();
+        let last = taken(places, PLACES);
+        assert_eq!(last.len(), 1, "and is given back");
         for _ in 0..10 {
             let (status, headers) = answered(&shared, request()).await;
             assert_eq!((status, headers.get("daylily-error").unwrap().as_bytes()), (503, &b"server-busy"[..]));
@@ -75,6 +84,12 @@ async fn a200_where_all_places_are_taken_one_is_told_to_wait() {
         }
         drop((held, last));
         assert_eq!(answered(&shared, request()).await.0, free);
+        // One that has its share itself is told so, while there are places for others.
+        let own = places.try_take(&Holder::Client(ClientNumber(1))).unwrap();
+        let (status, headers) = answered(&shared, request()).await;
+        assert_eq!((status, headers.get("daylily-error").unwrap().as_bytes()), (429, &b"rate-limited"[..]));
+        assert!(headers.contains_key("retry-after") && taken(places, 1).len() == 1);
+        drop(own);
         // The token endpoint has no place to lose.
         assert_ne!(answered(&shared, post("/auth/token", "application/x-www-form-urlencoded")).await.0, 503);
     }

@@ -12,6 +12,7 @@ use bytes::Bytes;
 
 use crate::config::{BaseUrl, Settings};
 use crate::domain::clock::{Entropy, Timestamp};
+use crate::domain::holder::Holder;
 use crate::domain::id::{ClientId, FileId, RequestId, ResourceId};
 use crate::domain::principal::{AttachmentUrl, ClientNumber, Interaction, Permissions, Principal, Reach};
 use crate::domain::refusal::{Code, Issue, Refusal};
@@ -89,6 +90,7 @@ fn file() -> OpenFile {
     OpenFile {
         facts: Arc::new(facts),
         link: None,
+        holder: Holder::Client(ClientNumber(1)),
         file_name: None,
         counted: false,
         security_context: None,

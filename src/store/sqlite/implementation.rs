@@ -14,6 +14,7 @@ use super::{SqliteStore, audit_rows, create, due, lifecycle, purge, read, search
 use crate::domain::audit::index::Block;
 use crate::domain::clock::Timestamp;
 use crate::domain::clock_watch::Destroyable;
+use crate::domain::holder::Holder;
 use crate::domain::id::{ClientId, FileId, ResourceId};
 use crate::domain::lifecycle::Transition;
 use crate::domain::principal::{AccessScope, ClientNumber};
@@ -165,9 +166,12 @@ impl Store for SqliteStore {
         if search::is_selective(query) {
             return self.read(|reading| search::page(reading.conn, reading.memory, query, scope, until()));
         }
+        let holder = Holder::Client(scope.client());
         let (query, scope, memory) = (query.clone(), scope.clone(), Arc::clone(&self.memory));
         let page = move |conn: &mut SqliteConnection| search::page(conn, &memory, &query, &scope, until());
-        self.elsewhere(&self.wide_searches, page).await
+        // How many wait is bounded by the searches that may run.
+        let place = self.wide_searches.take(&holder).await.map_err(|_| StoreError::Busy)?;
+        self.elsewhere(place, page).await
     }
 
     async fn visible_targets(&self, targets: &[Target], scope: &AccessScope) -> Result<Vec<bool>, StoreError> {

@@ -61,6 +61,8 @@ use self::statement::sql;
 use self::writer::{Start, Writer};
 use super::StoreError;
 use crate::domain::clock::{Clock, Timestamp};
+use crate::domain::holder::Shares;
+use crate::shares::Places;
 use crate::store::Ledger;
 
 /// The store.
@@ -73,7 +75,7 @@ pub struct SqliteStore {
     reserve: Arc<Reserve>,
     ledger: Arc<OnceLock<Arc<dyn Ledger>>>,
     long_reads: Arc<Semaphore>,
-    wide_searches: Arc<Semaphore>,
+    wide_searches: Places,
     search_time: Duration,
     clock: Arc<dyn Clock>,
 }
@@ -133,7 +135,7 @@ impl SqliteStore {
         })?;
         let long_reads = Arc::new(Semaphore::new(settings.long_reads.max(1)));
         // Half of the connections are left to what takes no time.
-        let wide_searches = Arc::new(Semaphore::new((settings.readers as usize / 2).max(1)));
+        let wide_searches = Places::new(u64::from(settings.readers / 2), Shares::default(), None);
         let (writer, checkpointer) = (Arc::new(writer), Arc::new(checkpointer));
         let search_time = settings.search_time;
         Ok(Arc::new(Self {
@@ -162,19 +164,19 @@ impl SqliteStore {
         &self,
         read: impl FnOnce(&mut SqliteConnection) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
-        self.elsewhere(&self.long_reads, read).await
+        let place = Arc::clone(&self.long_reads).acquire_owned().await.map_err(|_| StoreError::Busy)?;
+        self.elsewhere(place, read).await
     }
 
-    /// A read on a thread of its own, once a place is free.
+    /// A read on a thread of its own, which holds its place as long.
     async fn elsewhere<T: Send + 'static>(
         &self,
-        places: &Arc<Semaphore>,
+        place: impl Send + 'static,
         read: impl FnOnce(&mut SqliteConnection) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let permit = Arc::clone(places).acquire_owned().await.map_err(|_| StoreError::Busy)?;
         let readers = self.readers.clone();
         let work = move || {
-            let _permit = permit;
+            let _place = place;
             read(&mut *readers.get().map_err(|_| StoreError::Busy)?)
         };
         tokio::task::spawn_blocking(work).await.unwrap_or_else(|cause| Err(StoreError::Unavailable(Box::new(cause))))

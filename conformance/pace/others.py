@@ -1,0 +1,127 @@
+"""What one caller costs another that does what it always does: the other's p99 beside each hostile way, as a ratio to its undisturbed one."""
+import contextlib
+import http.client
+import socket
+import threading
+import time
+
+from serving import expect
+
+from .measure import percentile
+from .rows import Figure
+from .site import letter, text
+
+CONNECTIONS = 64
+READERS = 512
+MIB = 1 << 20
+GOAL = 3
+
+
+class Others:
+    def __init__(self, site, smoke):
+        self.site, self.turns = site, 10 if smoke else 150
+
+    def all(self):
+        site = self.site.start()
+        self.hostile, self.calm = site.client("hostile"), site.client("calm")
+        # More than what a connection's buffers hold.
+        [self.stalled, self.own] = [*site.documents(self.hostile, [letter(text(site.dice, 4 * MIB))]),
+                                    *site.documents(self.calm, [letter(text(site.dice, 2000))])]
+        alone = self.measured()
+        ways = {"stalled readers of a link": self.readers, "slow uploads": self.uploads, "waits": self.waits,
+                "JSON bodies of 24 MiB": self.bodies, "searches": self.searches, "searches through everything": self.wide}
+        for name, way in ways.items():
+            before = site.process.resident()
+            with way():
+                p99 = self.measured()
+                grown = (site.process.resident() - before) / MIB
+            yield Figure(f"read, search, download beside {name}", "alone", f"p99 {p99:.1f} ms ({alone:.1f} alone), {grown:+.0f} MiB", p99 / alone,
+                         f"<= {GOAL}", p99 / alone <= GOAL)
+            site.quiet()
+
+    def measured(self):
+        """The p99 of one honest caller's requests, in milliseconds; all of them answered."""
+        link = self.site.link_of(self.calm, self.own)
+        connection = http.client.HTTPConnection("127.0.0.1", self.site.server.port, timeout=30)
+        headers, took = self.site.headers(self.calm), []
+        for _ in range(self.turns):
+            for path in (f"/fhir/DocumentReference/{self.own}", f"/fhir/DocumentReference?_id={self.own}", link):
+                begun = time.monotonic()
+                connection.request("GET", path, headers=self.site.host if path == link else headers)
+                answer = connection.getresponse()
+                answer.read()
+                took.append(1000 * (time.monotonic() - begun))
+                expect(answer.status == 200, f"the other's {path.split('?')[0][:30]} is {answer.status} {answer.headers.get('Daylily-Error')}")
+        connection.close()
+        return percentile(took, 99)
+
+    def head(self, method, path, more=""):
+        lines = "".join(f"{name}: {value}\r\n" for name, value in self.site.headers(self.hostile).items())
+        return f"{method} {path} HTTP/1.1\r\n{lines}{more}\r\n".encode()
+
+    @contextlib.contextmanager
+    def held(self, request, number):
+        """So many connections that send this and wait."""
+        sockets = []
+        try:
+            for _ in range(number):
+                one = socket.socket()
+                one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+                one.connect(("127.0.0.1", self.site.server.port))
+                sockets.append(one)
+                one.sendall(request)
+            time.sleep(0.5)
+            yield
+        finally:
+            for one in sockets:
+                one.close()
+
+    @contextlib.contextmanager
+    def repeated(self, number, send):
+        """So many threads that go on with this, however they are answered."""
+        ended = threading.Event()
+
+        def work():
+            while not ended.is_set():
+                with contextlib.suppress(OSError, http.client.HTTPException):
+                    send()
+        threads = [threading.Thread(target=work, daemon=True) for _ in range(number)]
+        for thread in threads:
+            thread.start()
+        time.sleep(0.5)
+        try:
+            yield
+        finally:
+            ended.set()
+            for thread in threads:
+                thread.join(60)
+
+    def asked(self, path):
+        self.site.server.request("GET", path, None, self.site.headers(self.hostile), 30)
+
+    def readers(self):
+        return self.held(self.head("GET", self.site.link_of(self.hostile, self.stalled)), READERS)
+
+    def uploads(self):
+        return self.held(self.head("POST", "/fhir/Binary", "Content-Type: text/plain\r\nContent-Length: 1000000\r\n") + b"slow", CONNECTIONS)
+
+    def waits(self):
+        return self.held(self.head("GET", f"/fhir/DocumentReference/{self.stalled}/$lifecycle?wait=30s"), 256)
+
+    def bodies(self):
+        length = 24 * MIB - 1
+        head = self.head("POST", "/fhir/Patient", f"Content-Type: application/fhir+json\r\nContent-Length: {length}\r\n")
+        body = memoryview(b" " * length)
+
+        def send():
+            with socket.create_connection(("127.0.0.1", self.site.server.port), 30) as one:
+                one.sendall(head)
+                one.sendall(body)
+                one.recv(100)
+        return self.repeated(CONNECTIONS, send)
+
+    def searches(self):
+        return self.repeated(CONNECTIONS, lambda: self.asked(f"/fhir/DocumentReference?_id={self.stalled}"))
+
+    def wide(self):
+        return self.repeated(6, lambda: self.asked("/fhir/DocumentReference?status=current"))

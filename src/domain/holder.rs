@@ -1,0 +1,54 @@
+//! Whom a place is counted for, where there are only so many: transfers, uploads, waits, searches, memory for bodies.
+
+use ipnet::IpNet;
+
+use super::id::{FileId, LinkId};
+use super::principal::ClientNumber;
+
+/// One caller among others: a client, a link, or where there is neither the network that a request comes from.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Holder {
+    /// A client by its token.
+    Client(ClientNumber),
+    /// Whoever holds one issued link, and the client that it was issued to.
+    Link(LinkId, ClientNumber),
+    /// Whoever holds the links that were offered of one file, and the client that they were offered to. A search makes new links
+    /// of the same file, so their ids do not tell callers apart.
+    Offered(FileId, ClientNumber),
+    /// The network of a request without token and link.
+    Network(IpNet),
+}
+
+impl Holder {
+    /// The client whose share what this holds counts in too.
+    pub fn within(&self) -> Option<Self> {
+        match self {
+            Self::Link(_, client) | Self::Offered(_, client) => Some(Self::Client(*client)),
+            Self::Client(_) | Self::Network(_) => None,
+        }
+    }
+}
+
+/// How much one holder may have, in per cent of what is then held by it or by nobody. So a single holder leaves the rest to
+/// others, and where several hold as much as they may, something is left for one more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shares {
+    /// Of a client or a network.
+    pub caller: u8,
+    /// Of a link.
+    pub link: u8,
+}
+
+impl Default for Shares {
+    fn default() -> Self {
+        Self { caller: 50, link: 25 }
+    }
+}
+
+impl Shares {
+    /// Whether `holder` may have `held` while `free` is left.
+    pub fn allow(self, holder: &Holder, held: u64, free: u64) -> bool {
+        let percent = u128::from(if holder.within().is_some() { self.link } else { self.caller }.min(100));
+        u128::from(held) * (100 - percent) <= u128::from(free) * percent
+    }
+}

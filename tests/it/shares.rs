@@ -1,0 +1,266 @@
+//! One caller cannot stop the others: of whatever there is only so much of, a caller takes its share and others are served all the
+//! same. Each test has one caller that takes all it can, in one way, and another that does what it always does.
+
+use std::time::Duration;
+
+use daylily::config::{Limits, Settings};
+use serde_json::json;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use crate::support::*;
+
+/// Places of each kind.
+const PLACES: usize = 8;
+/// Requests of the hostile caller at a time.
+const MANY: usize = 3 * PLACES;
+/// Longer than what a connection's buffers hold.
+const LONG: usize = 2 << 20;
+/// A body of which the memory holds one for a client, and one more for another.
+const BODY: u64 = 200_000;
+
+fn small(settings: &mut Settings) {
+    let limits: &mut Limits = &mut settings.limits;
+    (limits.downloads, limits.uploads, limits.waits, limits.searches) = (PLACES, PLACES, PLACES, PLACES);
+    limits.body_memory = 1 << 20;
+}
+
+/// What one caller does to the others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// Downloads of one link that are not read.
+    Readers,
+    /// Uploads that do not come.
+    Uploads,
+    /// `$lifecycle` with a `wait`.
+    Waits,
+    /// JSON bodies that announce their length and do not come.
+    Bodies,
+    /// JSON bodies in chunks that grow and do not end.
+    Chunks,
+}
+
+const WAYS: [Way; 5] = [Way::Readers, Way::Uploads, Way::Waits, Way::Bodies, Way::Chunks];
+
+/// A server with two callers, each with a document and a link.
+struct Two {
+    daylily: TestDaylily,
+    hostile: Actor,
+    other: Actor,
+    id: String,
+    link: String,
+    others_id: String,
+    others_link: String,
+    others_bytes: Vec<u8>,
+}
+
+impl Two {
+    async fn start() -> Self {
+        Self::start_with(small).await
+    }
+
+    async fn start_with(change: impl FnOnce(&mut Settings)) -> Self {
+        let daylily = TestDaylily::start_with("", change).await;
+        let hostile = daylily.client("hostile", FULL, &["own"]).await;
+        let other = daylily.client("other", FULL, &["own"]).await;
+        let stored = hostile.upload("application/pdf", &pdf(1, LONG)).await.ok(201);
+        let url = format!("Binary/{}", text(&stored, "/id"));
+        let id = daylily.ready(&hostile, &document("p1", &[named("application/pdf", &url)])).await;
+        let link = daylily.link(&hostile, &id).await;
+        let others_bytes = pdf(2, 5_000);
+        let (others_id, others_link) = daylily.ready_link(&other, &others_bytes).await;
+        Self { daylily, hostile, other, id, link, others_id, others_link, others_bytes }
+    }
+
+    /// A request of the hostile caller as far as it sends it.
+    async fn request(&self, way: Way) -> Vec<u8> {
+        let (host, token) = (host(&self.daylily), self.hostile.token().await);
+        let head = |method: &str, path: &str, rest: &str| {
+            format!("{method} {path} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {token}\r\n{rest}\r\n")
+        };
+        let patient = "{\"resourceType\":\"Patient\",\"id\":\"";
+        match way {
+            Way::Readers => head("GET", &self.link[self.daylily.base().len()..], ""),
+            Way::Uploads => {
+                head("POST", "/fhir/Binary", "Content-Type: application/pdf\r\nContent-Length: 100000\r\n") + "%PDF-1.7"
+            }
+            Way::Waits => head("GET", &format!("/fhir/DocumentReference/{}/$lifecycle?wait=30s", self.id), ""),
+            Way::Bodies => {
+                let length = format!("Content-Type: {FHIR}\r\nContent-Length: {BODY}\r\n");
+                head("POST", "/fhir/Patient", &length) + patient
+            }
+            Way::Chunks => {
+                let chunk = "a".repeat(usize::try_from(BODY).unwrap());
+                let head =
+                    head("POST", "/fhir/Patient", &format!("Content-Type: {FHIR}\r\nTransfer-Encoding: chunked\r\n"));
+                format!("{head}{:x}\r\n{patient}\r\n{:x}\r\n{chunk}\r\n", patient.len(), chunk.len())
+            }
+        }
+        .into_bytes()
+    }
+
+    /// Takes all that there is to take in a way, and keeps it. The refusals that came, once nothing more does: `held` are left.
+    async fn take(&self, way: Way, held: usize) -> (Vec<TcpStream>, Vec<String>) {
+        let request = self.request(way).await;
+        let (mut kept, mut refused, mut asking) = (Vec::new(), Vec::new(), JoinSet::new());
+        for _ in 0..MANY {
+            let (request, address) = (request.clone(), self.daylily.running().address());
+            asking.spawn(async move {
+                let socket = TcpSocket::new_v4().unwrap();
+                socket.set_recv_buffer_size(4096).unwrap();
+                let mut stream = socket.connect(address).await.unwrap();
+                // What is refused before it has come may be reset.
+                let _ = stream.write_all(&request).await;
+                let mut first = vec![0; 2048];
+                let came = stream.read(&mut first).await.unwrap_or(0);
+                (stream, String::from_utf8_lossy(&first[..came]).into_owned())
+            });
+        }
+        // Readers are answered too; what holds a place otherwise is silent.
+        let answers = if way == Way::Readers { MANY } else { MANY - held };
+        for _ in 0..answers {
+            let asked = timeout(PATIENCE, asking.join_next()).await.unwrap_or_else(|_| panic!("{way:?}: silence"));
+            let (stream, answer) = asked.unwrap().unwrap();
+            if answer.starts_with("HTTP/1.1 200") { kept.push(stream) } else { refused.push(answer) }
+        }
+        // What holds a place goes on until the test ends.
+        asking.detach_all();
+        (kept, refused)
+    }
+
+    /// What the other always does; never refused.
+    async fn others_are_served(&self, way: Way) {
+        let other = &self.other;
+        let read = other.get(&format!("DocumentReference/{}", self.others_id)).await;
+        assert_eq!(read.said(), (200, ""), "{way:?}");
+        let found = other.get("DocumentReference?status=current").await;
+        assert_eq!(found.said(), (200, ""), "{way:?}");
+        let down = self.daylily.get(&self.others_link).await;
+        assert_eq!((down.said(), down.bytes.len()), ((200, ""), self.others_bytes.len()), "{way:?}");
+        let up = other.upload("application/pdf", &pdf(3, 3_000)).await;
+        assert_eq!(up.said(), (201, ""), "{way:?}");
+        let made = other.post("Patient", &json!({"resourceType": "Patient"})).await;
+        assert_eq!(made.said(), (201, ""), "{way:?}");
+        let waited = other.get(&format!("DocumentReference/{}/$lifecycle?wait=1s", self.others_id)).await;
+        assert_eq!(waited.said(), (200, ""), "{way:?}");
+    }
+}
+
+fn all_are_told_to_wait(refused: &[String], number: usize, way: Way) {
+    assert_eq!(refused.len(), number, "{way:?}");
+    for answer in refused {
+        assert!(answer.starts_with("HTTP/1.1 429"), "{way:?}: {answer}");
+        let lower = answer.to_ascii_lowercase();
+        assert!(lower.contains("daylily-error: rate-limited") && lower.contains("retry-after: "), "{way:?}: {answer}");
+    }
+}
+
+/// `held`: what one caller has of [`PLACES`], or of the memory for bodies.
+async fn one_way(way: Way, held: usize) {
+    let two = Two::start().await;
+    let (_kept, refused) = two.take(way, held).await;
+    all_are_told_to_wait(&refused, MANY - held, way);
+    two.others_are_served(way).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_link_whose_readers_stand_still_stops_no_other_link() {
+    let two = Two::start().await;
+    let (_kept, refused) = two.take(Way::Readers, 2).await;
+    all_are_told_to_wait(&refused, MANY - 2, Way::Readers);
+    two.others_are_served(Way::Readers).await;
+    // Nor does it stop another link of the same client.
+    let (_, link) = two.daylily.ready_link(&two.hostile, &pdf(4, 5_000)).await;
+    assert_eq!(two.daylily.get(&link).await.said(), (200, ""));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn slow_uploads_of_one_client_stop_no_other() {
+    one_way(Way::Uploads, PLACES / 2).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn waits_of_one_client_stop_no_other() {
+    one_way(Way::Waits, PLACES / 2).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bodies_of_one_client_stay_within_their_memory_and_stop_no_other() {
+    one_way(Way::Bodies, 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bodies_in_chunks_stay_within_their_memory_and_stop_no_other() {
+    let two = Two::start().await;
+    // Which of them grows first is chance; that no more than one has grown is not.
+    let request = two.request(Way::Chunks).await;
+    let mut connections = Vec::new();
+    for _ in 0..MANY {
+        let mut connection = RawConnection::to(&two.daylily).await;
+        connection.send(&request).await;
+        connections.push(connection);
+    }
+    two.others_are_served(Way::Chunks).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn searches_over_many_connections_of_one_client_are_all_answered() {
+    // As shipped, but for the wait: how fast this machine is now does not matter here.
+    let two = Two::start_with(|settings| settings.limits.turn_wait = Duration::from_secs(10)).await;
+    let token = two.hostile.token().await;
+    let mut asking = JoinSet::new();
+    for number in 0..64 {
+        // Selective ones, and six that read everything.
+        let query = if number % 10 == 0 { "status=current".to_owned() } else { format!("_id={}", two.id) };
+        let url = format!("{}/fhir/DocumentReference?{query}", two.daylily.base());
+        let request = two.daylily.http.get(url).bearer_auth(&token);
+        asking.spawn(async move {
+            let mut said = Vec::new();
+            for _ in 0..4 {
+                said.push(request.try_clone().unwrap().send().await.unwrap().status().as_u16());
+            }
+            said
+        });
+    }
+    for _ in 0..4 {
+        let read = two.other.get(&format!("DocumentReference/{}", two.others_id)).await;
+        assert_eq!(read.said(), (200, ""));
+        assert_eq!(two.other.get("DocumentReference?status=current").await.said(), (200, ""));
+    }
+    while let Some(said) = asking.join_next().await {
+        assert_eq!(said.unwrap(), [200; 4]);
+    }
+}
+
+/// A small generator (SplitMix64), so that a case is its seed.
+fn chance(seed: &mut u64) -> u64 {
+    *seed = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let mixed = (*seed ^ (*seed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ (mixed >> 31)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whatever_one_caller_does_the_other_is_never_refused() {
+    let two = Two::start().await;
+    for case in 0..6u64 {
+        let mut seed = case;
+        let mut connections = Vec::new();
+        // Several ways at once, mixed, each as often as chance says; some give up half-way.
+        for _ in 0..2 * MANY {
+            let way = WAYS[usize::try_from(chance(&mut seed)).unwrap_or(0) % WAYS.len()];
+            let request = two.request(way).await;
+            let whole = chance(&mut seed) % 4 != 0;
+            let length = if whole { request.len() } else { request.len() / 2 };
+            let mut connection = RawConnection::to(&two.daylily).await;
+            connection.send(&request[..length]).await;
+            if chance(&mut seed) % 3 != 0 {
+                connections.push((way, connection));
+            }
+        }
+        let served = two.others_are_served(WAYS[usize::try_from(case).unwrap() % WAYS.len()]);
+        timeout(PATIENCE, served).await.unwrap_or_else(|_| panic!("case {case}"));
+    }
+}
