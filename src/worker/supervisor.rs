@@ -295,7 +295,7 @@ mod tests {
         let ticking = watched.supervisor.tick();
         let day = Duration::from_secs(86_400);
         let resting = watched.supervisor.every(Loop::Files, day, || async { Ok(()) });
-        let hanging = watched.supervisor.every(Loop::Checkpoint, TICK, || std::future::pending());
+        let hanging = watched.supervisor.every(Loop::Checkpoint, TICK, std::future::pending);
         tokio::time::sleep(Duration::from_secs(600)).await;
         assert!(matches!(watched.loops.ailing()[..], [(Loop::Checkpoint, Ailment::Silent(_))]));
         watched.stop.send_replace(true);

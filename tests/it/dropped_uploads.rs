@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::pin::pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Wake, Waker};
+use std::task::{Context, Wake, Waker};
 
 use bytes::Bytes;
 use daylily::delivery::{Caller, NewUpload};
@@ -83,7 +83,7 @@ async fn dropped_after<T>(polls: usize, work: impl Future<Output = T>) -> bool {
         if poll > 0 {
             tokio::time::timeout(PATIENCE, woken.0.notified()).await.expect("woken");
         }
-        if let Poll::Ready(_) = work.as_mut().poll(&mut Context::from_waker(&waker)) {
+        if work.as_mut().poll(&mut Context::from_waker(&waker)).is_ready() {
             return true;
         }
     }
@@ -135,7 +135,7 @@ async fn reset(daylily: &TestDaylily, token: &str, number: usize) {
          Content-Type: application/pdf\r\nContent-Length: {SIZE}\r\n\r\n",
         host(daylily)
     );
-    let part = if number % 4 == 0 { SIZE * (number % 100) / 100 } else { SIZE };
+    let part = if number.is_multiple_of(4) { SIZE * (number % 100) / 100 } else { SIZE };
     let sending = async {
         socket.write_all(head.as_bytes()).await?;
         socket.write_all(&bytes[..part]).await

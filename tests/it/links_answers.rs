@@ -1,7 +1,7 @@
 //! Attacks on how a link is answered, by their numbers (A116 to A127).
 
 use reqwest::Method;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::support::links::*;
 use crate::support::*;

@@ -9,7 +9,7 @@ use daylily::domain::claim::Asked;
 use daylily::domain::id::RequestId;
 use daylily::domain::refusal::Code;
 use reqwest::Method;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::support::links::*;
 use crate::support::*;

@@ -48,6 +48,10 @@ impl LogSource for Counting {
         *self.checkpoints_read.lock().unwrap() += 1;
         Ok(self.checkpoints.last().cloned())
     }
+
+    async fn endings(&self) -> Result<(u64, u64), StoreError> {
+        Ok((0, 0))
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

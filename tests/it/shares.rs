@@ -252,11 +252,11 @@ async fn whatever_one_caller_does_the_other_is_never_refused() {
         for _ in 0..2 * MANY {
             let way = WAYS[usize::try_from(chance(&mut seed)).unwrap_or(0) % WAYS.len()];
             let request = two.request(way).await;
-            let whole = chance(&mut seed) % 4 != 0;
+            let whole = !chance(&mut seed).is_multiple_of(4);
             let length = if whole { request.len() } else { request.len() / 2 };
             let mut connection = RawConnection::to(&two.daylily).await;
             connection.send(&request[..length]).await;
-            if chance(&mut seed) % 3 != 0 {
+            if !chance(&mut seed).is_multiple_of(3) {
                 connections.push((way, connection));
             }
         }

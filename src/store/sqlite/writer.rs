@@ -12,7 +12,7 @@ use std::time::Duration;
 use diesel::prelude::*;
 use tokio::sync::oneshot;
 
-use super::endings::Outlet;
+use super::endings::{self, Outlet};
 use super::log::Log;
 use super::memory::Memory;
 use super::open::{Location, OpenError, writer};
@@ -277,8 +277,8 @@ struct Committing {
     log: Log,
     last_updated: Timestamp,
     effects: Effects,
-    /// Up to which number endings are forgotten.
-    forgotten: u64,
+    /// Endings that are forgotten with it.
+    forgotten: endings::Done,
 }
 
 /// What is kept in memory of committed rows decides who may read. When the thread that keeps it dies, it cannot be trusted any
