@@ -174,7 +174,7 @@ const DAY: u64 = 86_400;
 limits! {
     "Connections and requests" {
         connections "connections": Count = 4_096, 16 => 100_000;
-            "Connections open at a time; start lowers it to what the limit on open files leaves."
+            "Connections open at a time; start lowers it to what the limit on open files leaves. Where an address has its share of them (`caller-share`), or all are taken, a new one gets the place of one on which nothing is being answered."
         uri_length "uri-length": Size = 8 * KIB, KIB => 32 * KIB;
             "Path and query of a request; longer is answered 414."
         head_length "head-length": Size = 32 * KIB, 8 * KIB => 64 * KIB;
@@ -206,11 +206,11 @@ limits! {
         body_memory "body-memory": Size = 256 * MIB, 16 * MIB => 64 * GIB;
             "Memory for JSON and form bodies and for files given as Binary resources, each counted twice, with what it is made into or from."
         caller_share "caller-share": Percent = 50, 10 => 90;
-            "Of uploads, downloads, searches, waits and memory for bodies: what one client, or one network without a client, may hold of what it holds itself and what is free."
+            "Of uploads, downloads, searches, waits and memory for bodies, and of connections: what one client, or one network without a client, or of connections one address, may hold of what it holds itself and what is free."
         link_share "link-share": Percent = 25, 5 => 90;
             "The same of downloads by one link, within its client's share."
         turn_wait "turn-wait": Span = 1, 0 => 10;
-            "How long a request waits for its turn; then 429 with `Retry-After` to a caller that has its share, 503 where others have all there is."
+            "How long a request, or a new connection, waits for its turn; then the connection is closed, and 429 with `Retry-After` goes to a request of a caller that has its share, 503 where others have all there is."
         drain "drain": Span = 30, 1 => HOUR;
             "How long running transfers may go on after SIGTERM."
     }

@@ -1,4 +1,5 @@
-//! Whom a place is counted for, where there are only so many: transfers, uploads, waits, searches, memory for bodies.
+//! Whom a place is counted for, where there are only so many: connections, transfers, uploads, waits, searches, memory
+//! for bodies.
 
 use ipnet::IpNet;
 
@@ -17,6 +18,8 @@ pub enum Holder {
     Offered(FileId, ClientNumber),
     /// The network of a request without token and link.
     Network(IpNet),
+    /// Trusted proxies: they bring the connections of many callers, and have all they want.
+    TrustedProxies,
 }
 
 impl Holder {
@@ -24,7 +27,7 @@ impl Holder {
     pub fn within(&self) -> Option<Self> {
         match self {
             Self::Link(_, client) | Self::Offered(_, client) => Some(Self::Client(*client)),
-            Self::Client(_) | Self::Network(_) => None,
+            Self::Client(_) | Self::Network(_) | Self::TrustedProxies => None,
         }
     }
 }
@@ -48,6 +51,9 @@ impl Default for Shares {
 impl Shares {
     /// Whether `holder` may have `held` while `free` is left.
     pub fn allow(self, holder: &Holder, held: u64, free: u64) -> bool {
+        if *holder == Holder::TrustedProxies {
+            return true;
+        }
         let percent = u128::from(if holder.within().is_some() { self.link } else { self.caller }.min(100));
         u128::from(held) * (100 - percent) <= u128::from(free) * percent
     }

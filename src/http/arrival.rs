@@ -168,7 +168,7 @@ impl Eye {
     /// The whole was handed on: watches until it is settled.
     pub(super) fn watch(self, pieces: Box<dyn Pieces>) {
         let Self { watches, line, grace, holder } = self;
-        let place = watches.places.try_take(&holder);
+        let place = watches.places.try_take(&holder).ok();
         match (line, place) {
             (Some(line), Some(place)) => {
                 line.connection().watched(true);

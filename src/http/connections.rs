@@ -3,21 +3,24 @@
 
 use std::fmt;
 use std::net::TcpListener;
+use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix_http::{HttpService, Protocol};
 use actix_server::{GracefulShutdownSignal, Server, ServerBuilder};
-use actix_service::{ServiceFactoryExt as _, map_config};
+use actix_service::{Service as _, ServiceFactoryExt as _, apply_fn_factory, map_config};
 use actix_tls::accept::TlsError;
 use actix_tls::accept::rustls_0_23::{Acceptor, TlsStream};
 use actix_web::Error;
-use actix_web::body::BoxBody;
+use actix_web::body::{BoxBody, MessageBody as _};
 use actix_web::dev::{AppConfig, ServiceFactory, ServiceResponse, fn_service};
 use actix_web::rt::net::TcpStream;
 use actix_web::web::Data;
 use rustls::{CipherSuite, ServerConfig, SupportedCipherSuite};
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use super::admission::{Admission, Admitted, Answering, Answers, Counted};
 use super::arrival::Connection;
 use super::exchange::Shared;
 use super::expectation::Expectations;
@@ -37,21 +40,24 @@ pub(super) struct Connections {
     pub(super) shared: Data<Shared>,
     /// Workers that take connections.
     pub(super) workers: usize,
-    /// Connections at a time, of all workers.
-    pub(super) most: usize,
+    /// Who has a connection.
+    pub(super) admission: Arc<Admission>,
     /// How to speak TLS; `None`: not at all.
     pub(super) tls: Option<ServerConfig>,
 }
 
 impl fmt::Debug for Connections {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Connections").field("workers", &self.workers).field("most", &self.most).finish_non_exhaustive()
+        f.debug_struct("Connections")
+            .field("workers", &self.workers)
+            .field("admission", &self.admission)
+            .finish_non_exhaustive()
     }
 }
 
 impl Connections {
-    /// Takes connections of a listener. Where none can be had (no more open files) the listener rests for half a second, and
-    /// where all places are taken new ones wait in the system's queue.
+    /// Takes connections of a listener. Where none can be had (no more open files) the listener rests for half a second. It takes more
+    /// than there are places, so that nobody waits in the system's queue behind one that has its share.
     ///
     /// # Errors
     /// Of the listener.
@@ -59,10 +65,12 @@ impl Connections {
         let limits = &self.shared.limits;
         let builder = ServerBuilder::new()
             .workers(self.workers)
-            .max_concurrent_connections((self.most / self.workers.max(1)).max(1))
+            .max_concurrent_connections(self.admission.taken_most() / self.workers.max(1) + 1)
             .shutdown_timeout(limits.drain.as_secs())
             .disable_signals();
         let stopping = builder.graceful_shutdown_signal();
+        // A worker would take nothing more while so many handshakes do not end; here places are their bound.
+        actix_tls::accept::max_concurrent_tls_connect(usize::MAX);
         // Whoever comes in a crowd waits in the system's queue; beyond it their own system would try again after a second.
         rustix::net::listen(&listener, QUEUE)?;
         let builder = match self.tls.clone() {
@@ -83,11 +91,14 @@ impl Connections {
         InitError = (),
     > + use<> {
         let patience = Patience::of(&self.shared.limits);
-        fn_service(move |stream: TcpStream| async move {
-            let (connection, peer) = (Connection::of(&stream, 0), prepared(&stream));
-            Ok((Wire::new(stream, patience, connection), Protocol::Http1, peer))
-        })
-        .and_then(self.http(stopping))
+        self.admitted()
+            .map_err(actix_http::error::DispatchError::Io)
+            .and_then(fn_service(move |stream: Admitted| async move {
+                let (connection, peer) = (Connection::of(stream.socket(), 0), prepared(stream.socket()));
+                let seat = Rc::clone(stream.seat());
+                Ok((Wire::new(stream, patience, connection, Some(seat)), Protocol::Http1, peer))
+            }))
+            .and_then(self.http(stopping))
     }
 
     fn encrypted(
@@ -104,16 +115,28 @@ impl Connections {
         let patience = Patience::of(&self.shared.limits);
         let mut acceptor = Acceptor::new(tls);
         acceptor.set_handshake_timeout(self.shared.limits.head_timeout);
-        acceptor
-            .map_init_err(|never: ()| never)
-            .map_err(TlsError::into_service_error)
-            .and_then(fn_service(move |stream: TlsStream<TcpStream>| async move {
-                let (tcp, session) = stream.get_ref();
+        self.admitted()
+            .map_err(TlsError::Tls)
+            .and_then(acceptor.map_init_err(|never: ()| never).map_err(TlsError::into_service_error))
+            .and_then(fn_service(move |stream: TlsStream<Admitted>| async move {
+                let (admitted, session) = stream.get_ref();
                 let goodbye = goodbye(session.negotiated_cipher_suite());
-                let (connection, peer) = (Connection::of(tcp, goodbye), prepared(tcp));
-                Ok((Wire::new(stream, patience, connection), Protocol::Http1, peer))
+                let (connection, peer) = (Connection::of(admitted.socket(), goodbye), prepared(admitted.socket()));
+                let seat = Rc::clone(admitted.seat());
+                Ok((Wire::new(stream, patience, connection, Some(seat)), Protocol::Http1, peer))
             }))
             .and_then(self.http(stopping).map_err(TlsError::Service))
+    }
+
+    fn admitted(
+        &self,
+    ) -> impl ServiceFactory<TcpStream, Config = (), Response = Admitted, Error = std::io::Error, InitError = ()> + use<>
+    {
+        let admission = Arc::clone(&self.admission);
+        fn_service(move |stream: TcpStream| {
+            let admission = Arc::clone(&admission);
+            async move { admission.admit(stream).await }
+        })
     }
 
     fn http<S>(
@@ -149,7 +172,8 @@ impl Connections {
     }
 }
 
-/// An application that does not ask what the framework believes to know of its host.
+/// An application that does not ask what the framework believes to know of its host, and whose connections are told when an answer
+/// has ended.
 pub(super) fn mapped<F>(
     application: F,
 ) -> impl ServiceFactory<
@@ -175,8 +199,18 @@ where
             InitError = (),
         > + 'static,
 {
-    map_config(application.map_err(|error| error.as_response_error().error_response().into()), |()| {
-        AppConfig::default()
+    let application = application.map_err(|error| error.as_response_error().error_response().into());
+    let application = map_config(application, |()| AppConfig::default());
+    apply_fn_factory(application, |request: actix_http::Request, service| {
+        let answering = request.conn_data::<Rc<Answers>>().map(Answering::begin);
+        let answer = service.call(request);
+        async move {
+            let counted = |body| Counted { body, answering }.boxed();
+            match answer.await {
+                Ok(response) => Ok(response.map_body(|_, body| counted(body))),
+                Err(response) => Err(actix_http::Response::map_body(response, |_, body| counted(body))),
+            }
+        }
     })
 }
 

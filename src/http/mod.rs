@@ -6,6 +6,7 @@
 
 mod accept;
 mod adapter;
+mod admission;
 mod arrival;
 mod auth_routes;
 mod authority;

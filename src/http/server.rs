@@ -15,6 +15,7 @@ use rustls::ServerConfig;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
+use super::admission::Admission;
 use super::arrival::Watches;
 use super::client_rate::ClientRate;
 use super::connections::Connections;
@@ -178,7 +179,9 @@ fn main_server(
     cut_stalled(&listener, limits.write_stall);
     send_queue::keep_small(&listener);
     let tls = parts.settings.server.tls.as_ref().map(tls_config).transpose()?;
-    let connections = Connections { shared, workers, most: connections(limits.connections), tls };
+    let trusted = if shared.behind_proxy { shared.proxies.trusted.clone() } else { Vec::new() };
+    let admission = Arc::new(Admission::new(connections(limits.connections), limits, trusted));
+    let connections = Connections { shared, workers, admission, tls };
     Ok(connections.serve(listener)?)
 }
 
@@ -205,11 +208,11 @@ fn cut_stalled(listener: &TcpListener, stall: Duration) {
 const OTHER_FILES: u64 = 128;
 
 /// Files that one connection may need.
-const FILES_EACH: u64 = 4;
+const FILES_EACH: u64 = 6;
 
 /// Connections at a time: what settings say, as far as the limit on open files goes. That is raised as far as the system lets
 /// it first; a connection may need three more: the file that it sends, the descriptor by which its end is watched, and
-/// that of a watch that outlives it.
+/// that of a watch that outlives it; and for each one may wait for its place and one be closing.
 fn connections(wanted: usize) -> usize {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };

@@ -51,7 +51,12 @@ impl fmt::Debug for Places {
 impl Places {
     /// A pool of `size` (at least 1), in which a turn is waited for as long as `patience` says; `None`: as long as it takes.
     pub fn new(size: u64, shares: Shares, patience: Option<Duration>) -> Self {
-        let book = Mutex::new(Book::new(size.max(1), shares, ROOM));
+        Self::with_room(size, shares, patience, ROOM)
+    }
+
+    /// The same, with room for so many that wait.
+    pub fn with_room(size: u64, shares: Shares, patience: Option<Duration>, room: u64) -> Self {
+        let book = Mutex::new(Book::new(size.max(1), shares, room));
         Self(Arc::new(Pool { book, patience, idle: Notify::new() }))
     }
 
@@ -60,8 +65,12 @@ impl Places {
     }
 
     /// One place, at once or not at all.
-    pub fn try_take(&self, holder: &Holder) -> Option<Place> {
-        self.book().take(holder, 1).then(|| self.place(holder.clone(), 1))
+    ///
+    /// # Errors
+    /// [`Turned`].
+    pub fn try_take(&self, holder: &Holder) -> Result<Place, Turned> {
+        let mut book = self.book();
+        if book.take(holder, 1) { Ok(self.place(holder.clone(), 1)) } else { Err(book.why(holder, 1)) }
     }
 
     /// One place, waited for in turn.

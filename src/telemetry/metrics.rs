@@ -11,6 +11,12 @@ use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, Promet
 pub const REQUESTS: &str = "daylily_http_requests_total";
 /// Seconds until the head of the answer, by `route`, `method`.
 pub const REQUEST_SECONDS: &str = "daylily_http_request_duration_seconds";
+/// Connections by `state`: `silent` (no byte of a request), `head` (part of one), `busy` (a request is answered).
+pub const CONNECTIONS: &str = "daylily_connections";
+/// Connections on which nothing was answered, closed because their place went to another.
+pub const CONNECTIONS_EVICTED: &str = "daylily_connections_evicted_total";
+/// New connections closed because no place could be had.
+pub const CONNECTIONS_TURNED_AWAY: &str = "daylily_connections_turned_away_total";
 /// Requests being answered.
 pub const REQUESTS_RUNNING: &str = "daylily_http_requests_running";
 /// Refusals by `code`.
@@ -70,6 +76,9 @@ const LIST: &[(&str, Shape, Unit, &str)] = &[
     (REQUESTS, Shape::Counter, Unit::Count, "Requests, by route, method and status"),
     (REQUEST_SECONDS, Shape::Histogram, Unit::Seconds, "Time until the head of the answer, by route and method"),
     (REQUESTS_RUNNING, Shape::Gauge, Unit::Count, "Requests being answered"),
+    (CONNECTIONS, Shape::Gauge, Unit::Count, "Connections, by state"),
+    (CONNECTIONS_EVICTED, Shape::Counter, Unit::Count, "Connections closed because their place went to another"),
+    (CONNECTIONS_TURNED_AWAY, Shape::Counter, Unit::Count, "New connections closed because no place could be had"),
     (REFUSALS, Shape::Counter, Unit::Count, "Refusals, by code"),
     (DOWNLOADS, Shape::Counter, Unit::Count, "Downloads, by outcome"),
     (DOWNLOADS_RUNNING, Shape::Gauge, Unit::Count, "Downloads under way"),

@@ -2,11 +2,8 @@
 //! test that holds it elsewhere. A limit that is added without either fails here.
 
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use daylily::config::{LIMITS, Limits};
-use tokio::sync::{Semaphore, mpsc};
 
 use crate::support::*;
 
@@ -29,7 +26,7 @@ fn held(limit: &str) -> Option<Held> {
         "json-body" => Tried(64 << 10, 201, 413),
         "form-body" => Tried(4 << 10, 400, 413),
         "refused-requests" => Tried(10, 401, 429),
-        "connections" => By("a211_connections_have_a_number_and_those_beyond_it_wait_their_turn"),
+        "connections" => By("a211_connections_have_a_number_and_a_new_one_takes_the_place_of_one_that_idles"),
         "keep-alive" => By("a211_a_connection_that_idles_is_closed"),
         "head-timeout" => By("a204_a_head_has_ten_seconds_however_busily_it_drips"),
         "body-timeout" => By("a205_a_whole_body_has_its_time_and_what_its_length_takes_at_the_least_rate"),
@@ -173,41 +170,6 @@ async fn a197_searches_have_a_number_of_values_and_single_ones_once() {
         let form = request.header("Content-Type", "application/x-www-form-urlencoded").body(query.clone());
         assert_eq!(Answer::of(form).await.said(), said, "{query:.80}");
     }
-}
-
-/// Where more connect than there may be at a time.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a211_connections_have_a_number_and_those_beyond_it_wait_their_turn() {
-    const LIMIT: usize = 16;
-    const ALL: usize = 10 * LIMIT;
-    let daylily = TestDaylily::start_with("", |settings| settings.limits.connections = LIMIT).await;
-    let address = daylily.running().address();
-    let (open, most, leave) =
-        (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)), Arc::new(Semaphore::new(0)));
-    let (answered, mut answers) = mpsc::channel(ALL);
-    for _ in 0..ALL {
-        let (open, most, leave, answered) =
-            (Arc::clone(&open), Arc::clone(&most), Arc::clone(&leave), answered.clone());
-        tokio::spawn(async move {
-            let mut connection = RawConnection::at(address).await;
-            connection.send(format!("GET /livez HTTP/1.1\r\nHost: {address}\r\n\r\n").as_bytes()).await;
-            let talk = connection.hear(1).await;
-            most.fetch_max(open.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
-            answered.send(talk.statuses()).await.unwrap();
-            leave.acquire().await.unwrap().forget();
-            open.fetch_sub(1, Ordering::SeqCst);
-        });
-    }
-    // Every one is answered in the end; nobody leaves before as many are in as there may be.
-    let workers = std::thread::available_parallelism().map_or(1, usize::from);
-    let full = (LIMIT / workers).max(1) * workers;
-    for number in 1..=ALL {
-        assert_eq!(answers.recv().await.unwrap(), [200]);
-        if number >= full {
-            leave.add_permits(1);
-        }
-    }
-    assert!((full - 1..=full).contains(&most.load(Ordering::SeqCst)), "{most:?} of {full}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

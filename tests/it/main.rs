@@ -22,6 +22,8 @@ mod clock;
 #[cfg(test)]
 mod confirm;
 #[cfg(test)]
+mod connections;
+#[cfg(test)]
 mod content_attacks;
 #[cfg(test)]
 mod content_stored;

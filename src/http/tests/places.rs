@@ -39,7 +39,7 @@ async fn answered(
 
 /// So many places, each taken by another client.
 fn taken(places: &Places, number: u32) -> Vec<Place> {
-    (100..100 + number).filter_map(|client| places.try_take(&Holder::Client(ClientNumber(client)))).collect()
+    (100..100 + number).filter_map(|client| places.try_take(&Holder::Client(ClientNumber(client))).ok()).collect()
 }
 
 #[actix_web::test]

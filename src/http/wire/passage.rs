@@ -38,17 +38,23 @@ pub(super) enum Stop {
 pub(super) struct Passage {
     state: State,
     most: Measures,
+    heads: u64,
 }
 
 impl Passage {
     /// Before the first head.
     pub(super) fn new(most: Measures) -> Self {
-        Self { state: State::Head(Scan::default()), most }
+        Self { state: State::Head(Scan::default()), most, heads: 0 }
     }
 
     /// Whether a head comes next.
     pub(super) fn is_before_head(&self) -> bool {
         matches!(self.state, State::Head(_))
+    }
+
+    /// Heads that have passed.
+    pub(super) fn heads(&self) -> u64 {
+        self.heads
     }
 
     /// How many of these bytes may pass, from the first on, and what stops those behind. Bytes that neither pass nor are
@@ -70,6 +76,7 @@ impl Passage {
             State::Head(scan) => {
                 let Some(length) = scan.look(bytes, &self.most).map_err(Stop::Head)? else { return Ok(0) };
                 let framing = judge(bytes.get(..length).unwrap_or_default()).map_err(Stop::Head)?;
+                self.heads += 1;
                 (length, behind(framing))
             }
             State::Length(left) => {

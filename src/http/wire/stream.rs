@@ -19,6 +19,7 @@ use super::head::Fault;
 use super::passage::{Passage, Stop};
 use super::stall::Stall;
 use super::{Doubt, Patience};
+use crate::http::admission::{Seat, Standing};
 use crate::http::arrival::Connection;
 
 /// How long a connection that was refused may go on sending, so that it can still read why (RFC 9112 §9.6).
@@ -60,11 +61,17 @@ pub(in crate::http) struct Wire<S> {
     parting: Option<Pin<Box<Sleep>>>,
     doubt: Rc<Doubt>,
     connection: Option<Arc<Connection>>,
+    seat: Option<Rc<Seat>>,
 }
 
 impl<S> Wire<S> {
-    /// Around a new connection; `connection`: its counters, where the system has some.
-    pub(in crate::http) fn new(inner: S, patience: Patience, connection: Option<Connection>) -> Self {
+    /// Around a new connection; `connection`: its counters, where the system has some; `seat`: its place among all.
+    pub(in crate::http) fn new(
+        inner: S,
+        patience: Patience,
+        connection: Option<Connection>,
+        seat: Option<Rc<Seat>>,
+    ) -> Self {
         Self {
             inner,
             passage: Passage::new(patience.measures),
@@ -79,6 +86,7 @@ impl<S> Wire<S> {
             parting: None,
             doubt: Rc::default(),
             connection: connection.map(Arc::new),
+            seat,
         }
     }
 
@@ -95,6 +103,9 @@ impl<S> Wire<S> {
         noted.insert(Rc::clone(&self.doubt));
         if let Some(connection) = &self.connection {
             noted.insert(Arc::clone(connection));
+        }
+        if let Some(seat) = &self.seat {
+            noted.insert(Rc::clone(seat.answers()));
         }
     }
 
@@ -136,6 +147,13 @@ impl<S> Wire<S> {
             self.is_known = true;
             self.deadline = None;
         }
+        let standing = if passed > 0 { Standing::Busy } else { Standing::Head };
+        if (passed > 0 || self.is_quiet()) && !self.stands(standing) {
+            // Its place went to another before this was read: nothing of it is begun.
+            out.set_filled(before);
+            self.give_up();
+            return;
+        }
         match stop {
             Some(Stop::Head(fault)) => self.refuse(fault),
             Some(Stop::Body) => {
@@ -155,6 +173,23 @@ impl<S> Wire<S> {
         self.course = Course::Refused;
         self.deadline = None;
         self.doubt.0.set(Some(fault));
+        if !self.stands(Standing::Busy) {
+            self.give_up();
+        }
+    }
+
+    fn stands(&self, standing: Standing) -> bool {
+        self.seat.as_ref().is_none_or(|seat| seat.stands(standing))
+    }
+
+    /// Whether everything that was asked is answered. What was refused is not asked, and ends by itself.
+    fn is_quiet(&self) -> bool {
+        let ended = self.seat.as_ref().map(|seat| seat.answers().ended());
+        self.course == Course::Open && self.passage.is_before_head() && ended == Some(self.passage.heads())
+    }
+
+    fn give_up(&mut self) {
+        (self.held, self.cleared, self.course) = (Vec::new(), 0, Course::Over);
     }
 
     /// Whether a head that was awaited did not come in time. A connection that never said a word gets none either: an answer
@@ -246,6 +281,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Wire<S> {
         let this = self.get_mut();
         let flushed = ready!(Pin::new(&mut this.inner).poll_flush(context));
         this.stall.caught_up();
+        if this.is_quiet() {
+            let standing = if this.held.is_empty() { Standing::Silent } else { Standing::Head };
+            // One whose place went to another breaks off when it is read.
+            let _ = this.stands(standing);
+        }
         Poll::Ready(flushed)
     }
 

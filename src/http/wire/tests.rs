@@ -10,7 +10,7 @@ use crate::config::Limits;
 
 fn wire(room: usize) -> (Wire<DuplexStream>, DuplexStream) {
     let (near, far) = duplex(room);
-    (Wire::new(near, Patience::of(&Limits::default()), None), far)
+    (Wire::new(near, Patience::of(&Limits::default()), None, None), far)
 }
 
 async fn read(wire: &mut Wire<DuplexStream>) -> String {

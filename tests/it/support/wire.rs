@@ -1,9 +1,9 @@
 //! HTTP as bytes on a socket: for what no client's library would send, and for counting what comes back.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 
 use super::{PATIENCE, TestDaylily};
@@ -52,6 +52,13 @@ impl RawConnection {
 
     pub async fn at(address: SocketAddr) -> Self {
         Self { socket: TcpStream::connect(address).await.unwrap(), came: Vec::new() }
+    }
+
+    /// From an address of this machine: all of 127.0.0.0/8 are.
+    pub async fn from(own: Ipv4Addr, address: SocketAddr) -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind(SocketAddr::from((own, 0))).unwrap();
+        Self { socket: socket.connect(address).await.unwrap(), came: Vec::new() }
     }
 
     /// What a server that has had enough does not read is no failure of the test.
