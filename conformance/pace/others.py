@@ -1,6 +1,8 @@
 """What one caller costs another that does what it always does: the other's p99 beside each hostile way, as a ratio to its undisturbed one."""
+import collections
 import contextlib
 import http.client
+import resource
 import socket
 import threading
 import time
@@ -15,6 +17,9 @@ CONNECTIONS = 64
 READERS = 512
 MIB = 1 << 20
 GOAL = 3
+# More than a server has places for, and where they come from: an address has its share.
+SILENT = 4500
+HOSTILE = "127.0.0.66"
 
 
 class Others:
@@ -38,6 +43,38 @@ class Others:
             yield Figure(f"read, search, download beside {name}", "alone", f"p99 {p99:.1f} ms ({alone:.1f} alone), {grown:+.0f} MiB", p99 / alone,
                          f"<= {GOAL}", p99 / alone <= GOAL)
             site.quiet()
+        yield from self.connections()
+
+    def connections(self):
+        """What the connections of one address cost another that connects for each request."""
+        least, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(least, min(most, 2 * SILENT)), most))
+        alone = self.connected()
+        ways = {"silent": b"", "idle": f"GET /livez HTTP/1.1\r\nHost: localhost:{self.site.server.port}\r\n\r\n".encode(), "half a head": b"GET / HT"}
+        for name, sent in ways.items():
+            with self.held(sent, SILENT, HOSTILE, name == "idle"), self.connecting(sent):
+                p99 = self.connected()
+            yield Figure(f"connect and read beside {SILENT:,} connections ({name}) and more all the while", "alone", f"p99 {p99:.1f} ms ({alone:.1f} alone)",
+                         p99 / alone, f"<= {GOAL}", p99 / alone <= GOAL)
+
+    def connected(self):
+        took = []
+        for _ in range(3 * self.turns):
+            begun = time.monotonic()
+            answer = self.site.server.request("GET", f"/fhir/DocumentReference/{self.own}", None, self.site.headers(self.calm), 60)
+            took.append(1000 * (time.monotonic() - begun))
+            expect(answer.status == 200, f"the other's read is {answer.status}")
+        return percentile(took, 99)
+
+    def connecting(self, sent):
+        kept = collections.deque(maxlen=100)
+
+        def send():
+            one = socket.create_connection(("127.0.0.1", self.site.server.port), 5, (HOSTILE, 0))
+            kept.append(one)
+            one.sendall(sent)
+            time.sleep(0.01)
+        return self.repeated(2, send)
 
     def measured(self):
         """The p99 of one honest caller's requests, in milliseconds; all of them answered."""
@@ -60,16 +97,20 @@ class Others:
         return f"{method} {path} HTTP/1.1\r\n{lines}{more}\r\n".encode()
 
     @contextlib.contextmanager
-    def held(self, request, number):
-        """So many connections that send this and wait."""
+    def held(self, request, number, address="127.0.0.1", answered=False):
+        """So many connections that send this and wait, each until it is answered where it is to be."""
         sockets = []
         try:
             for _ in range(number):
                 one = socket.socket()
                 one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-                one.connect(("127.0.0.1", self.site.server.port))
+                one.settimeout(30)
+                one.bind((address, 0))
                 sockets.append(one)
+                one.connect(("127.0.0.1", self.site.server.port))
                 one.sendall(request)
+                if answered:
+                    expect(one.recv(1000).startswith(b"HTTP/1.1 200"), "a connection of the crowd was not answered")
             time.sleep(0.5)
             yield
         finally:

@@ -31,7 +31,7 @@ pub(super) use answers::{Answering, Answers, Counted};
 pub(super) use register::Standing;
 
 /// Connections that wait for a place at a time, at most.
-const WAITING_MOST: usize = 1_024;
+pub(super) const WAITING_MOST: usize = 1_024;
 
 /// How a connection learns that its place went to another.
 #[derive(Debug, Default)]

@@ -15,7 +15,7 @@ use rustls::ServerConfig;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
-use super::admission::Admission;
+use super::admission::{Admission, WAITING_MOST};
 use super::arrival::Watches;
 use super::client_rate::ClientRate;
 use super::connections::Connections;
@@ -208,16 +208,21 @@ fn cut_stalled(listener: &TcpListener, stall: Duration) {
 const OTHER_FILES: u64 = 128;
 
 /// Files that one connection may need.
-const FILES_EACH: u64 = 6;
+const FILES_EACH: u64 = 4;
 
 /// Connections at a time: what settings say, as far as the limit on open files goes. That is raised as far as the system lets
 /// it first; a connection may need three more: the file that it sends, the descriptor by which its end is watched, and
-/// that of a watch that outlives it; and for each one may wait for its place and one be closing.
+/// that of a watch that outlives it; and beside them some wait for their place, and as many are closing.
 fn connections(wanted: usize) -> usize {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
     let files = if setrlimit(Resource::Nofile, raised).is_ok() { limit.maximum } else { limit.current };
-    let room = files.map_or(u64::MAX, |files| files.saturating_sub(OTHER_FILES) / FILES_EACH);
+    let others = 2 * u64::try_from(WAITING_MOST).unwrap_or(u64::MAX);
+    let room = files.map_or(u64::MAX, |files| {
+        let files = files.saturating_sub(OTHER_FILES);
+        // No more wait, and no more are closing, than there are places.
+        (files.saturating_sub(others) / FILES_EACH).max(files / (FILES_EACH + 2))
+    });
     let room = usize::try_from(room).unwrap_or(usize::MAX).max(1);
     if room < wanted {
         tracing::warn!(
