@@ -15,37 +15,114 @@ use super::instance::sha256;
 use super::keyring::{KeyRing, Purpose};
 use super::log_check::{self, LogSource};
 use super::start_check::Place;
+use crate::domain::audit::cell::Cells;
+use crate::domain::audit::detail::Detail;
 use crate::domain::audit::verify::{Finding, Report, Source};
-use crate::domain::audit::{FullCheck, SigningKey, signed_lines};
+use crate::domain::audit::{Action, CellKey, FullCheck, Group, Leaf, SigningKey, signed_lines};
 use crate::domain::clock::Timestamp;
 use crate::domain::id::OperatorId;
 use crate::domain::log_acknowledgement::{FindingDigest, Word};
+use crate::store::{AuditRow, StoreError};
 
 /// The file of acknowledged marks, and what its first line says.
 const FILE: &str = "log-acknowledged";
-const HEAD: &str = "daylily-log-acknowledged/1";
+const HEAD: &str = "daylily-log-acknowledged/2";
+/// What the line before the marks of one acknowledgement begins with.
+const NEAR_ENTRY: &str = "near-entry ";
+/// Entries among which the one that acknowledges is looked for.
+const NEAR: usize = 64;
+/// Words of findings that are kept; the rest is counted.
+const WORDS: usize = 1_000;
 /// The file of the first person's word, and what its first line says.
 const ASKED: &str = "log-acknowledgement-asked";
 const ASKED_HEAD: &str = "daylily-log-acknowledgement-asked/1";
 /// The folder of what was found.
 const EVIDENCE: &str = "evidence";
 
-/// Marks that two operators acknowledged.
+/// Marks that two operators acknowledged, together as they were found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Acknowledged(BTreeSet<String>);
+pub struct Acknowledged {
+    findings: Vec<Marks>,
+    marks: BTreeSet<String>,
+}
+
+/// Everything that one look at the log found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Marks {
+    /// The entry that acknowledges them is this one of the log, or one of those that follow.
+    near: u64,
+    marks: BTreeSet<String>,
+}
+
+impl Marks {
+    fn digest(&self) -> FindingDigest {
+        let marks: Vec<&str> = self.marks.iter().map(String::as_str).collect();
+        sha256(marks.join("\n").as_bytes())
+    }
+
+    fn lines(&self) -> Vec<String> {
+        [format!("{NEAR_ENTRY}{}", self.near)].into_iter().chain(self.marks.iter().cloned()).collect()
+    }
+
+    /// Whether the log holds the entry: a database of before it was acknowledged does not, and nobody acknowledged that one.
+    async fn are_recorded(&self, source: &dyn LogSource, key: &CellKey) -> Result<bool, StoreError> {
+        let digest = hex::encode(self.digest());
+        let rows = source.rows(self.near, NEAR).await?;
+        Ok(rows.iter().any(|row| acknowledged_by(row, key).is_some_and(|finding| finding == digest)))
+    }
+}
+
+/// The digest of what an entry acknowledges.
+fn acknowledged_by(row: &AuditRow, key: &CellKey) -> Option<String> {
+    let (leaf, cells) = (Leaf::decode(&row.body).ok()?, Cells::decode(&row.cells)?);
+    let is_one = leaf.action == Action::AuditAcknowledge && leaf.seq == row.seq;
+    if !is_one || cells.commitment(key) != Ok(leaf.commitment) {
+        return None;
+    }
+    match cells.open(Group::Subject, key)?.get("finding") {
+        Some(Detail::Text(finding)) => Some(finding.clone()),
+        _ => None,
+    }
+}
 
 impl Acknowledged {
-    /// Those of a folder; none where the file is not there or not signed.
-    pub fn read(data: &Path, keys: &KeyRing) -> Self {
+    /// Those of a folder that its log knows of; none where the file is not there or not signed.
+    ///
+    /// # Errors
+    /// The log cannot be read.
+    pub async fn read(source: &dyn LogSource, data: &Path, keys: &KeyRing) -> Result<Self, StartFailure> {
         let key = if keys.lacks(Purpose::LogCheck) { None } else { keys.log_check().ok() };
         let lines =
             key.and_then(|key| signed_lines::open(HEAD, &std::fs::read(data.join(FILE)).ok()?, key.verifying_key()));
-        Self(lines.unwrap_or_default().into_iter().collect())
+        let Some(lines) = lines else { return Ok(Self::default()) };
+        let mut acknowledged = Self::default();
+        for line in lines {
+            match (line.strip_prefix(NEAR_ENTRY), acknowledged.findings.last_mut()) {
+                (Some(near), _) => {
+                    let near = near.parse().unwrap_or(u64::MAX);
+                    acknowledged.findings.push(Marks { near, marks: BTreeSet::new() });
+                }
+                (None, Some(finding)) => drop(finding.marks.insert(line)),
+                (None, None) => {}
+            }
+        }
+        let cells = keys.cells()?;
+        for finding in &acknowledged.findings {
+            if finding.are_recorded(source, &cells).await? {
+                acknowledged.marks.extend(finding.marks.iter().cloned());
+            }
+        }
+        Ok(acknowledged)
     }
 
     /// Whether a mark is among them.
     pub fn has(&self, mark: &str) -> bool {
-        self.0.contains(mark)
+        self.marks.contains(mark)
+    }
+
+    /// Whether nothing was acknowledged.
+    pub fn is_empty(&self) -> bool {
+        self.marks.is_empty()
     }
 
     /// Whether a checkpoint is among them, so that it is not asked any more.
@@ -68,6 +145,7 @@ pub fn full_check_mark(note: &FullCheck) -> String {
 pub fn endings_mark(finding: &Finding) -> Option<String> {
     match finding {
         Finding::EndingsChanged { line, rest } => Some(format!("endings changed {line} {}", hex::encode(rest))),
+        Finding::RevocationsGone { count, first, last } => Some(format!("revocations gone {count} {first} {last}")),
         Finding::EndingsShortened { have, kept } => Some(format!("endings shortened {have} {kept}")),
         _ => None,
     }
@@ -115,7 +193,8 @@ impl Given<'_> {
             Finding::Lookup { first, after } => vec![format!("lookup {first} {after}")],
             Finding::LinkHidden { seq } => vec![format!("link hidden {seq}")],
             Finding::LinkStrange { seq } => vec![format!("link strange {}", seq.unwrap_or_default())],
-            Finding::EndingsChanged { .. } | Finding::EndingsShortened { .. } => {
+            Finding::Undone { seq, what } => vec![format!("undone {seq} {what:?}")],
+            Finding::EndingsChanged { .. } | Finding::EndingsShortened { .. } | Finding::RevocationsGone { .. } => {
                 endings_mark(finding).into_iter().collect()
             }
         })
@@ -147,7 +226,7 @@ impl Given<'_> {
 pub struct Pending {
     data: PathBuf,
     key: SigningKey,
-    marks: BTreeSet<String>,
+    marks: Marks,
     before: Acknowledged,
     words: Vec<String>,
     evidence: Vec<Vec<u8>>,
@@ -169,7 +248,12 @@ impl Pending {
         for finding in &report.findings {
             marks.extend(given.marks(finding).await?);
         }
-        let words = report.findings.iter().map(|finding| log_check::issue_of(finding).message().to_owned()).collect();
+        let shown = report.findings.iter().take(WORDS);
+        let mut words: Vec<String> = shown.map(|finding| log_check::issue_of(finding).message().to_owned()).collect();
+        if report.findings.len() > WORDS {
+            words.push(format!("and {} more", report.findings.len() - WORDS));
+        }
+        let marks = Marks { near: given.source.head().await?.size, marks };
         let (data, before, evidence) = (place.data.to_owned(), before.clone(), given.outside.to_vec());
         let endings = place.checkpoints.join(ENDINGS);
         Ok(Self { data, key: keys.log_check()?, marks, before, words, evidence, endings })
@@ -182,8 +266,7 @@ impl Pending {
 
     /// The digest of all that was found.
     pub fn digest(&self) -> FindingDigest {
-        let marks: Vec<&str> = self.marks.iter().map(String::as_str).collect();
-        sha256(marks.join("\n").as_bytes())
+        self.marks.digest()
     }
 
     /// The first person's word, where one waits.
@@ -217,7 +300,7 @@ impl Pending {
     /// The folder cannot be written.
     pub fn confirm(&self) -> std::io::Result<PathBuf> {
         let evidence = self.copy_aside()?;
-        let lines: Vec<String> = self.marks.union(&self.before.0).cloned().collect();
+        let lines: Vec<String> = self.before.findings.iter().chain([&self.marks]).flat_map(Marks::lines).collect();
         write_durably(&self.data.join(FILE), &signed_lines::seal(HEAD, &lines, &self.key))?;
         match std::fs::remove_file(self.data.join(ASKED)) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
@@ -230,7 +313,7 @@ impl Pending {
         let digest = hex::encode(self.digest());
         let folder = self.data.join(EVIDENCE).join(digest.get(..16).unwrap_or_default());
         std::fs::create_dir_all(&folder)?;
-        let report = json!({ "finding": digest, "found": self.words, "marks": self.marks });
+        let report = json!({ "finding": digest, "found": self.words, "marks": self.marks.marks });
         write_durably(&folder.join("finding.json"), &format!("{report:#}\n"))?;
         for (at, note) in self.evidence.iter().enumerate() {
             write_durably(&folder.join(format!("checkpoint-{at}")), &String::from_utf8_lossy(note))?;

@@ -14,6 +14,7 @@ use super::keyring::KeyRing;
 use super::log_check::{LogSource, OfStore};
 use super::start_check::{self, Place};
 use crate::delivery::{Delivery, Loop, still_at_work};
+use crate::domain::audit::effect::Expected;
 use crate::domain::audit::{Action, Entry, Outcome};
 use crate::store::{AuditHead, AuditRow, Store, StoreError};
 use crate::vault::Vault;
@@ -180,5 +181,9 @@ impl LogSource for Paced<'_> {
 
     async fn endings(&self) -> Result<(u64, u64), StoreError> {
         self.source.endings().await
+    }
+
+    async fn stand(&self, expected: Vec<Expected>) -> Result<Vec<bool>, StoreError> {
+        self.source.stand(expected).await
     }
 }

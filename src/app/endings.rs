@@ -1,24 +1,35 @@
 //! The file `endings` in the checkpoint folder: what has ended, outside what a backup of the data folder brings back. Appended to while
 //! serving, checked by `audit verify`, replayed by a restore.
 
+use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use super::acknowledged::{Acknowledged, endings_mark};
 use super::failure::StartFailure;
 use super::folder::{not_usable, write_durably};
 use super::log_check::{self, LogSource};
-use crate::domain::audit::endings::{self, Ended, Endings};
+use crate::delivery::{Spool, spooled_number};
+use crate::domain::audit::effect::Expected;
+use crate::domain::audit::endings::{self, Ended, Endings, LinksOf};
 use crate::domain::audit::verify::Finding;
 use crate::domain::audit::{SigningKey, VerifyingKey};
 use crate::domain::clock::Timestamp;
 use crate::store::{Ledger, Store};
+use crate::worker::FileSpool;
 
 /// Its name in the folder.
 pub const ENDINGS: &str = "endings";
+/// The file of revocations that the database did not take, in the data folder.
+pub(super) const SPOOL: &str = "revocations.spool";
+/// How often a revocation is looked for.
+const LOOKS: u32 = 3;
+/// Between two looks.
+const PAUSE: Duration = Duration::from_millis(500);
 
 /// Reads the file of a folder. One that is not there says nothing.
 ///
@@ -41,18 +52,58 @@ pub fn check(read: &Endings, (last, waiting): (u64, u64)) -> Option<Finding> {
     (have < kept).then_some(Finding::EndingsShortened { have, kept })
 }
 
-/// What is wrong with the file of a folder. The database is asked first: what it was told of lies in the file by then.
+/// What is wrong with the file of a folder, or with the database as the file knows it. The database is asked first: what it was told of
+/// lies in the file by then.
 ///
 /// # Errors
 /// The store or the file cannot be read.
 pub async fn finding(
     source: &dyn LogSource,
-    folder: &Path,
+    (data, folder): (&Path, &Path),
     key: &VerifyingKey,
 ) -> Result<Option<Finding>, StartFailure> {
     let standing = source.endings().await?;
-    let read = read(folder, key).map_err(|error| not_usable(&folder.join(ENDINGS), &error))?;
-    Ok(check(&read, standing))
+    let found = read(folder, key).map_err(|error| not_usable(&folder.join(ENDINGS), &error))?;
+    if let Some(finding) = check(&found, standing) {
+        return Ok(Some(finding));
+    }
+    let mut told: BTreeSet<u32> = found.endings.iter().filter_map(|ending| wide_revocation(&ending.ended)).collect();
+    for look in 0..LOOKS {
+        if look > 0 {
+            // One that the database does not take is told of here, waits in the spool, and is written: between two of these, it is looked for again.
+            tokio::time::sleep(PAUSE).await;
+        }
+        told = without_spooled(told, data)?;
+        let asked: Vec<u32> = told.iter().copied().collect();
+        let stand = source.stand(asked.iter().map(|number| Expected::Revocation(*number, None)).collect()).await?;
+        told = asked.into_iter().zip(stand).filter(|(_, stands)| !stands).map(|(number, _)| number).collect();
+        let (Some(first), Some(last)) = (told.first().copied(), told.last().copied()) else { return Ok(None) };
+        if look + 1 == LOOKS {
+            let count = u64::try_from(told.len()).unwrap_or(u64::MAX);
+            return Ok(Some(Finding::RevocationsGone { count, first, last }));
+        }
+    }
+    Ok(None)
+}
+
+/// The number of a revocation whose row is never forgotten.
+fn wide_revocation(ended: &Ended) -> Option<u32> {
+    match ended {
+        Ended::Links(_, LinksOf::Link(_)) => None,
+        Ended::Links(number, _) => Some(*number),
+        _ => None,
+    }
+}
+
+fn without_spooled(mut numbers: BTreeSet<u32>, data: &Path) -> Result<BTreeSet<u32>, StartFailure> {
+    if !numbers.is_empty() {
+        let spool = data.join(SPOOL);
+        let lines = FileSpool::new(spool.clone()).lines().map_err(|error| not_usable(&spool, &error))?;
+        lines.iter().filter_map(|line| spooled_number(line)).for_each(|number| {
+            numbers.remove(&number);
+        });
+    }
+    Ok(numbers)
 }
 
 /// Hands what ends in this store to the file of a folder from now on. A file that was altered, and acknowledged as it is, goes on behind

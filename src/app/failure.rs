@@ -48,13 +48,7 @@ impl StartFailure {
 
 fn exit_of(code: Code) -> u8 {
     match code {
-        Code::KeyMissing
-        | Code::DataNewer
-        | Code::FolderUnsafe
-        | Code::AuditMismatch
-        | Code::AuditShortened
-        | Code::AuditCheckpointMissing
-        | Code::AuditSignatureUnknown => UNSAFE,
+        Code::KeyMissing | Code::DataNewer | Code::FolderUnsafe => UNSAFE,
         other => other.entry().exit,
     }
 }

@@ -146,6 +146,9 @@ impl Instance {
         let new_log = store.audit_head().await?.size == 0;
         let now = nature.clock.now();
         if new_log {
+            if !super::set_up::is_under_way(&path) {
+                return Err(super::set_up::lost_log(&path).into());
+            }
             keys.complete(store.as_ref(), &vault, nature.entropy.as_ref(), now).await?;
         }
         let place = Place { data: &path, checkpoints: &settings.audit.checkpoints, origin: folder.instance() };
@@ -157,7 +160,6 @@ impl Instance {
         super::rotation::renew(&mut keys, store.as_ref(), &vault, &nature).await?;
         folder.publish_log_key(&settings.audit.checkpoints, &keys.checkpoint()?.verifying_key().to_string())?;
         let blobs = open_blobs(&path, &settings.limits, &vault, &nature)?;
-        super::set_up::end(&path).map_err(|error| super::folder::not_usable(&path, &error))?;
         keep_endings(store.as_ref(), &looked, &keys, place).await?;
         let seed = policy_seed(store.as_ref(), &settings).await?;
         let parts = Parts {
@@ -168,11 +170,11 @@ impl Instance {
             recorder: Recorder::new(keys.cells()?, Arc::clone(&nature.entropy), Arc::clone(&store)),
             clock: Arc::clone(&nature.clock),
             entropy: Arc::clone(&nature.entropy),
-            terms: terms(&settings, &base),
+            terms: Terms { keep_strange_bytes: looked.acknowledged, ..terms(&settings, &base) },
             cursors: CursorKey::new(&*keys.cursor()?)?,
             policy: seed.in_force,
             link_keys: keys.links(now)?,
-            spool: Arc::new(FileSpool::new(path.join("revocations.spool"))),
+            spool: Arc::new(FileSpool::new(path.join(super::endings::SPOOL))),
             sealing: Arc::new(super::sealing::VaultSealing(Arc::clone(&vault))),
             endpoints: super::endpoints::GuardedEndpoints::by(&settings, terms(&settings, &base).base.root()),
         };
@@ -181,6 +183,8 @@ impl Instance {
             Some(new) => delivery.apply_policy(&Actor::Server, new).await?,
             None => delivery.policy().short_digest.clone(),
         };
+        // Something stands in the log by now: one that is found empty was lost.
+        super::set_up::end(&path).map_err(|error| super::folder::not_usable(&path, &error))?;
         let found = Found {
             health,
             new_log,
@@ -251,7 +255,7 @@ async fn keep_endings(
     if looked.pending.is_some() {
         return Ok(());
     }
-    let acknowledged = Acknowledged::read(place.data, keys);
+    let acknowledged = Acknowledged::read(&OfStore(store), place.data, keys).await?;
     super::endings::keep(store, place.checkpoints, keys.checkpoint()?, &acknowledged).await
 }
 
@@ -312,7 +316,9 @@ fn unsound(fault: &str) -> StartFailure {
 
 /// What a check found, as issues: the first finding, and how many there are.
 pub fn findings(report: &Report) -> Vec<Issue> {
-    report.findings.first().map(log_check::issue_of).into_iter().collect()
+    let many = || Issue::new(Code::AuditMismatch).message_text("more was found in the log than can be listed");
+    let none_listed = report.findings.is_empty() && report.more > 0;
+    report.findings.first().map(log_check::issue_of).or_else(|| none_listed.then(many)).into_iter().collect()
 }
 
 fn terms(settings: &Settings, base: &BaseUrl) -> Terms {
@@ -327,6 +333,7 @@ fn terms(settings: &Settings, base: &BaseUrl) -> Terms {
         disk_stop_percent: settings.limits.disk_stop,
         scan_lease: settings.scan.timeout.saturating_add(SCAN_LEASE),
         scan_timeout: settings.scan.timeout,
+        keep_strange_bytes: false,
     }
 }
 

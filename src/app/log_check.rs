@@ -8,9 +8,11 @@ use std::path::{Path, PathBuf};
 use async_trait::async_trait;
 
 use super::failure::StartFailure;
+use super::log_effects::Effects;
+use crate::domain::audit::effect::Expected;
 use crate::domain::audit::note::{MAX_NOTE, SignedCheckpoint};
 use crate::domain::audit::verify::{
-    Finding, NoteFault, Report, Row, Source, StoredCheckpoint, TooLate, Trust, Verifier,
+    Finding, NoteFault, Report, Row, Source, StoredCheckpoint, TooLate, Trust, Undone, Verifier,
 };
 use crate::domain::audit::{Action, CellKey, Checkpoint, Frontier, FullCheck, Hash, VerifyingKey};
 use crate::domain::refusal::Issue;
@@ -42,6 +44,8 @@ pub trait LogSource: Send + Sync {
     async fn newest_checkpoint(&self) -> Result<Option<(u64, String)>, StoreError>;
     /// Number of the last ending, and how many of the last wait for the file of endings.
     async fn endings(&self) -> Result<(u64, u64), StoreError>;
+    /// Whether the rows show, each, what entries say.
+    async fn stand(&self, expected: Vec<Expected>) -> Result<Vec<bool>, StoreError>;
 }
 
 /// A store as a source of its log.
@@ -68,6 +72,10 @@ impl LogSource for OfStore<'_> {
 
     async fn endings(&self) -> Result<(u64, u64), StoreError> {
         self.0.endings().await
+    }
+
+    async fn stand(&self, expected: Vec<Expected>) -> Result<Vec<bool>, StoreError> {
+        self.0.stand(expected).await
     }
 }
 
@@ -131,16 +139,20 @@ pub async fn check_whole(
     // The head first: it is the end of what is read, and whatever is signed before it vouches for no more.
     let checkpoints = source.checkpoints().await?;
     let head = source.head().await?;
-    let trust = Trust { origin: against.origin, keys: vec![against.key], cell_key: Some(against.cells) };
+    let trust = Trust { origin: against.origin, keys: vec![against.key], cell_key: Some(against.cells.clone()) };
     let mut verifier = Verifier::new(trust);
     if feed_checkpoints(&mut verifier, &checkpoints, &against.outside).is_err() {
         tracing::error!("checkpoints came after entries");
     }
-    let (checked, root) = read_through(source, verifier, (Frontier::new(), note), &head, progress).await?;
-    Ok(match note {
+    let mut effects = Effects::new(against.cells, source, &head).await?;
+    let parts = (verifier, &mut effects);
+    let (checked, root) = read_through(source, parts, (Frontier::new(), note), &head, progress).await?;
+    let mut checked = match note {
         Some(note) => compare_note(checked, note, root),
         None => checked,
-    })
+    };
+    checked.report.add(effects.finish(source).await?);
+    Ok(checked)
 }
 
 /// Checks what came after an earlier full check, whose note this is, and that the newest checkpoints, stored and outside, go on from there.
@@ -155,7 +167,7 @@ pub async fn check_since(
 ) -> Result<Option<Checked>, StoreError> {
     let stored = source.newest_checkpoint().await?;
     let head = source.head().await?;
-    let trust = Trust { origin: against.origin, keys: vec![against.key], cell_key: Some(against.cells) };
+    let trust = Trust { origin: against.origin, keys: vec![against.key], cell_key: Some(against.cells.clone()) };
     let mut verifier = Verifier::resume(trust, &note.tree, note.last);
     let size = |note: &[u8]| SignedCheckpoint::parse(note).ok().map(|signed| signed.unverified().clone());
     let (inside, outside) = (stored.as_ref().and_then(|(_, note)| size(note.as_bytes())), against.outside.last());
@@ -176,14 +188,17 @@ pub async fn check_since(
     if feed_checkpoints(&mut verifier, &stored, given.as_slice()).is_err() {
         return Ok(None);
     }
-    let (checked, _) = read_through(source, verifier, (note.tree.clone(), None), &head, &|_, _| {}).await?;
+    let mut effects = Effects::new(against.cells, source, &head).await?;
+    let parts = (verifier, &mut effects);
+    let (mut checked, _) = read_through(source, parts, (note.tree.clone(), None), &head, &|_, _| {}).await?;
+    checked.report.add(effects.finish(source).await?);
     Ok(checked.report.valid.then_some(checked))
 }
 
 /// Reads from where `tree` ends to the head; answers the root at the size of `note`, too, where that was passed.
 async fn read_through(
     source: &dyn LogSource,
-    mut verifier: Verifier,
+    (mut verifier, effects): (Verifier, &mut Effects),
     (mut tree, note): (Frontier, Option<&FullCheck>),
     head: &AuditHead,
     progress: &(dyn Fn(u64, u64) + Sync),
@@ -201,6 +216,7 @@ async fn read_through(
                 root = Some(tree.root());
             }
         }
+        effects.read(source, &rows, head.size).await?;
         next = last.saturating_add(1);
         progress(next.min(head.size), head.size);
     }
@@ -355,6 +371,18 @@ pub fn issue_of(finding: &Finding) -> Issue {
         Finding::EndingsShortened { have, kept } => issue.message_text(format!(
             "the file `endings` in the checkpoint folder has {have} endings, and {kept} were written to it"
         )),
+        Finding::Undone { seq, what } => {
+            let says = match what {
+                Undone::Revocation => "withdrew links, and the database does not say so any more",
+                Undone::Client => "switched a client off or on, and the database says otherwise",
+                Undone::Document => "closed a document, and the database says otherwise",
+                Undone::Hold => "laid a legal hold on a document, and the database does not have it any more",
+            };
+            issue.message_text(format!("entry {seq} {says}"))
+        }
+        Finding::RevocationsGone { count, .. } => issue.message_text(format!(
+            "the file `endings` tells of {count} withdrawals of links that are not in the database any more"
+        )),
         Finding::Strange { seq } => {
             issue.message_text(format!("the look-up by patient names entry {seq}, which does not name that patient"))
         }
@@ -388,6 +416,10 @@ impl LogSource for LogReader {
 
     async fn endings(&self) -> Result<(u64, u64), StoreError> {
         Self::endings(self).await
+    }
+
+    async fn stand(&self, expected: Vec<Expected>) -> Result<Vec<bool>, StoreError> {
+        Self::stand(self, expected).await
     }
 }
 

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::log_check::PAGE;
 use crate::domain::audit::given::Given;
 use crate::domain::audit::index::{BLOCK, Block, IndexKey, Names, Tag};
-use crate::domain::audit::verify::{Finding, MAX_FINDINGS, Report};
+use crate::domain::audit::verify::{Finding, Report};
 use crate::domain::audit::{Action, CellKey, Leaf};
 use crate::domain::clock::Timestamp;
 use crate::domain::id::ClientId;
@@ -187,7 +187,7 @@ impl Lookup<'_> {
                 let Block { first, after, .. } = one.block;
                 let is_next = first == covered && after > first && after - first <= BLOCK;
                 if (!is_next || !self.is_vouched(&one).await?) && self.stands(&one).await? {
-                    add(report, Finding::Lookup { first: covered.min(first), after });
+                    report.add([Finding::Lookup { first: covered.min(first), after }]);
                 }
                 if after > first && after - first <= BLOCK {
                     self.check_block(&one.block, report).await?;
@@ -218,14 +218,14 @@ impl Lookup<'_> {
             }
             let tags: BTreeSet<(u64, Tag)> = self.key.tags(&names).into_iter().map(|tag| (row.seq, tag)).collect();
             if !tags.is_subset(&listed) {
-                add(report, Finding::Hidden { seq: row.seq });
+                report.add([Finding::Hidden { seq: row.seq }]);
             }
             said.extend(tags);
         }
         let strangers = listed.difference(&said).map(|(seq, _)| *seq).filter(|seq| !silent.contains(seq));
         let strangers: BTreeSet<u64> = strangers.chain((!block.is_whole()).then_some(block.first)).collect();
         let strange = |seq: u64| Finding::Strange { seq: i64::try_from(seq).unwrap_or(i64::MAX) };
-        strangers.into_iter().for_each(|seq| add(report, strange(seq)));
+        report.add(strangers.into_iter().map(strange));
         Ok(())
     }
 
@@ -250,14 +250,14 @@ impl Lookup<'_> {
                 for link in given.links.iter().filter(|(_, _, expires)| *expires >= now()) {
                     // Its time may have ended between the two.
                     if self.log.lacks_link(&link.0, link.1).await? && link.2 >= now() {
-                        add(report, Finding::LinkHidden { seq: row.seq });
+                        report.add([Finding::LinkHidden { seq: row.seq }]);
                     }
                 }
             }
         }
         let covered = blocks.values().map(|(after, _)| *after).max().unwrap_or(0);
         if covered < made {
-            add(report, Finding::Lookup { first: covered, after: made });
+            report.add([Finding::Lookup { first: covered, after: made }]);
         }
         Ok(())
     }
@@ -282,17 +282,9 @@ impl Lookup<'_> {
                     None => None,
                 };
                 if !given.is_some_and(|given| kept.is_of(&given)) && self.is_there(at, kept).await? {
-                    add(report, Finding::LinkStrange { seq: kept.leaf });
+                    report.add([Finding::LinkStrange { seq: kept.leaf }]);
                 }
             }
         }
-    }
-}
-
-fn add(report: &mut Report, finding: Finding) {
-    if report.findings.len() < MAX_FINDINGS {
-        report.findings.push(finding);
-    } else {
-        report.more = report.more.saturating_add(1);
     }
 }

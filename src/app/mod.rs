@@ -12,6 +12,7 @@ mod hooks;
 mod instance;
 mod keyring;
 pub mod log_check;
+mod log_effects;
 pub mod log_index;
 mod operations;
 mod process;

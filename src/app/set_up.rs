@@ -1,7 +1,7 @@
 //! Whether a data folder is new. Only one with none of key, database, files and checkpoints is set up; in any other, what is missing is
 //! named and nothing is made in its place. A set-up that was cut short leaves a mark, and the next start goes on with it.
 
-use std::io;
+use std::io::{self, Read};
 use std::path::Path;
 
 use super::folder::{DATABASE, write_durably};
@@ -11,6 +11,8 @@ use crate::domain::refusal::{Code, Issue};
 /// Lies in the folder while it is set up.
 const MARK: &str = "setting-up";
 const KEY: &str = "keys/encryption.key";
+/// What a database begins with.
+const HEADER: &[u8; 16] = b"SQLite format 3\0";
 const BLOBS: &str = "blobs";
 
 /// Looks at a folder before anything is opened or made there.
@@ -21,7 +23,11 @@ pub fn look(data: &Path, checkpoints: &Path) -> Result<(), Issue> {
     if data.join(MARK).exists() {
         return Ok(());
     }
-    if data.join(DATABASE).exists() {
+    let database = data.join(DATABASE);
+    if database.exists() {
+        if !is_database(&database) {
+            return Err(empty(&database, "is no database: it is empty, or was overwritten"));
+        }
         let files = data.join(BLOBS);
         let named = data.join(super::folder::INSTANCE).exists();
         return if files.is_dir() || !named { Ok(()) } else { Err(missing(&files, "its database")) };
@@ -33,6 +39,22 @@ pub fn look(data: &Path, checkpoints: &Path) -> Result<(), Issue> {
         Some(there) => Err(missing(&data.join(DATABASE), there)),
         None => Ok(()),
     }
+}
+
+/// Whether a set-up is under way: only then may the log be empty.
+pub(super) fn is_under_way(data: &Path) -> bool {
+    data.join(MARK).exists()
+}
+
+/// What is said of a database without an entry.
+pub(super) fn lost_log(data: &Path) -> Issue {
+    empty(&data.join(DATABASE), "has no audit log, though it was not just set up: it was emptied, or is another's")
+}
+
+/// Whether a file begins as every database does (sqlite.org/fileformat.html, 1.3).
+fn is_database(path: &Path) -> bool {
+    let mut begin = [0; HEADER.len()];
+    std::fs::File::open(path).and_then(|mut file| file.read_exact(&mut begin)).is_ok() && begin == *HEADER
 }
 
 /// Marks a new folder before anything is made in it.
@@ -50,6 +72,11 @@ pub(super) fn end(data: &Path) -> io::Result<()> {
 
 fn holds_files(blobs: &Path) -> bool {
     std::fs::read_dir(blobs).is_ok_and(|entries| entries.flatten().any(|entry| entry.file_name() != "tmp"))
+}
+
+fn empty(database: &Path, fault: &str) -> Issue {
+    let issue = Issue::new(Code::FolderUnsafe).fill("file", database.display()).fill("fault", fault);
+    issue.fill("cure", "keep it aside and put the database back from your copy of the data folder; nothing was changed")
 }
 
 fn missing(part: &Path, there: &str) -> Issue {

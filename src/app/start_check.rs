@@ -5,12 +5,13 @@ use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
 
-use super::acknowledged::{Acknowledged, Given, Pending, full_check_mark};
+use super::acknowledged::{Acknowledged, Given, Pending, endings_mark, full_check_mark};
 use super::endings;
 use super::failure::StartFailure;
 use super::folder::{not_usable, write_durably};
 use super::keyring::{KeyRing, Purpose};
 use super::log_check::{self, Against, Checked, LogSource, Unreadable};
+use crate::domain::audit::effect::Expected;
 use crate::domain::audit::note::MAX_NOTE;
 use crate::domain::audit::verify::Finding;
 use crate::domain::audit::{Frontier, FullCheck, SigningKey};
@@ -82,6 +83,8 @@ pub struct Looked {
     pub checked: Checked,
     /// What waits for two operators.
     pub pending: Option<Pending>,
+    /// Whether two operators acknowledged something of this log.
+    pub acknowledged: bool,
     /// Whether the whole log was read and is whole, so that the next check may go on from here.
     pub sealable: bool,
 }
@@ -92,12 +95,14 @@ pub struct Looked {
 /// The store or the checkpoint folder cannot be read.
 pub async fn look(source: &dyn LogSource, keys: &KeyRing, place: Place<'_>) -> Result<Looked, StartFailure> {
     let note = if place.data.join(DOUBT).exists() { None } else { read_note(place.data, keys) };
-    let ended = endings::finding(source, place.checkpoints, keys.checkpoint()?.verifying_key()).await?;
+    let ended = endings::finding(source, (place.data, place.checkpoints), keys.checkpoint()?.verifying_key()).await?;
+    let acknowledged = Acknowledged::read(source, place.data, keys).await?;
+    let ended = ended.filter(|finding| !endings_mark(finding).is_some_and(|mark| acknowledged.has(&mark)));
     if let Some(note) = note.filter(|_| ended.is_none()) {
         let newest = log_check::newest_in_folder(place.checkpoints).map_err(unreadable)?;
         let against = against(keys, place.origin, newest.into_iter().collect())?;
         if let Some(checked) = log_check::check_since(source, against, &note).await? {
-            return Ok(Looked { checked, pending: None, sealable: false });
+            return Ok(Looked { checked, pending: None, acknowledged: !acknowledged.is_empty(), sealable: false });
         }
     }
     let size = source.head().await?.size;
@@ -122,16 +127,16 @@ pub async fn whole(
     place: Place<'_>,
     progress: &(dyn Fn(u64, u64) + Sync),
 ) -> Result<Looked, StartFailure> {
-    let acknowledged = Acknowledged::read(place.data, keys);
+    let acknowledged = Acknowledged::read(source, place.data, keys).await?;
     let note = read_note(place.data, keys).filter(|note| !acknowledged.has(&full_check_mark(note)));
     let mut outside = log_check::in_folder(place.checkpoints).map_err(unreadable)?;
     outside.retain(|note| !acknowledged.has_note(note));
     let asked = Unacknowledged { source, acknowledged: &acknowledged };
     let against = against(keys, place.origin, outside.clone())?;
     let mut checked = log_check::check_whole(&asked, against, note.as_ref(), progress).await?;
-    checked.report.findings.extend(log_check::unpublished(source, place.checkpoints).await?);
-    let ended = endings::finding(source, place.checkpoints, keys.checkpoint()?.verifying_key()).await?;
-    checked.report.findings.extend(ended);
+    checked.report.add(log_check::unpublished(source, place.checkpoints).await?);
+    let ended = endings::finding(source, (place.data, place.checkpoints), keys.checkpoint()?.verifying_key()).await?;
+    checked.report.add(ended);
     let stored = asked.checkpoints().await?;
     let given = Given { source, outside: &outside, stored: &stored, note: note.as_ref() };
     let holes = pass_over(&mut checked, &given, &acknowledged).await?;
@@ -145,7 +150,7 @@ pub async fn whole(
     } else {
         Some(Pending::of(&checked.report, &given, (place, keys, &acknowledged)).await?)
     };
-    Ok(Looked { checked, pending, sealable: valid && !holes })
+    Ok(Looked { checked, pending, acknowledged: !acknowledged.is_empty(), sealable: valid && !holes })
 }
 
 /// Takes what was acknowledged out of the report; answers whether entries are missing with two operators' knowledge.
@@ -204,5 +209,9 @@ impl LogSource for Unacknowledged<'_> {
 
     async fn endings(&self) -> Result<(u64, u64), StoreError> {
         self.source.endings().await
+    }
+
+    async fn stand(&self, expected: Vec<Expected>) -> Result<Vec<bool>, StoreError> {
+        self.source.stand(expected).await
     }
 }

@@ -102,7 +102,8 @@ async fn verify(verify: AuditVerify, terminal: &Terminal, nature: &Nature) -> Re
     let now = || now.max(nature.clock.now());
     log_index::check(&log.reader, &log.keys.cells()?, &now, &mut report).await.map_err(StartFailure::from)?;
     let key = log.keys.checkpoint()?;
-    let ended = endings::finding(&log.reader, &settings.audit.checkpoints, key.verifying_key()).await?;
+    let ended =
+        endings::finding(&log.reader, (&settings.data_dir, &settings.audit.checkpoints), key.verifying_key()).await?;
     report.findings.extend(ended);
     report.valid = report.findings.is_empty();
     if terminal.json {

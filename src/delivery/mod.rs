@@ -68,7 +68,7 @@ pub use retention::Swept;
 pub use scanning::{NO_VERDICT, ScanWatch, Scanned};
 pub use sealing::{Sealed, Sealing};
 pub use search::{SearchRequest, Searched};
-pub use spool::Spool;
+pub use spool::{Spool, spooled_number};
 pub use subscriptions::{EndpointCheck, PutSubscription, ShownSubscription};
 pub use transfer::Transfer;
 
@@ -112,6 +112,8 @@ pub struct Terms {
     pub scan_lease: Duration,
     /// How long one engine may look at one file.
     pub scan_timeout: Duration,
+    /// Whether bytes that no row names stay: rows may have been lost with an older database that two operators acknowledged.
+    pub keep_strange_bytes: bool,
 }
 
 /// The policy in force, parsed.

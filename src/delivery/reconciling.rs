@@ -15,6 +15,8 @@ const PAGE: usize = 1_000;
 pub struct Reconciled {
     /// Bytes without a row that were removed.
     pub orphans: u64,
+    /// Bytes without a row that were kept.
+    pub kept: u64,
     /// Rows whose bytes are not there (alarm: content is lost or the folder was changed by hand).
     pub missing: u64,
     next: Next,
@@ -64,9 +66,11 @@ impl Delivery {
     async fn remove_orphans(&self, so_far: Reconciled, after: Option<FileId>) -> Result<Reconciled, Refusal> {
         let files = self.blobs.list(after, PAGE).await.map_err(blob_failure)?;
         let known = self.store.known_files(&files).await.map_err(store_failure)?;
-        let mut orphans = so_far.orphans;
+        let (mut orphans, mut kept) = (so_far.orphans, so_far.kept);
         for (file, _) in files.iter().zip(known).filter(|(_, known)| !known) {
-            if !self.blobs.stored_here(*file) {
+            if self.terms.keep_strange_bytes {
+                kept += 1;
+            } else if !self.blobs.stored_here(*file) {
                 self.blobs.delete(*file).await.map_err(blob_failure)?;
                 orphans += 1;
                 failpoint::here(Point::OrphanRemoved);
@@ -74,9 +78,9 @@ impl Delivery {
         }
         if files.len() < PAGE {
             self.blobs.forget_stored();
-            return Ok(Reconciled { orphans, next: Next::Rows(None), ..so_far });
+            return Ok(Reconciled { orphans, kept, next: Next::Rows(None), ..so_far });
         }
-        Ok(Reconciled { orphans, next: Next::Bytes(files.last().copied()), ..so_far })
+        Ok(Reconciled { orphans, kept, next: Next::Bytes(files.last().copied()), ..so_far })
     }
 
     async fn find_missing(&self, so_far: Reconciled, after: Option<FileId>) -> Result<Reconciled, Refusal> {

@@ -11,6 +11,7 @@ use tokio::sync::Mutex;
 
 use super::Delivery;
 use super::failure::store_failure;
+use crate::domain::audit::effect::{REVOCATION, revocation_text};
 use crate::domain::audit::{Action, Entry, Outcome};
 use crate::domain::clock::Timestamp;
 use crate::domain::epoch::{Holder, Revocation, Scope};
@@ -83,7 +84,9 @@ impl Delivery {
         self.cut_ended();
         failpoint::here(Point::RevocationCut);
         let number = revocation.number;
-        let spooled = Spooled { revocation, reason: reason.to_owned(), entry: self.recorder.seal(entry)?, told: false };
+        let entry = entry.clone().with(REVOCATION, revocation_text(&revocation));
+        let spooled =
+            Spooled { revocation, reason: reason.to_owned(), entry: self.recorder.seal(&entry)?, told: false };
         let revoking = Arc::clone(&self.revoking);
         // As a task: whoever asked may be gone before it is durable.
         let kept = tokio::spawn(async move { revoking.keep(spooled).await }).await;
@@ -188,6 +191,11 @@ impl Revoking {
             Err(error) => tracing::warn!(cause = %error, "the spool was merged and cannot be emptied"),
         }
     }
+}
+
+/// The number of the revocation that a line of the spool holds.
+pub fn spooled_number(line: &str) -> Option<u32> {
+    Spooled::from_line(line).map(|spooled| spooled.revocation.number)
 }
 
 impl Spooled {

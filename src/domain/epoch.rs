@@ -27,6 +27,19 @@ pub enum Scope {
     Link(LinkId),
 }
 
+impl Scope {
+    /// What it covers, in one line for the record; the numbers are those of the rows.
+    pub fn to_text(&self) -> String {
+        match self {
+            Self::All => "all".to_owned(),
+            Self::Client(number) => format!("client {}", number.0),
+            Self::Document(number) => format!("document {}", number.0),
+            Self::Patient(number) => format!("patient {}", number.0),
+            Self::Link(link) => format!("link {link}"),
+        }
+    }
+}
+
 /// A revocation as recorded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Revocation {

@@ -39,6 +39,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
+use crate::domain::audit::effect::Expected;
 use crate::domain::audit::index::Block;
 use crate::domain::clock::Timestamp;
 use crate::domain::clock_watch::Destroyable;
@@ -136,6 +137,9 @@ pub trait Store:
 
     /// Entries from `first` on, at most `limit`, in order.
     async fn audit_rows(&self, first: u64, limit: usize) -> Result<Vec<AuditRow>, StoreError>;
+
+    /// Whether the rows show, each, what entries of the log say.
+    async fn stand(&self, expected: Vec<Expected>) -> Result<Vec<bool>, StoreError>;
 
     /// Blocks of the look-up by patient that begin at entry `first` or behind it, at most `limit`, in order.
     async fn audit_blocks(&self, first: u64, limit: usize) -> Result<Vec<AuditBlock>, StoreError>;

@@ -3,12 +3,16 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 
 use super::{SealedEntry, StoreError};
 use crate::domain::clock::Timestamp;
 use crate::domain::epoch::{Epochs, Holder, Revocation, Scope};
+
+/// How long rows of single links are kept: longer than any link lives.
+pub const LINK_REVOCATIONS_KEPT: Duration = Duration::from_secs(400 * 86_400);
 
 /// Revocations.
 #[async_trait]

@@ -37,8 +37,8 @@ pub(super) async fn compare_all(delivery: Arc<Delivery>, supervisor: Supervisor,
 }
 
 fn tell(compared: Reconciled) {
-    if compared.orphans + compared.missing > 0 {
-        let (orphans, missing) = (compared.orphans, compared.missing);
-        tracing::warn!(orphans, missing, "files were compared with their rows");
+    let Reconciled { orphans, kept, missing, .. } = compared;
+    if orphans + kept + missing > 0 {
+        tracing::warn!(orphans, kept, missing, "files were compared with their rows");
     }
 }

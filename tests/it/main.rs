@@ -102,6 +102,8 @@ mod surface;
 #[cfg(test)]
 mod tokens_attacks;
 #[cfg(test)]
+mod undone;
+#[cfg(test)]
 mod uses;
 #[cfg(test)]
 mod uses_wire;

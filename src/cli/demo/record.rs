@@ -8,6 +8,7 @@ use super::steps::{Broken, Held};
 use crate::app::Nature;
 use crate::app::log_check::{self, Against, Checked, LogSource};
 use crate::config::Settings;
+use crate::domain::audit::effect::Expected;
 use crate::domain::refusal::Code;
 use crate::store::{AuditHead, AuditRow, StoreError};
 
@@ -43,6 +44,10 @@ impl LogSource for Changed<'_> {
 
     async fn endings(&self) -> Result<(u64, u64), StoreError> {
         self.source.endings().await
+    }
+
+    async fn stand(&self, expected: Vec<Expected>) -> Result<Vec<bool>, StoreError> {
+        self.source.stand(expected).await
     }
 }
 

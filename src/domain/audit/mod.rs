@@ -11,6 +11,7 @@
 pub mod action;
 pub mod cell;
 pub mod detail;
+pub mod effect;
 pub mod endings;
 pub mod entry;
 pub mod full_check;

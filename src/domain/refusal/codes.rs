@@ -329,18 +329,18 @@ codes! {
     AuditUnavailable "audit-unavailable": 503 exit 1, Transient, TemporarilyUnavailable, Server,
         "The record of access cannot be written, so nothing is handed out.",
         "Try again in {n} seconds.";
-    AuditMismatch "audit-mismatch": 0 exit 1, Processing, None, Server,
+    AuditMismatch "audit-mismatch": 0 exit 3, Processing, None, Server,
         "entry {n} is not what was recorded",
-        "keep a copy of the data folder, restore nothing over it, tell the security officer";
-    AuditShortened "audit-shortened": 0 exit 1, Processing, None, Server,
+        "keep a copy of the data folder and restore nothing over it until the security officer has seen it; then restore a copy, or two operators go on with `daylily audit acknowledge --as ID --reason TEXT`";
+    AuditShortened "audit-shortened": 0 exit 3, Processing, None, Server,
         "the log has {n} entries, but the checkpoint of {when} vouches for {m}",
-        "look for a restore or a cut, keep both, tell the security officer";
+        "look for a restore or a cut, keep both, tell the security officer; two operators go on with `daylily audit acknowledge --as ID --reason TEXT`";
     AuditCheckpointMissing "audit-checkpoint-missing": 0 exit 3, Processing, None, Operator,
         "the log published a checkpoint of {m} entries, and the checkpoint folder has none as new",
         "put the folder back as it was, or set `[audit] checkpoints` right; where it is lost, or an older database was put back, two operators run `daylily audit acknowledge --as ID --reason TEXT`";
-    AuditSignatureUnknown "audit-signature-unknown": 0 exit 1, Processing, None, Operator,
+    AuditSignatureUnknown "audit-signature-unknown": 0 exit 3, Processing, None, Operator,
         "the checkpoint is signed by a key that is not known here",
-        "give the key's line with the checkpoint, or take the right checkpoint";
+        "take this log's own checkpoints: look whether `[audit] checkpoints` and the data folder belong together, and put both back from one copy; where its key was lost, two operators run `daylily audit acknowledge --as ID --reason TEXT`";
     DependencyUnavailable "dependency-unavailable": 503 exit 1, Transient, TemporarilyUnavailable, Server,
         "A part that this server needs is not answering.",
         "Try again in {n} seconds; nothing was changed.";

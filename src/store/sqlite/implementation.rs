@@ -10,7 +10,8 @@ use super::log::check_entry;
 use super::rows::pack;
 use super::search_time::{self, Until};
 use super::tx::Tx;
-use super::{SqliteStore, audit_rows, create, due, lifecycle, purge, read, search, server, visibility};
+use super::{SqliteStore, audit_rows, create, due, lifecycle, purge, read, revocations, search, server, visibility};
+use crate::domain::audit::effect::Expected;
 use crate::domain::audit::index::Block;
 use crate::domain::clock::Timestamp;
 use crate::domain::clock_watch::Destroyable;
@@ -39,6 +40,10 @@ impl Store for SqliteStore {
 
     async fn audit_rows(&self, first: u64, limit: usize) -> Result<Vec<AuditRow>, StoreError> {
         self.long_read(move |conn| audit_rows::entries(conn, first, limit)).await
+    }
+
+    async fn stand(&self, expected: Vec<Expected>) -> Result<Vec<bool>, StoreError> {
+        self.long_read(move |conn| revocations::stand(conn, &expected)).await
     }
 
     async fn audit_blocks(&self, first: u64, limit: usize) -> Result<Vec<AuditBlock>, StoreError> {

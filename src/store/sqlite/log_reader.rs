@@ -9,7 +9,8 @@ use diesel::prelude::*;
 
 use super::open::OpenError;
 use super::statement::sql;
-use super::{audit_rows, clock_rows, endings, given_links, log, server};
+use super::{audit_rows, clock_rows, endings, given_links, log, revocations, server};
+use crate::domain::audit::effect::Expected;
 use crate::domain::clock_watch::ClockRecord;
 use crate::domain::id::{FileId, LinkId};
 use crate::store::{AuditBlock, AuditHead, AuditRow, LinkRecord, SealedKey, StoreError};
@@ -112,6 +113,14 @@ impl LogReader {
     pub async fn lacks_link(&self, id: &LinkId, file: FileId) -> Result<bool, StoreError> {
         let id = id.clone();
         self.read(move |conn| given_links::lacks(conn, &id, file)).await
+    }
+
+    /// Whether the rows show, each, what entries say.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn stand(&self, expected: Vec<Expected>) -> Result<Vec<bool>, StoreError> {
+        self.read(move |conn| revocations::stand(conn, &expected)).await
     }
 
     /// Number of the last ending, and how many of the last wait.

@@ -10,10 +10,12 @@ use super::rows::{at, time};
 use super::statement::{Value, numbers, sql};
 use super::tx::Tx;
 use super::{SqliteStore, endings};
+use crate::domain::audit::effect::{Expected, may_follow};
 use crate::domain::clock::Timestamp;
 use crate::domain::epoch::{Epochs, Holder, Revocation, Scope};
 use crate::domain::id::LinkId;
-use crate::domain::resource::{DocumentNumber, PatientNumber};
+use crate::domain::lifecycle::State;
+use crate::domain::resource::{DocumentNumber, Kind, PatientNumber};
 use crate::store::{Revocations, SealedEntry, StoreError};
 
 #[async_trait]
@@ -92,6 +94,41 @@ fn revoke(
     tx.append(entry)?;
     tx.effects.revocations.push(revocation);
     Ok(true)
+}
+
+/// Whether the rows show what entries say.
+pub(super) fn stand(conn: &mut SqliteConnection, expected: &[Expected]) -> Result<Vec<bool>, StoreError> {
+    expected.iter().map(|one| stands(conn, one)).collect()
+}
+
+fn stands(conn: &mut SqliteConnection, expected: &Expected) -> Result<bool, StoreError> {
+    match expected {
+        Expected::Revocation(number, scope) => {
+            let query = "SELECT number, scope, subject, link, at, NULL, NULL FROM revocation WHERE number = ?";
+            let row: Option<RevocationRow> = sql(query, [(*number).into()]).row(conn)?;
+            // A row that cannot be read is not the one that was written.
+            let kept = row.and_then(|row| revocation(row).ok()).map(|kept| kept.scope.to_text());
+            Ok(kept.is_some_and(|kept| scope.as_ref().is_none_or(|scope| *scope == kept)))
+        }
+        Expected::Client(id, disabled) => {
+            let query = "SELECT c.disabled FROM client c JOIN party p ON p.number = c.number WHERE p.id = ?";
+            let kept: Option<i64> = sql(query, [id.as_str().into()]).one(conn)?;
+            Ok(kept.is_some_and(|kept| (kept != 0) == *disabled))
+        }
+        Expected::Document(id, state) => {
+            let query = "SELECT state FROM res WHERE id = ? AND kind = ?";
+            let kind = i64::from(Kind::DocumentReference.number());
+            let kept: Option<String> = sql(query, [id.as_str().into(), kind.into()]).one(conn)?;
+            Ok(kept.and_then(|kept| State::parse(&kept)).is_some_and(|kept| may_follow(*state, kept)))
+        }
+        Expected::Holds(id, least) => {
+            let query = "SELECT count(*) FROM hold h JOIN res r ON r.rid = h.rid \
+                WHERE r.id = ? AND r.kind = ? AND h.released IS NULL";
+            let kind = i64::from(Kind::DocumentReference.number());
+            let kept: Option<i64> = sql(query, [id.as_str().into(), kind.into()]).one(conn)?;
+            Ok(kept.and_then(|kept| u64::try_from(kept).ok()).is_some_and(|kept| kept >= *least))
+        }
+    }
 }
 
 fn reserve(conn: &mut SqliteConnection, block: u32) -> Result<(), StoreError> {

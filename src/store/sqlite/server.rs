@@ -15,10 +15,9 @@ use crate::domain::clock::Timestamp;
 use crate::domain::id::ClientId;
 use crate::domain::operator::ASSENT_HOLDS;
 use crate::domain::principal::{ClientNumber, Reach};
-use crate::store::{ActivePolicy, Client, ClientKeys, Earlier, SealedEntry, SealedKey, StoreError};
-
-/// The longest that any link lives (`domain::link`): after it a revoked link needs no row any more.
-const LONGEST_LINK: Duration = Duration::from_secs(400 * 86_400);
+use crate::store::{
+    ActivePolicy, Client, ClientKeys, Earlier, LINK_REVOCATIONS_KEPT, SealedEntry, SealedKey, StoreError,
+};
 
 /// How long a link's row is kept after its time, for who asks what became of it.
 const LINK_ROWS_KEPT: Duration = Duration::from_secs(30 * 86_400);
@@ -216,7 +215,7 @@ pub(super) fn earlier(
 
 /// Forgets what is over.
 pub(super) fn forget_expired(tx: &mut Tx<'_>, now: Timestamp) -> Result<(), StoreError> {
-    let links = now.minus(LONGEST_LINK);
+    let links = now.minus(LINK_REVOCATIONS_KEPT);
     sql("DELETE FROM assertion WHERE until < ?", [now.millis().into()]).run(tx.conn)?;
     sql("DELETE FROM idempotency WHERE until <= ?", [now.millis().into()]).run(tx.conn)?;
     outbox::forget(tx, now)?;

@@ -1,5 +1,6 @@
 //! What a check can find, and the report of one check. No text of an entry's cells reaches a finding.
 
+use super::MAX_FINDINGS;
 use crate::domain::audit::cell::Group;
 use crate::domain::audit::leaf::LeafError;
 use crate::domain::audit::tree::Hash;
@@ -55,6 +56,19 @@ pub enum NoteFault {
     OtherLog,
     /// Size or root beside a stored note are not the note's.
     RowDiffers,
+}
+
+/// What an entry did that a row does not show any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Undone {
+    /// Links were withdrawn.
+    Revocation,
+    /// A client was switched off or on.
+    Client,
+    /// A document was closed.
+    Document,
+    /// A legal hold was laid.
+    Hold,
 }
 
 /// One thing found. Numbers of entries count from 0.
@@ -173,6 +187,22 @@ pub enum Finding {
         /// The last that it was given.
         kept: u64,
     },
+    /// What an entry did to a row that says who may see what is not in that row any more.
+    Undone {
+        /// Its number.
+        seq: u64,
+        /// What it did.
+        what: Undone,
+    },
+    /// Withdrawals of links that the file of endings tells of are not in the database.
+    RevocationsGone {
+        /// How many.
+        count: u64,
+        /// The least number among them.
+        first: u32,
+        /// The greatest.
+        last: u32,
+    },
     /// An entry is found under a patient whom it does not name, or that is no entry.
     Strange {
         /// Number as the look-up names it.
@@ -196,7 +226,9 @@ impl Finding {
     /// The entry to name: the first that is, or may be, false. `None` when it is about no entry.
     pub fn entry(&self) -> Option<u64> {
         match self {
-            Self::Entry { seq, .. } | Self::Hidden { seq } | Self::LinkHidden { seq } => Some(*seq),
+            Self::Entry { seq, .. } | Self::Hidden { seq } | Self::LinkHidden { seq } | Self::Undone { seq, .. } => {
+                Some(*seq)
+            }
             Self::LinkStrange { seq } => *seq,
             Self::Missing { first, .. } | Self::Lookup { first, .. } | Self::ErasureUnrecorded { first, .. } => {
                 Some(*first)
@@ -209,6 +241,7 @@ impl Finding {
             | Self::Checkpoint { .. }
             | Self::Tree
             | Self::ErasuresTooMany
+            | Self::RevocationsGone { .. }
             | Self::EndingsChanged { .. }
             | Self::EndingsShortened { .. } => None,
         }
@@ -249,7 +282,7 @@ pub struct Report {
     pub size: u64,
     /// Root of the tree over them, as far as signed roots and texts agree on it; meaningless where entries are missing.
     pub root: Hash,
-    /// What was found, in the order of finding; at most 1 000.
+    /// What was found, in the order of finding; at most [`MAX_FINDINGS`].
     pub findings: Vec<Finding>,
     /// How many more were found.
     pub more: u64,
@@ -274,6 +307,18 @@ pub struct Report {
 }
 
 impl Report {
+    /// Adds what was found beside the entries.
+    pub fn add(&mut self, findings: impl IntoIterator<Item = Finding>) {
+        for finding in findings {
+            if self.findings.len() < MAX_FINDINGS {
+                self.findings.push(finding);
+            } else {
+                self.more = self.more.saturating_add(1);
+            }
+        }
+        self.valid = self.findings.is_empty() && self.more == 0;
+    }
+
     /// Whether one entry is not what was recorded and all others are known to be intact.
     pub fn others_intact(&self) -> bool {
         let [Finding::Entry { wrong, .. }] = self.findings.as_slice() else { return false };

@@ -11,7 +11,7 @@ mod tracks;
 #[cfg(test)]
 mod tests;
 
-pub use finding::{Finding, Fitting, NoteFault, Report, Silence, Source, Wrong};
+pub use finding::{Finding, Fitting, NoteFault, Report, Silence, Source, Undone, Wrong};
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -25,8 +25,8 @@ use super::vkey::{KeyKind, VerifyingKey};
 use erasure::Erasures;
 use tracks::{Fit, Tracks};
 
-/// Most findings that a report lists; the rest is counted.
-pub const MAX_FINDINGS: usize = 1_000;
+/// Most findings that a report lists; the rest is counted. What is not listed cannot be acknowledged, so that there is room for many.
+pub const MAX_FINDINGS: usize = 100_000;
 
 /// Most silences that a report lists.
 pub const MAX_SILENCES: usize = 100;

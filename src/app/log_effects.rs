@@ -1,0 +1,151 @@
+//! What entries did to the rows that say who may see what, held against those rows while the log is read: links withdrawn, clients switched
+//! off, documents closed, legal holds.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::log_check::{LogSource, PAGE};
+use crate::domain::audit::effect::{Effect, Expected};
+use crate::domain::audit::verify::{Finding, Undone};
+use crate::domain::audit::{CellKey, Leaf};
+use crate::domain::clock::Timestamp;
+use crate::domain::lifecycle::State;
+use crate::store::{AuditHead, AuditRow, LINK_REVOCATIONS_KEPT, StoreError};
+
+/// Most things of which the last entry decides (clients, documents held back, holds); further ones are not compared.
+const MOST: usize = 100_000;
+/// How often rows that changed while they were compared are compared again.
+const AGAIN: usize = 8;
+/// Rows of single links go with time; this much before, they may be gone.
+const EARLY: Duration = Duration::from_secs(3_600);
+
+/// What was read so far.
+pub(super) struct Effects {
+    key: CellKey,
+    /// Revocations of single links before it may be forgotten.
+    kept_since: Timestamp,
+    next: u64,
+    /// By what it is about: the last entry, and what the rows must show after it.
+    last: BTreeMap<String, (u64, Expected)>,
+    found: Vec<Finding>,
+}
+
+impl Effects {
+    pub(super) async fn new(key: CellKey, source: &dyn LogSource, head: &AuditHead) -> Result<Self, StoreError> {
+        let rows = source.rows(head.size.saturating_sub(1), 1).await?;
+        let micros = rows.first().and_then(|row| Some(Leaf::decode(&row.body).ok()?.time_micros)).unwrap_or_default();
+        let newest = Timestamp::from_millis(i64::try_from(micros / 1_000).unwrap_or(i64::MAX));
+        let kept_since = newest.minus(LINK_REVOCATIONS_KEPT.saturating_sub(EARLY));
+        Ok(Self { key, kept_since, next: 0, last: BTreeMap::new(), found: Vec::new() })
+    }
+
+    /// Takes a page, and compares what no later entry takes back.
+    pub(super) async fn read(
+        &mut self,
+        source: &dyn LogSource,
+        rows: &[AuditRow],
+        size: u64,
+    ) -> Result<(), StoreError> {
+        let mut asked = Vec::new();
+        for row in rows.iter().filter(|row| row.seq < size) {
+            asked.extend(self.take(row));
+        }
+        self.next = rows.last().map_or(self.next, |row| row.seq.saturating_add(1)).min(size);
+        for (seq, what) in missing(source, asked).await? {
+            self.found.push(Finding::Undone { seq, what });
+        }
+        Ok(())
+    }
+
+    /// Takes one entry; answers what can be compared at once.
+    fn take(&mut self, row: &AuditRow) -> Option<(u64, Expected)> {
+        let (key, expected) = match Effect::read(&row.body, &row.cells, &self.key)? {
+            Effect::Revocation { number, at, scope } => {
+                let is_kept = !scope.starts_with("link ") || at >= self.kept_since;
+                return is_kept.then_some((row.seq, Expected::Revocation(number, Some(scope))));
+            }
+            Effect::Client(client, disabled) => (format!("client {client}"), Expected::Client(client, disabled)),
+            Effect::Document(document, state) => {
+                let key = format!("document {document}");
+                let last = self.last.remove(&key);
+                match state {
+                    // What is held back may be released by a later entry.
+                    State::Quarantined => (key, Expected::Document(document, state)),
+                    State::Expired | State::Revoked | State::Purged => {
+                        return Some((row.seq, Expected::Document(document, state)));
+                    }
+                    // An entry taken away again that was never compared would hide nothing: the row decides.
+                    State::Created | State::Scanned | State::Ready | State::Delivered => return last.and(None),
+                }
+            }
+            Effect::HoldLaid(document) => {
+                let key = format!("hold {document}");
+                let held = self.holds(&key).saturating_add(1);
+                (key, Expected::Holds(document, held))
+            }
+            Effect::HoldReleased(document) => {
+                let key = format!("hold {document}");
+                let held = self.holds(&key).saturating_sub(1);
+                (key, Expected::Holds(document, held))
+            }
+        };
+        if self.last.len() < MOST || self.last.contains_key(&key) {
+            self.last.insert(key, (row.seq, expected));
+        }
+        None
+    }
+
+    fn holds(&self, key: &str) -> u64 {
+        match self.last.get(key) {
+            Some((_, Expected::Holds(_, held))) => *held,
+            _ => 0,
+        }
+    }
+
+    /// Compares what the last entries say. Entries that came meanwhile are read too: a row is never older than its entry.
+    pub(super) async fn finish(mut self, source: &dyn LogSource) -> Result<Vec<Finding>, StoreError> {
+        for _ in 0..AGAIN {
+            let asked: Vec<(u64, Expected)> = self.last.values().cloned().collect();
+            let wrong = missing(source, asked).await?;
+            if wrong.is_empty() {
+                break;
+            }
+            let size = source.head().await?.size;
+            while self.next < size {
+                let rows = source.rows(self.next, PAGE).await?;
+                if rows.is_empty() {
+                    break;
+                }
+                self.read(source, &rows, size).await?;
+            }
+            let stand: Vec<u64> = self.last.values().map(|(seq, _)| *seq).collect();
+            let (real, changed): (Vec<_>, Vec<_>) = wrong.into_iter().partition(|(seq, _)| stand.contains(seq));
+            self.found.extend(real.iter().map(|(seq, what)| Finding::Undone { seq: *seq, what: *what }));
+            self.last.retain(|_, (seq, _)| !real.iter().any(|(wrong, _)| wrong == seq));
+            if changed.is_empty() {
+                break;
+            }
+        }
+        Ok(self.found)
+    }
+}
+
+/// Those that the rows do not show.
+async fn missing(source: &dyn LogSource, asked: Vec<(u64, Expected)>) -> Result<Vec<(u64, Undone)>, StoreError> {
+    let mut wrong = Vec::new();
+    for part in asked.chunks(PAGE) {
+        let stand = source.stand(part.iter().map(|(_, expected)| expected.clone()).collect()).await?;
+        let false_ones = part.iter().zip(stand).filter(|(_, stands)| !stands);
+        wrong.extend(false_ones.map(|((seq, expected), _)| (*seq, kind_of(expected))));
+    }
+    Ok(wrong)
+}
+
+fn kind_of(expected: &Expected) -> Undone {
+    match expected {
+        Expected::Revocation(..) => Undone::Revocation,
+        Expected::Client(..) => Undone::Client,
+        Expected::Document(..) => Undone::Document,
+        Expected::Holds(..) => Undone::Hold,
+    }
+}

@@ -1,0 +1,124 @@
+//! What an entry did to the rows that say who may see what: links withdrawn, a client switched off or on, a document closed, a legal
+//! hold. The rows can be held against it.
+
+use super::action::{Action, Outcome};
+use super::cell::{CellKey, Cells, Group};
+use super::detail::{Detail, Object};
+use super::leaf::Leaf;
+use crate::domain::clock::Timestamp;
+use crate::domain::epoch::Revocation;
+use crate::domain::id::{ClientId, ResourceId};
+use crate::domain::lifecycle::State;
+
+/// The name under which an entry says which revocation it is.
+pub const REVOCATION: &str = "revocation";
+
+/// What one entry did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effect {
+    /// Links were withdrawn.
+    Revocation {
+        /// Its number.
+        number: u32,
+        /// When.
+        at: Timestamp,
+        /// What it covers, as [`crate::domain::epoch::Scope::to_text`] has it.
+        scope: String,
+    },
+    /// A client is switched off, or on.
+    Client(ClientId, bool),
+    /// A document came into a state.
+    Document(ResourceId, State),
+    /// A legal hold was laid on a document.
+    HoldLaid(ResourceId),
+    /// One was taken off.
+    HoldReleased(ResourceId),
+}
+
+/// What the rows must show of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Expected {
+    /// The revocation is there; with a scope, it covers that.
+    Revocation(u32, Option<String>),
+    /// The client is there, and switched off (`true`) or on.
+    Client(ClientId, bool),
+    /// The document is in this state, or in one that may follow.
+    Document(ResourceId, State),
+    /// The document has as many legal holds, or more.
+    Holds(ResourceId, u64),
+}
+
+impl Effect {
+    /// Reads an entry. `None` where it did nothing of the kind, or its text is erased.
+    pub fn read(body: &[u8], cells: &[u8], key: &CellKey) -> Option<Self> {
+        let leaf = Leaf::decode(body).ok()?;
+        if leaf.outcome != Outcome::Ok || !may_have_one(leaf.action) {
+            return None;
+        }
+        let subject = Cells::decode(cells)?.open(Group::Subject, key)?;
+        match leaf.action {
+            Action::ClientAdd | Action::ClientEnable => Some(Self::Client(client(&subject)?, false)),
+            Action::ClientDisable => Some(Self::Client(client(&subject)?, true)),
+            Action::HoldAdd => Some(Self::HoldLaid(document(&subject)?)),
+            Action::HoldRelease => Some(Self::HoldReleased(document(&subject)?)),
+            _ => match text(&subject, REVOCATION) {
+                Some(text) => revocation(text),
+                None => Some(Self::Document(document(&subject)?, State::parse(text(&subject, "to")?)?)),
+            },
+        }
+    }
+}
+
+/// How an entry names the revocation that it is.
+pub fn revocation_text(revocation: &Revocation) -> String {
+    format!("{} {} {}", revocation.number, revocation.at.millis(), revocation.scope.to_text())
+}
+
+fn revocation(text: &str) -> Option<Effect> {
+    let mut parts = text.splitn(3, ' ');
+    let (number, at) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
+    Some(Effect::Revocation { number, at: Timestamp::from_millis(at), scope: parts.next()?.to_owned() })
+}
+
+/// Whether a document that came into one state may be in the other now.
+pub fn may_follow(state: State, now: State) -> bool {
+    match state {
+        State::Purged => now == State::Purged,
+        State::Revoked => matches!(now, State::Revoked | State::Purged),
+        State::Expired => matches!(now, State::Expired | State::Revoked | State::Purged),
+        State::Quarantined => matches!(now, State::Quarantined | State::Revoked | State::Purged),
+        State::Created | State::Scanned | State::Ready | State::Delivered => true,
+    }
+}
+
+fn may_have_one(action: Action) -> bool {
+    matches!(
+        action,
+        Action::ClientAdd
+            | Action::ClientDisable
+            | Action::ClientEnable
+            | Action::HoldAdd
+            | Action::HoldRelease
+            | Action::LinkRevoke
+            | Action::LifecycleTransition
+            | Action::DocumentPurge
+            | Action::DocumentRelease
+            | Action::DocumentAcknowledge
+    )
+}
+
+fn client(subject: &Object) -> Option<ClientId> {
+    ClientId::parse(text(subject, "registered")?)
+}
+
+fn document(subject: &Object) -> Option<ResourceId> {
+    let of_resource = || text(subject, "resource")?.strip_prefix("DocumentReference/");
+    ResourceId::parse(text(subject, "document").or_else(of_resource)?)
+}
+
+fn text<'a>(object: &'a Object, name: &str) -> Option<&'a str> {
+    match object.get(name) {
+        Some(Detail::Text(text)) => Some(text),
+        _ => None,
+    }
+}
