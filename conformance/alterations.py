@@ -318,6 +318,18 @@ def look_up_kinds():
         yield Kind(name, run(statement), start=False)
 
 
+def access_kinds():
+    """Rows that say who may see what, changed back: the entries tell, at a full check; withdrawals that endings tell of at any start."""
+    words = ("entry ", "withdrawals")
+    yield Kind("a withdrawal taken out", run("DELETE FROM revocation WHERE scope = 'document'"), words=words, export=False)
+    yield Kind("a withdrawal of another document", run(
+        "UPDATE revocation SET subject = subject + 1000 WHERE scope = 'document'"), words=words, start=False, export=False)
+    yield Kind("a client switched on again", run("UPDATE client SET disabled = 0"), words=words, start=False, export=False)
+    yield Kind("a withdrawn document opened again", run("UPDATE res SET state = 'ready' WHERE state = 'revoked'"),
+               words=words, start=False, export=False)
+    yield Kind("a legal hold gone", run("DELETE FROM hold"), words=words, start=False, export=False)
+
+
 def beside_kinds():
     """The note of the last full check, which costs a look and no more, and the endings."""
     yield Kind("an old entry changed behind the note of the last check", run("UPDATE audit SET cells = x'' WHERE seq = 3"))
@@ -336,5 +348,5 @@ def beside_kinds():
 
 def kinds():
     """Every kind of change, in groups."""
-    for group in (log_kinds, checkpoint_kinds, folder_kinds, look_up_kinds, beside_kinds):
+    for group in (log_kinds, checkpoint_kinds, folder_kinds, look_up_kinds, access_kinds, beside_kinds):
         yield from group()

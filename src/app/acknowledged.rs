@@ -141,10 +141,11 @@ pub fn full_check_mark(note: &FullCheck) -> String {
     format!("full-check {} {}", note.tree.size(), hex::encode(note.tree.root()))
 }
 
-/// The mark of what is wrong with the file of endings; `None` for any other finding.
-pub fn endings_mark(finding: &Finding) -> Option<String> {
+/// The mark of what is wrong beside the entries: with the file of endings, or the log's end; `None` for any other finding.
+pub fn mark_beside(finding: &Finding) -> Option<String> {
     match finding {
         Finding::EndingsChanged { line, rest } => Some(format!("endings changed {line} {}", hex::encode(rest))),
+        Finding::EndChanged { at } => Some(format!("end changed {at}")),
         Finding::RevocationsGone { count, first, last } => Some(format!("revocations gone {count} {first} {last}")),
         Finding::EndingsShortened { have, kept } => Some(format!("endings shortened {have} {kept}")),
         _ => None,
@@ -194,9 +195,10 @@ impl Given<'_> {
             Finding::LinkHidden { seq } => vec![format!("link hidden {seq}")],
             Finding::LinkStrange { seq } => vec![format!("link strange {}", seq.unwrap_or_default())],
             Finding::Undone { seq, what } => vec![format!("undone {seq} {what:?}")],
-            Finding::EndingsChanged { .. } | Finding::EndingsShortened { .. } | Finding::RevocationsGone { .. } => {
-                endings_mark(finding).into_iter().collect()
-            }
+            Finding::EndingsChanged { .. }
+            | Finding::EndingsShortened { .. }
+            | Finding::RevocationsGone { .. }
+            | Finding::EndChanged { .. } => mark_beside(finding).into_iter().collect(),
         })
     }
 

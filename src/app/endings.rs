@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use super::acknowledged::{Acknowledged, endings_mark};
+use super::acknowledged::{Acknowledged, mark_beside};
 use super::failure::StartFailure;
 use super::folder::{not_usable, write_durably};
 use super::log_check::{self, LogSource};
@@ -122,7 +122,7 @@ pub async fn keep(
     let standing = store.endings().await?;
     let found = read(folder, key.verifying_key()).map_err(|error| unusable(&error))?;
     if let Some(finding) = check(&found, standing) {
-        if !endings_mark(&finding).is_some_and(|mark| acknowledged.has(&mark)) {
+        if !mark_beside(&finding).is_some_and(|mark| acknowledged.has(&mark)) {
             return Err(log_check::issue_of(&finding).into());
         }
         go_on(folder, &found, standing, &key).map_err(|error| unusable(&error))?;

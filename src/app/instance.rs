@@ -137,7 +137,7 @@ impl Instance {
             super::set_up::begin(&path).map_err(|error| super::folder::not_usable(&path, &error))?;
         }
         let vault = Arc::new(Vault::open(&source, &path, !folder.is_new(), Arc::clone(&nature.entropy))?);
-        let store = open_store(&folder, &settings.limits, &nature)?;
+        let store = open_store(&folder, &settings.limits, &nature, on_finding)?;
         if let Some(record) = store.clock_record().await? {
             nature.clock.raise(record.highest);
         }
@@ -275,7 +275,13 @@ fn open_blobs(
 /// Bytes of the disk that are kept for the log of what was done, or a 64th of a small disk.
 const RESERVE: u64 = 64 << 20;
 
-fn open_store(folder: &LockedFolder, limits: &Limits, nature: &Nature) -> Result<Arc<dyn Store>, StartFailure> {
+/// Opens the database. Where its log does not end as its summary says, that is kept to be acknowledged, and only who acknowledges goes on.
+fn open_store(
+    folder: &LockedFolder,
+    limits: &Limits,
+    nature: &Nature,
+    on_finding: OnFinding,
+) -> Result<Arc<dyn Store>, StartFailure> {
     let settings = StoreSettings {
         readers: u32::try_from(limits.database_readers).unwrap_or(u32::MAX),
         queue: limits.write_queue,
@@ -284,7 +290,16 @@ fn open_store(folder: &LockedFolder, limits: &Limits, nature: &Nature) -> Result
         ..StoreSettings::default()
     };
     let database = folder.folder().database();
-    let opened = SqliteStore::open(&database, Arc::clone(&nature.clock), folder.instance(), settings);
+    let open = |settings| SqliteStore::open(&database, Arc::clone(&nature.clock), folder.instance(), settings);
+    let opened = match open(settings) {
+        Err(OpenError::AuditLog) if on_finding == OnFinding::Acknowledge => {
+            let data = folder.folder().path();
+            let kept = start_check::keep_changed_end(data, nature.clock.now());
+            kept.map_err(|error| super::folder::not_usable(data, &error))?;
+            open(StoreSettings { changed_end: true, ..settings })
+        }
+        opened => opened,
+    };
     opened.map(|store| store as Arc<dyn Store>).map_err(|error| open_failure(&error))
 }
 
@@ -295,11 +310,8 @@ pub(super) fn open_failure(error: &OpenError) -> StartFailure {
             issue.fill("version", "that wrote it").into()
         }
         OpenError::AuditLog => {
-            let issue = Issue::new(Code::AuditMismatch)
-                .message_text("the audit log's end is not what its summary says")
-                .cure_text(
-                    "run `daylily audit verify` to see where; keep a copy of the data folder, restore nothing over it",
-                );
+            let issue =
+                Issue::new(Code::AuditMismatch).message_text("the audit log's end is not what its summary says");
             issue.into()
         }
         OpenError::Damaged => unsound("is damaged: its pages are not what was written"),

@@ -15,6 +15,7 @@ use crate::domain::audit::verify::{
     Finding, NoteFault, Report, Row, Source, StoredCheckpoint, TooLate, Trust, Undone, Verifier,
 };
 use crate::domain::audit::{Action, CellKey, Checkpoint, Frontier, FullCheck, Hash, VerifyingKey};
+use crate::domain::clock::Timestamp;
 use crate::domain::refusal::Issue;
 use crate::store::sqlite::LogReader;
 use crate::store::{AuditHead, AuditRow, Store, StoreError};
@@ -144,7 +145,7 @@ pub async fn check_whole(
     if feed_checkpoints(&mut verifier, &checkpoints, &against.outside).is_err() {
         tracing::error!("checkpoints came after entries");
     }
-    let mut effects = Effects::new(against.cells, source, &head).await?;
+    let mut effects = Effects::new(against.cells);
     let parts = (verifier, &mut effects);
     let (checked, root) = read_through(source, parts, (Frontier::new(), note), &head, progress).await?;
     let mut checked = match note {
@@ -188,7 +189,7 @@ pub async fn check_since(
     if feed_checkpoints(&mut verifier, &stored, given.as_slice()).is_err() {
         return Ok(None);
     }
-    let mut effects = Effects::new(against.cells, source, &head).await?;
+    let mut effects = Effects::new(against.cells);
     let parts = (verifier, &mut effects);
     let (mut checked, _) = read_through(source, parts, (note.tree.clone(), None), &head, &|_, _| {}).await?;
     checked.report.add(effects.finish(source).await?);
@@ -380,6 +381,10 @@ pub fn issue_of(finding: &Finding) -> Issue {
             };
             issue.message_text(format!("entry {seq} {says}"))
         }
+        Finding::EndChanged { at } => issue.message_text(format!(
+            "the audit log's end was not what its summary says, found at {}",
+            Timestamp::from_millis(*at)
+        )),
         Finding::RevocationsGone { count, .. } => issue.message_text(format!(
             "the file `endings` tells of {count} withdrawals of links that are not in the database any more"
         )),

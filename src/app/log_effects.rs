@@ -10,7 +10,7 @@ use crate::domain::audit::verify::{Finding, Undone};
 use crate::domain::audit::{CellKey, Leaf};
 use crate::domain::clock::Timestamp;
 use crate::domain::lifecycle::State;
-use crate::store::{AuditHead, AuditRow, LINK_REVOCATIONS_KEPT, StoreError};
+use crate::store::{AuditRow, LINK_REVOCATIONS_KEPT, StoreError};
 
 /// Most things of which the last entry decides (clients, documents held back, holds); further ones are not compared.
 const MOST: usize = 100_000;
@@ -22,8 +22,10 @@ const EARLY: Duration = Duration::from_secs(3_600);
 /// What was read so far.
 pub(super) struct Effects {
     key: CellKey,
-    /// Revocations of single links before it may be forgotten.
-    kept_since: Timestamp,
+    /// Time of the last entry.
+    newest: Timestamp,
+    /// Revocations of single links, whose rows may be forgotten once they are old.
+    links: Vec<(u64, Timestamp, Expected)>,
     next: u64,
     /// By what it is about: the last entry, and what the rows must show after it.
     last: BTreeMap<String, (u64, Expected)>,
@@ -31,12 +33,9 @@ pub(super) struct Effects {
 }
 
 impl Effects {
-    pub(super) async fn new(key: CellKey, source: &dyn LogSource, head: &AuditHead) -> Result<Self, StoreError> {
-        let rows = source.rows(head.size.saturating_sub(1), 1).await?;
-        let micros = rows.first().and_then(|row| Some(Leaf::decode(&row.body).ok()?.time_micros)).unwrap_or_default();
-        let newest = Timestamp::from_millis(i64::try_from(micros / 1_000).unwrap_or(i64::MAX));
-        let kept_since = newest.minus(LINK_REVOCATIONS_KEPT.saturating_sub(EARLY));
-        Ok(Self { key, kept_since, next: 0, last: BTreeMap::new(), found: Vec::new() })
+    pub(super) fn new(key: CellKey) -> Self {
+        let (newest, links) = (Timestamp::from_millis(0), Vec::new());
+        Self { key, newest, links, next: 0, last: BTreeMap::new(), found: Vec::new() }
     }
 
     /// Takes a page, and compares what no later entry takes back.
@@ -50,6 +49,9 @@ impl Effects {
         for row in rows.iter().filter(|row| row.seq < size) {
             asked.extend(self.take(row));
         }
+        if let Some(leaf) = rows.last().and_then(|row| Leaf::decode(&row.body).ok()) {
+            self.newest = Timestamp::from_millis(i64::try_from(leaf.time_micros / 1_000).unwrap_or(i64::MAX));
+        }
         self.next = rows.last().map_or(self.next, |row| row.seq.saturating_add(1)).min(size);
         for (seq, what) in missing(source, asked).await? {
             self.found.push(Finding::Undone { seq, what });
@@ -61,8 +63,15 @@ impl Effects {
     fn take(&mut self, row: &AuditRow) -> Option<(u64, Expected)> {
         let (key, expected) = match Effect::read(&row.body, &row.cells, &self.key)? {
             Effect::Revocation { number, at, scope } => {
-                let is_kept = !scope.starts_with("link ") || at >= self.kept_since;
-                return is_kept.then_some((row.seq, Expected::Revocation(number, Some(scope))));
+                let of_link = scope.starts_with("link ");
+                let expected = Expected::Revocation(number, Some(scope));
+                if !of_link {
+                    return Some((row.seq, expected));
+                }
+                if self.links.len() < MOST {
+                    self.links.push((row.seq, at, expected));
+                }
+                return None;
             }
             Effect::Client(client, disabled) => (format!("client {client}"), Expected::Client(client, disabled)),
             Effect::Document(document, state) => {
@@ -104,6 +113,10 @@ impl Effects {
 
     /// Compares what the last entries say. Entries that came meanwhile are read too: a row is never older than its entry.
     pub(super) async fn finish(mut self, source: &dyn LogSource) -> Result<Vec<Finding>, StoreError> {
+        let kept_since = self.newest.minus(LINK_REVOCATIONS_KEPT.saturating_sub(EARLY));
+        let links = std::mem::take(&mut self.links).into_iter().filter(|(_, at, _)| *at >= kept_since);
+        let asked = links.map(|(seq, _, expected)| (seq, expected)).collect();
+        self.found.extend(missing(source, asked).await?.into_iter().map(|(seq, what)| Finding::Undone { seq, what }));
         for _ in 0..AGAIN {
             let asked: Vec<(u64, Expected)> = self.last.values().cloned().collect();
             let wrong = missing(source, asked).await?;

@@ -7,7 +7,7 @@ use super::log_check::PAGE;
 use crate::domain::audit::given::Given;
 use crate::domain::audit::index::{BLOCK, Block, IndexKey, Names, Tag};
 use crate::domain::audit::verify::{Finding, Report};
-use crate::domain::audit::{Action, CellKey, Leaf};
+use crate::domain::audit::{CellKey, Leaf};
 use crate::domain::clock::Timestamp;
 use crate::domain::id::ClientId;
 use crate::store::sqlite::LogReader;
@@ -15,6 +15,8 @@ use crate::store::{AuditBlock, AuditRow, LinkRecord, StoreError};
 
 /// Blocks that are read at once.
 const BLOCKS: usize = 64;
+/// Entries among which one that tells of a block must be: one is made as soon as so many are there, and some time passes.
+const NEWEST: u64 = 4 * BLOCK;
 
 /// Who looks up: the log as it is open, and what opens its entries.
 struct Lookup<'a> {
@@ -59,6 +61,10 @@ pub async fn about(log: &LogReader, cells: &CellKey, patient: &str, end: u64) ->
                 covered = after;
             }
         }
+    }
+    let made = lookup.made_until((covered, end)).await?;
+    if covered < made {
+        about.wrong.push(Finding::Lookup { first: covered, after: made });
     }
     found.read(&lookup, (covered, end)).await?;
     about.entries = found.entries(&lookup, patient).await?;
@@ -131,6 +137,20 @@ impl<'a> Lookup<'a> {
     fn new(log: &'a LogReader, cells: &'a CellKey) -> Result<Self, StoreError> {
         let key = IndexKey::new(cells).ok_or_else(|| StoreError::Unavailable("no key of tags".into()))?;
         Ok(Self { log, cells, key })
+    }
+
+    /// Up to which entry blocks were made, as the newest entries say; more than these are not looked at for it.
+    async fn made_until(&self, (covered, end): (u64, u64)) -> Result<u64, StoreError> {
+        let (mut next, mut made) = (covered.max(end.saturating_sub(NEWEST)), 0);
+        while next < end {
+            let rows = self.log.rows(next, PAGE).await?;
+            let Some(last) = rows.last() else { break };
+            next = last.seq.saturating_add(1);
+            for row in rows.iter().filter(|row| row.seq < end) {
+                made = made.max(self.key.made_until(&row.body, &row.cells).unwrap_or(0));
+            }
+        }
+        Ok(made)
     }
 
     async fn row(&self, seq: u64) -> Result<Option<AuditRow>, StoreError> {
@@ -242,10 +262,7 @@ impl Lookup<'_> {
             let Some(last) = rows.last() else { break };
             next = last.seq.saturating_add(1);
             for row in rows.iter().filter(|row| row.seq < size) {
-                let Ok(leaf) = Leaf::decode(&row.body) else { continue };
-                if leaf.action == Action::AuditIndex {
-                    made = made.max(self.key.block_until(&row.cells).unwrap_or(0));
-                }
+                made = made.max(self.key.made_until(&row.body, &row.cells).unwrap_or(0));
                 let Some(given) = Given::read(&row.body, &row.cells, self.cells) else { continue };
                 for link in given.links.iter().filter(|(_, _, expires)| *expires >= now()) {
                     // Its time may have ended between the two.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
 
-use super::acknowledged::{Acknowledged, Given, Pending, endings_mark, full_check_mark};
+use super::acknowledged::{Acknowledged, Given, Pending, full_check_mark, mark_beside};
 use super::endings;
 use super::failure::StartFailure;
 use super::folder::{not_usable, write_durably};
@@ -15,12 +15,15 @@ use crate::domain::audit::effect::Expected;
 use crate::domain::audit::note::MAX_NOTE;
 use crate::domain::audit::verify::Finding;
 use crate::domain::audit::{Frontier, FullCheck, SigningKey};
+use crate::domain::clock::Timestamp;
 use crate::store::{AuditHead, AuditRow, StoreError};
 
 /// The file.
 const NOTE: &str = "log-check";
 /// Lies beside it after a finding: no start goes on from the note until a check of the whole finds nothing.
 const DOUBT: &str = "log-doubted";
+/// Says that the log's end was found not to be what its summary says.
+const CHANGED_END: &str = "log-end-changed";
 /// A line on the log for so many pages.
 const TELL_EVERY: u64 = 500 * log_check::PAGE as u64;
 
@@ -64,6 +67,20 @@ pub fn write_note(data: &Path, full: &FullCheck, key: &SigningKey) -> std::io::R
     }
 }
 
+/// Keeps that the log's end was not what its summary says, until two operators acknowledge it.
+///
+/// # Errors
+/// The file cannot be written.
+pub fn keep_changed_end(data: &Path, at: Timestamp) -> std::io::Result<()> {
+    write_durably(&data.join(CHANGED_END), &at.millis().to_string())
+}
+
+/// What was kept of it.
+fn changed_end(data: &Path) -> Option<Finding> {
+    let at = std::fs::read_to_string(data.join(CHANGED_END)).ok()?;
+    Some(Finding::EndChanged { at: at.trim().parse().unwrap_or_default() })
+}
+
 /// Has the next start look at the whole log, whatever the note says.
 ///
 /// # Errors
@@ -97,7 +114,9 @@ pub async fn look(source: &dyn LogSource, keys: &KeyRing, place: Place<'_>) -> R
     let note = if place.data.join(DOUBT).exists() { None } else { read_note(place.data, keys) };
     let ended = endings::finding(source, (place.data, place.checkpoints), keys.checkpoint()?.verifying_key()).await?;
     let acknowledged = Acknowledged::read(source, place.data, keys).await?;
-    let ended = ended.filter(|finding| !endings_mark(finding).is_some_and(|mark| acknowledged.has(&mark)));
+    let ended = ended
+        .or(changed_end(place.data))
+        .filter(|finding| !mark_beside(finding).is_some_and(|mark| acknowledged.has(&mark)));
     if let Some(note) = note.filter(|_| ended.is_none()) {
         let newest = log_check::newest_in_folder(place.checkpoints).map_err(unreadable)?;
         let against = against(keys, place.origin, newest.into_iter().collect())?;
@@ -137,6 +156,7 @@ pub async fn whole(
     checked.report.add(log_check::unpublished(source, place.checkpoints).await?);
     let ended = endings::finding(source, (place.data, place.checkpoints), keys.checkpoint()?.verifying_key()).await?;
     checked.report.add(ended);
+    checked.report.add(changed_end(place.data));
     let stored = asked.checkpoints().await?;
     let given = Given { source, outside: &outside, stored: &stored, note: note.as_ref() };
     let holes = pass_over(&mut checked, &given, &acknowledged).await?;

@@ -69,7 +69,10 @@ async fn reach(
             Err(CallError::NoAnswer) => return Err(unreachable()),
             Err(CallError::NotListening) => {}
         }
-        look_at_folder(folder.path(), checkpoints)?;
+        look_at_folder(folder.path(), checkpoints).map_err(StartFailure::from)?;
+        if !sets_up(request) && !folder.database().exists() {
+            return Err(StartFailure::from(not_set_up(&folder.database())).into());
+        }
         match folder.clone().lock(nature.entropy.as_ref()) {
             Ok(locked) => return Ok(Reached::Folder(locked)),
             Err(issue) if issue.code() == Code::FolderLocked => {}
@@ -121,6 +124,24 @@ fn on_finding(request: &Request) -> OnFinding {
     }
 }
 
+/// Whether a command may be the first in an empty folder. Any other was meant for a folder that is somewhere else.
+fn sets_up(request: &Request) -> bool {
+    match request {
+        Request::As { request, .. } => sets_up(request),
+        Request::ClientAdd { .. } | Request::OperatorAdd { .. } => true,
+        _ => false,
+    }
+}
+
+fn not_set_up(database: &Path) -> Issue {
+    let issue = Issue::new(Code::FolderUnsafe).fill("file", database.display());
+    let issue = issue.fill("fault", "is not there: nothing was set up in this folder");
+    issue.fill(
+        "cure",
+        "look whether the volume is mounted and `--data-dir` is right; `serve`, `client add` and `operator add` set a folder up",
+    )
+}
+
 /// A server holds the folder, but does not answer.
 pub(super) fn unreachable() -> Failure {
     Issue::new(Code::ServerUnreachable).into()
@@ -156,7 +177,11 @@ mod tests {
         let nature = Nature { clock: Arc::new(SystemClock::new()), entropy: Arc::new(SystemEntropy) };
         let folder = DataFolder::open(folder.path()).unwrap();
         let held = folder.clone().lock(&SystemEntropy).unwrap();
-        let request = Request::HoldList {};
+        let request = Request::OperatorAdd {
+            id: "anna".to_owned(),
+            role: "operator".to_owned(),
+            password: crate::control::Secret::new(zeroize::Zeroizing::new("any".to_owned())),
+        };
         let Err(refused) = reach(&folder, folder.path(), &nature, &quiet(), &request).await else {
             panic!("it was held")
         };

@@ -19,12 +19,16 @@ use crate::store::{AuditBlock, GivenLink, KeptLink};
 const MADE_AT_ONCE: usize = 16;
 /// Blocks and rows that are compared in one round.
 const COMPARED_AT_ONCE: usize = 64;
+/// The newest entries, among which one that tells of a block must be.
+const NEWEST: u64 = 4 * BLOCK;
 /// Entries whose links are looked for in one round.
 const ENTRIES_AT_ONCE: u64 = 512;
 
 /// Where the rounds stand.
 #[derive(Debug, Default)]
 pub(super) struct Rounds {
+    /// Whether blocks that an earlier process made were looked for.
+    begun: bool,
     /// The first entry of the next block to compare.
     block: u64,
     /// The last row of given links that was compared.
@@ -41,14 +45,33 @@ impl Delivery {
     /// Failures of the store.
     pub async fn keep_indexes(&self, least: u64) -> Result<(), Refusal> {
         let mut rounds = self.rounds.lock().await;
+        if !rounds.begun {
+            self.make_lost_blocks().await?;
+            rounds.begun = true;
+        }
         self.make_blocks(least).await?;
         self.compare_blocks(&mut rounds).await?;
         self.compare_given(&mut rounds).await?;
         if self.given_is_false.swap(false, Ordering::AcqRel) {
-            *rounds = Rounds::default();
+            *rounds = Rounds { begun: true, ..Rounds::default() };
             self.renew_given_links().await?;
         }
         Ok(())
+    }
+
+    /// Makes blocks anew that the newest entries tell of and that are not there: they were taken out while nobody looked.
+    async fn make_lost_blocks(&self) -> Result<(), Refusal> {
+        let (covered, size) = (self.covered().await?, self.store.audit_head().await.map_err(store_failure)?.size);
+        let key = IndexKey::new(self.recorder.cell_key()).ok_or_else(|| Refusal::of(Code::AuditUnavailable))?;
+        let (mut next, mut made) = (covered.max(size.saturating_sub(NEWEST)), 0);
+        while next < size {
+            let rows = self.store.audit_rows(next, COMPARED_AT_ONCE).await.map_err(store_failure)?;
+            let Some(last) = rows.last() else { break };
+            next = last.seq.saturating_add(1);
+            let told = rows.iter().filter_map(|row| key.made_until(&row.body, &row.cells));
+            made = told.fold(made, u64::max);
+        }
+        if covered < made { self.mend_blocks(covered, made).await } else { Ok(()) }
     }
 
     async fn make_blocks(&self, least: u64) -> Result<(), Refusal> {
@@ -141,6 +164,7 @@ impl Delivery {
         // What begins behind the last entry goes with any block that is made.
         let (mut first, after) = if first < size { (first, after.min(size)) } else { (0, size.min(BLOCK)) };
         tracing::error!(first, after, "the look-up by patient is not what was recorded: it is made anew");
+        self.tell_of_mending("the look-up by patient is not what was recorded").await?;
         while first < after {
             let end = after.min(first.saturating_add(BLOCK));
             self.put_block(self.block_of(first, end).await?, true).await?;
@@ -191,11 +215,37 @@ impl Delivery {
     /// # Errors
     /// `server-busy` where the index says something else: it is made anew at once.
     pub(super) async fn given(&self, id: &LinkId) -> Result<Option<GivenLink>, Refusal> {
-        let Some(kept) = self.store.given_link(id).await.map_err(store_failure)? else { return Ok(None) };
+        let Some(kept) = self.store.given_link(id).await.map_err(store_failure)? else {
+            return self.never_given(id).await;
+        };
         if self.is_given(&kept).await? {
             return Ok(Some(kept.link));
         }
         Err(Refusal::of(Code::ServerBusy).retry_after(5))
+    }
+
+    /// What a row that is not there says: nothing, while the index is made, or where a recent entry gave that link.
+    async fn never_given(&self, id: &LinkId) -> Result<Option<GivenLink>, Refusal> {
+        let busy = || Err(Refusal::of(Code::ServerBusy).retry_after(5));
+        if self.store.given_backlog().await.map_err(store_failure)? > 0 {
+            return busy();
+        }
+        let size = self.store.audit_head().await.map_err(store_failure)?.size;
+        let first = size.saturating_sub(ENTRIES_AT_ONCE);
+        let count = usize::try_from(size - first).unwrap_or_default();
+        let now = self.clock.now();
+        for row in self.store.audit_rows(first, count).await.map_err(store_failure)? {
+            let Some(given) = Given::read(&row.body, &row.cells, self.recorder.cell_key()) else { continue };
+            let named = given.links.iter().find(|(named, _, expires)| named == id && *expires > now).cloned();
+            let Some(named) = named else { continue };
+            if self.held_by(&given.client, named).await?.is_some()
+                && self.store.given_link(id).await.map_err(store_failure)?.is_none()
+            {
+                self.given_is_false.store(true, Ordering::Release);
+                return busy();
+            }
+        }
+        Ok(None)
     }
 
     /// Whether the entry that a row names gave that link, of that file and document, to that reader, until then.
@@ -220,8 +270,15 @@ impl Delivery {
         Ok(is_given)
     }
 
+    /// What was changed is a finding, though it is mended at once.
+    async fn tell_of_mending(&self, found: &'static str) -> Result<(), Refusal> {
+        let entry = Entry::new(Action::AuditFinding, Outcome::Error).server().code(Code::AuditMismatch);
+        self.record(&entry.with("found", found)).await
+    }
+
     /// Makes the index of given links anew from the log.
     async fn renew_given_links(&self) -> Result<(), Refusal> {
+        self.tell_of_mending("the index of given links is not what was recorded").await?;
         let entry =
             Entry::new(Action::AuditMend, Outcome::Ok).server().reason("given links were not what was recorded");
         let sealed = self.recorder.seal(&entry)?;

@@ -77,9 +77,9 @@ async fn a175_a176_the_look_up_by_patient_is_vouched_for_and_hides_nothing() {
     let second = "first = (SELECT first FROM audit_block ORDER BY first LIMIT 1 OFFSET 1)";
     let last = "first = (SELECT max(first) FROM audit_block)";
     for (what, is_told, statement) in [
-        ("all taken out", false, "DELETE FROM audit_block".to_owned()),
+        ("all taken out", true, "DELETE FROM audit_block".to_owned()),
         ("all but the last taken out", true, format!("DELETE FROM audit_block WHERE NOT {last}")),
-        ("the last taken out", false, format!("DELETE FROM audit_block WHERE {last}")),
+        ("the last taken out", true, format!("DELETE FROM audit_block WHERE {last}")),
         ("one taken out", true, format!("DELETE FROM audit_block WHERE {second}")),
         ("pairs taken out", true, format!("UPDATE audit_block SET pairs = x'' WHERE {second}")),
         (
@@ -161,6 +161,22 @@ async fn a175_a_false_index_is_made_anew_from_the_entries_and_that_is_an_entry()
     assert_eq!(mended, 1);
     let again = log.iter().filter(|entry| entry.action == "audit.index" && entry.get("reason").is_some());
     assert_eq!(again.count(), 1);
+    let findings = log.iter().filter(|entry| entry.action == "audit.finding").count();
+    assert_eq!(findings, 2, "what was changed is a finding, though it is mended");
+    daylily.stop().await;
+    assert_eq!(found_after(&daylily, "").await, []);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn blocks_taken_out_of_a_stopped_folder_are_made_anew_and_that_is_a_finding() {
+    let mut daylily = stopped_with_indexes().await;
+    assert!(altered(&daylily.data().join("daylily.db"), "DELETE FROM audit_block") > 0);
+    daylily.start_again().await.unwrap();
+    let before = daylily.log_size().await;
+    daylily.running().delivery().keep_indexes(u64::MAX).await.unwrap();
+    let log = daylily.log_since(before).await;
+    assert!(log.iter().any(|entry| entry.action == "audit.finding"), "{log:?}");
+    assert!(log.iter().any(|entry| entry.action == "audit.index" && entry.get("reason").is_some()), "{log:?}");
     daylily.stop().await;
     assert_eq!(found_after(&daylily, "").await, []);
 }

@@ -169,6 +169,32 @@ async fn a_database_that_is_empty_or_lost_its_log_is_not_taken_for_a_new_one() {
     assert!(failure.issues[0].message().contains("has no audit log"), "{failure:?}");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_log_whose_end_was_changed_is_acknowledged_and_goes_on() {
+    for statement in [
+        "DELETE FROM audit WHERE seq = (SELECT max(seq) FROM audit)",
+        "UPDATE audit SET cells = x'' , body = CAST(zeroblob(40) AS BLOB) WHERE seq = (SELECT max(seq) FROM audit)",
+        "UPDATE audit_head SET frontier = CAST(zeroblob(16) AS BLOB)",
+        "DELETE FROM audit_head",
+    ] {
+        let mut daylily = TestDaylily::start().await;
+        daylily.stop().await;
+        two_operators(&daylily).await;
+        assert_eq!(altered(&daylily.data().join("daylily.db"), statement), 1, "{statement}");
+        let failure = daylily.start_again().await.expect_err(statement);
+        assert_eq!(said(&failure), (3, "audit-mismatch"), "{statement}: {failure:?}");
+        assert!(failure.issues[0].cure().contains("daylily audit acknowledge"), "{failure:?}");
+        assert_eq!(code(&acknowledge(&daylily, "anna").await), "second-person-required", "{statement}");
+        let between = daylily.start_again().await.expect_err(statement);
+        assert_eq!(between.exit, 3, "{statement}: one person is not two: {between:?}");
+        acknowledge(&daylily, "ben").await.unwrap_or_else(|refusal| panic!("{statement}: {refusal:?}"));
+        for round in 0..2 {
+            daylily.start_again().await.unwrap_or_else(|failure| panic!("{statement} {round}: {failure:?}"));
+            daylily.stop().await;
+        }
+    }
+}
+
 /// Names of the files under `blobs`.
 fn blobs(folder: &Path, found: &mut Vec<String>) {
     for entry in std::fs::read_dir(folder).unwrap().flatten() {

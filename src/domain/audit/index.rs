@@ -99,8 +99,11 @@ impl IndexKey {
         }
     }
 
-    /// The entry after the last that a block covers, as the entry says that vouches for the block.
-    pub fn block_until(&self, cells: &[u8]) -> Option<u64> {
+    /// The entry after the last that a block covers, as an entry says that vouches for a block; `None` for any other entry.
+    pub fn made_until(&self, body: &[u8], cells: &[u8]) -> Option<u64> {
+        if Leaf::decode(body).ok()?.action != Action::AuditIndex {
+            return None;
+        }
         match Cells::decode(cells)?.open(Group::Subject, &self.cells)?.get("after") {
             Some(Detail::Whole(after)) => u64::try_from(after.get()).ok(),
             _ => None,

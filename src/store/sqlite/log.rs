@@ -7,8 +7,11 @@ use super::open::OpenError;
 use super::statement::sql;
 use crate::domain::audit::leaf::is_tenant;
 use crate::domain::audit::tree::leaf_hash;
-use crate::domain::audit::{Action, Frontier, Leaf, Outcome};
+use crate::domain::audit::{Action, Frontier, Hash, Leaf, Outcome};
 use crate::store::{SealedEntry, StoreError};
+
+/// Rows that are read at once.
+const ROWS: u64 = 1_000;
 
 /// Place and summary of the log's end. A copy is taken before a job that may fail and put back when it did.
 #[derive(Debug, Clone, Default)]
@@ -41,6 +44,32 @@ impl Log {
             return Err(OpenError::AuditLog);
         }
         Ok(Self { frontier, last_micros: leaf.time_micros })
+    }
+
+    /// From the rows alone, where the summary says something else; it is written anew. Only rows without a gap make a log that can go on.
+    pub(super) fn of_rows(conn: &mut SqliteConnection) -> Result<Self, OpenError> {
+        let mut log = Self::default();
+        loop {
+            let query = "SELECT seq, body, hash FROM audit WHERE seq >= ? ORDER BY seq LIMIT ?";
+            let rows: Vec<(i64, Vec<u8>, Vec<u8>)> = sql(query, [log.size().into(), ROWS.into()]).rows(conn)?;
+            if rows.is_empty() {
+                break;
+            }
+            for (seq, body, hash) in rows {
+                let hash: Hash = hash.try_into().map_err(|_| OpenError::AuditLog)?;
+                if u64::try_from(seq) != Ok(log.size()) {
+                    return Err(OpenError::AuditLog);
+                }
+                let micros = Leaf::decode(&body).map_or(0, |leaf| leaf.time_micros);
+                log.frontier.append(hash);
+                log.last_micros = log.last_micros.max(micros);
+            }
+        }
+        if log.size() == 0 {
+            return Err(OpenError::AuditLog);
+        }
+        log.save(conn)?;
+        Ok(log)
     }
 
     /// Whether both are one log as it stood at one moment.

@@ -108,7 +108,10 @@ impl SqliteStore {
         let mut conn = open::writer(&location)?;
         open::check_and_migrate(&mut conn)?;
         take_back(&mut conn, clock.now())?;
-        let log = log::Log::load(&mut conn)?;
+        let log = match log::Log::load(&mut conn) {
+            Err(OpenError::AuditLog) if settings.changed_end => log::Log::of_rows(&mut conn)?,
+            loaded => loaded?,
+        };
         let last_updated: Option<i64> = sql("SELECT coalesce(max(updated), 0) FROM res", []).one(&mut conn)?;
         let memory = Arc::new(Memory::default());
         memory.clients.set(server::clients(&mut conn)?);

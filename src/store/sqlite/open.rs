@@ -51,11 +51,20 @@ pub struct Settings {
     pub search_time: Duration,
     /// Bytes of the disk that are kept for the log when the disk is full; 0 for none.
     pub reserve: u64,
+    /// Whether a log whose end is not what its summary says is opened all the same, as its rows are, and the summary written anew.
+    pub changed_end: bool,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { readers: 8, queue: 4_096, long_reads: 2, search_time: Duration::from_millis(250), reserve: 0 }
+        Self {
+            readers: 8,
+            queue: 4_096,
+            long_reads: 2,
+            search_time: Duration::from_millis(250),
+            reserve: 0,
+            changed_end: false,
+        }
     }
 }
 

@@ -194,6 +194,11 @@ pub enum Finding {
         /// What it did.
         what: Undone,
     },
+    /// The log's end was not what its summary says, and it was opened as its rows are so that this can be acknowledged.
+    EndChanged {
+        /// When it was found, milliseconds since 1970.
+        at: i64,
+    },
     /// Withdrawals of links that the file of endings tells of are not in the database.
     RevocationsGone {
         /// How many.
@@ -242,6 +247,7 @@ impl Finding {
             | Self::Tree
             | Self::ErasuresTooMany
             | Self::RevocationsGone { .. }
+            | Self::EndChanged { .. }
             | Self::EndingsChanged { .. }
             | Self::EndingsShortened { .. } => None,
         }
