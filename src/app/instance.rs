@@ -146,9 +146,7 @@ impl Instance {
         let new_log = store.audit_head().await?.size == 0;
         let now = nature.clock.now();
         if new_log {
-            if !super::set_up::is_under_way(&path) {
-                return Err(super::set_up::lost_log(&path).into());
-            }
+            super::set_up::expect_new(&path)?;
             keys.complete(store.as_ref(), &vault, nature.entropy.as_ref(), now).await?;
         }
         let place = Place { data: &path, checkpoints: &settings.audit.checkpoints, origin: folder.instance() };

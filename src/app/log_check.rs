@@ -314,6 +314,34 @@ pub fn read_note(path: &Path) -> Result<Vec<u8>, Unreadable> {
     read.map(|_| note).map_err(|error| (path.to_owned(), error))
 }
 
+/// What is said of a finding in what lies beside the entries: the file of endings, the summary, the rows that decide access.
+fn told_beside(finding: &Finding) -> String {
+    const FILE: &str = "the file `endings` in the checkpoint folder";
+    match finding {
+        Finding::EndingsChanged { line, .. } => format!("{FILE} is not what was written, from line {line} on"),
+        Finding::EndingsShortened { have, kept } => {
+            format!("{FILE} has {have} endings, and {kept} were written to it")
+        }
+        Finding::Undone { seq, what } => {
+            let says = match what {
+                Undone::Revocation => "withdrew links, and the database does not say so any more",
+                Undone::Client => "switched a client off or on, and the database says otherwise",
+                Undone::Document => "closed a document, and the database says otherwise",
+                Undone::Hold => "laid a legal hold on a document, and the database does not have it any more",
+            };
+            format!("entry {seq} {says}")
+        }
+        Finding::EndChanged { at } => {
+            let at = Timestamp::from_millis(*at);
+            format!("the audit log's end was not what its summary says, found at {at}")
+        }
+        Finding::RevocationsGone { count, .. } => {
+            format!("{FILE} tells of {count} withdrawals of links that are not in the database any more")
+        }
+        _ => "the record is not what was written".to_owned(),
+    }
+}
+
 /// A finding as a message: which entry, or how many there should be.
 pub fn issue_of(finding: &Finding) -> Issue {
     let issue = Issue::new(finding.code());
@@ -366,28 +394,11 @@ pub fn issue_of(finding: &Finding) -> Issue {
         Finding::LinkStrange { seq: None } => {
             issue.message_text("the index of given links has a link that names no entry")
         }
-        Finding::EndingsChanged { line, .. } => issue.message_text(format!(
-            "the file `endings` in the checkpoint folder is not what was written, from line {line} on"
-        )),
-        Finding::EndingsShortened { have, kept } => issue.message_text(format!(
-            "the file `endings` in the checkpoint folder has {have} endings, and {kept} were written to it"
-        )),
-        Finding::Undone { seq, what } => {
-            let says = match what {
-                Undone::Revocation => "withdrew links, and the database does not say so any more",
-                Undone::Client => "switched a client off or on, and the database says otherwise",
-                Undone::Document => "closed a document, and the database says otherwise",
-                Undone::Hold => "laid a legal hold on a document, and the database does not have it any more",
-            };
-            issue.message_text(format!("entry {seq} {says}"))
-        }
-        Finding::EndChanged { at } => issue.message_text(format!(
-            "the audit log's end was not what its summary says, found at {}",
-            Timestamp::from_millis(*at)
-        )),
-        Finding::RevocationsGone { count, .. } => issue.message_text(format!(
-            "the file `endings` tells of {count} withdrawals of links that are not in the database any more"
-        )),
+        Finding::EndingsChanged { .. }
+        | Finding::EndingsShortened { .. }
+        | Finding::Undone { .. }
+        | Finding::EndChanged { .. }
+        | Finding::RevocationsGone { .. } => issue.message_text(told_beside(finding)),
         Finding::Strange { seq } => {
             issue.message_text(format!("the look-up by patient names entry {seq}, which does not name that patient"))
         }

@@ -41,14 +41,13 @@ pub fn look(data: &Path, checkpoints: &Path) -> Result<(), Issue> {
     }
 }
 
-/// Whether a set-up is under way: only then may the log be empty.
-pub(super) fn is_under_way(data: &Path) -> bool {
-    data.join(MARK).exists()
-}
-
-/// What is said of a database without an entry.
-pub(super) fn lost_log(data: &Path) -> Issue {
-    empty(&data.join(DATABASE), "has no audit log, though it was not just set up: it was emptied, or is another's")
+/// Refuses a database without an entry, but while it is set up.
+pub(super) fn expect_new(data: &Path) -> Result<(), Issue> {
+    if data.join(MARK).exists() {
+        return Ok(());
+    }
+    let fault = "has no audit log, though it was not just set up: it was emptied, or is another's";
+    Err(empty(&data.join(DATABASE), fault))
 }
 
 /// Whether a file begins as every database does (sqlite.org/fileformat.html, 1.3).
