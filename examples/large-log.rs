@@ -16,6 +16,7 @@ use std::sync::Arc;
 use daylily::app::{Instance, LockedFolder, Nature, SystemClock};
 use daylily::config::Settings;
 use daylily::delivery::Recorder;
+use daylily::domain::audit::groups::Groups;
 use daylily::domain::audit::index::{Block, IndexKey, Tag};
 use daylily::domain::audit::{Action, Entry, Frontier, Outcome};
 use daylily::domain::id::{ClientId, FileId, LinkId, ResourceId};
@@ -139,7 +140,11 @@ impl Maker {
     /// Keeps the blocks that are full, each with the entry that vouches for it.
     async fn put(&self, blocks: &mut Blocks) -> Result<(), Failed> {
         for block in std::mem::take(&mut blocks.full) {
-            let sealed = self.recorder.seal(&block.entry()).map_err(|refusal| format!("{refusal:?}"))?;
+            let begin = Groups::begin(block.first);
+            let rows = self.store.audit_rows(begin, usize::try_from(block.after - begin)?).await?;
+            let leaves: Result<Vec<_>, _> = rows.iter().map(|row| row.hash.as_slice().try_into()).collect();
+            let entry = block.entry(&Groups::of(begin, &leaves?));
+            let sealed = self.recorder.seal(&entry).map_err(|refusal| format!("{refusal:?}"))?;
             let leaf = self.store.put_audit_block(block, sealed).await?;
             blocks.add(leaf, &[]);
         }

@@ -4,7 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::log_check::PAGE;
-use crate::domain::audit::given::Given;
+use crate::domain::audit::given::{Given, Named};
+use crate::domain::audit::groups::Groups;
 use crate::domain::audit::index::{BLOCK, Block, IndexKey, Names, Tag};
 use crate::domain::audit::verify::{Finding, Report};
 use crate::domain::audit::{CellKey, Leaf};
@@ -13,6 +14,8 @@ use crate::domain::id::ClientId;
 use crate::store::sqlite::LogReader;
 use crate::store::{AuditBlock, AuditRow, LinkRecord, StoreError};
 
+/// Lost entries that an export names one by one.
+const MOST_LOST: usize = 1_000;
 /// Blocks that are read at once.
 const BLOCKS: usize = 64;
 /// Entries among which one that tells of a block must be: one is made as soon as so many are there, and some time passes.
@@ -25,6 +28,15 @@ struct Lookup<'a> {
     key: IndexKey,
 }
 
+/// What could not be compared.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Unread {
+    /// The database is of an older version, and has not all tables and columns yet.
+    pub is_older: bool,
+    /// Entries below it may have given links that are not in the index yet: a start, or a mend, has not gathered them all.
+    pub given_until: u64,
+}
+
 /// The entries about a patient.
 #[derive(Debug, Default)]
 pub struct About {
@@ -32,6 +44,10 @@ pub struct About {
     pub entries: Vec<u64>,
     /// Where the look-up was not what the log says; those entries were read themselves, so that none is missing here.
     pub wrong: Vec<Finding>,
+    /// Entries that are not there, or not what was recorded, as far as they were looked at: what they said of the patient is not known.
+    pub lost: Vec<Finding>,
+    /// Groups of the log's tree, as the entries say them that vouch for blocks.
+    pub groups: Vec<Groups>,
 }
 
 /// Every entry below `end` about a patient, and every revocation of a client's links or of all that ended one which such an entry gave.
@@ -50,9 +66,12 @@ pub async fn about(log: &LogReader, cells: &CellKey, patient: &str, end: u64) ->
         next = last.block.first.saturating_add(1);
         for kept in page {
             let Block { first, after, .. } = kept.block;
-            if !lookup.is_vouched(&kept).await? {
+            let Some(voucher) = lookup.voucher(&kept).await? else {
                 about.wrong.push(Finding::Lookup { first, after });
-            } else if first >= covered {
+                continue;
+            };
+            about.groups.extend(Groups::read(&voucher.cells, cells));
+            if first >= covered {
                 if first > covered {
                     about.wrong.push(Finding::Lookup { first: covered, after: first });
                 }
@@ -67,7 +86,7 @@ pub async fn about(log: &LogReader, cells: &CellKey, patient: &str, end: u64) ->
         about.wrong.push(Finding::Lookup { first: covered, after: made });
     }
     found.read(&lookup, (covered, end)).await?;
-    about.entries = found.entries(&lookup, patient).await?;
+    (about.entries, about.lost) = found.entries(&lookup, patient).await?;
     Ok(about)
 }
 
@@ -78,12 +97,13 @@ struct Found {
     end: u64,
     about: BTreeSet<u64>,
     everybody: BTreeSet<u64>,
+    lost: Vec<Finding>,
 }
 
 impl Found {
     fn new(key: &IndexKey, patient: &str, end: u64) -> Self {
         let (about, everybody) = <(BTreeSet<u64>, BTreeSet<u64>)>::default();
-        Self { patient: key.patient(patient), wide: key.wide(), end, about, everybody }
+        Self { patient: key.patient(patient), wide: key.wide(), end, about, everybody, lost: Vec::new() }
     }
 
     fn in_block(&mut self, block: &Block) {
@@ -96,23 +116,39 @@ impl Found {
         let (mut next, after) = (first, after.min(self.end));
         while next < after {
             let rows = lookup.log.rows(next, PAGE).await?;
-            let Some(last) = rows.last() else { break };
-            next = last.seq.saturating_add(1);
             for row in rows.iter().filter(|row| row.seq < after) {
+                self.is_next(next, row.seq);
+                next = row.seq.saturating_add(1);
+                self.lose(row.fault(lookup.cells));
                 let tags = lookup.key.tags(&lookup.key.names(&row.body, &row.cells));
                 self.about.extend(tags.contains(&self.patient).then_some(row.seq));
                 self.everybody.extend(tags.contains(&self.wide).then_some(row.seq));
             }
+            if rows.last().is_none_or(|last| last.seq >= after) {
+                break;
+            }
         }
+        self.is_next(next, after);
         Ok(())
     }
 
-    /// The entries that do name the patient, or no longer say whom, and the wide revocations that ended a link of theirs.
-    async fn entries(self, lookup: &Lookup<'_>, patient: &str) -> Result<Vec<u64>, StoreError> {
+    /// Notes what is missing between two entries.
+    fn is_next(&mut self, next: u64, seq: u64) {
+        self.lose((seq > next).then(|| Finding::Missing { first: next, last: seq.saturating_sub(1) }));
+    }
+
+    fn lose(&mut self, found: Option<Finding>) {
+        let known = self.lost.len() >= MOST_LOST || found.as_ref().is_some_and(|found| self.lost.contains(found));
+        self.lost.extend(found.filter(|_| !known));
+    }
+
+    /// The entries that do name the patient, or no longer say whom, and the wide revocations that ended a link of theirs. What a block
+    /// names and is not found under that name is lost: an entry of other people may have the same tag, but then it has that tag.
+    async fn entries(mut self, lookup: &Lookup<'_>, patient: &str) -> Result<(Vec<u64>, Vec<Finding>), StoreError> {
         let (mut entries, mut held) = (Vec::new(), Vec::new());
-        for seq in self.about {
-            let Some(row) = lookup.row(seq).await? else { continue };
-            let is_about = match lookup.key.names(&row.body, &row.cells) {
+        for seq in std::mem::take(&mut self.about) {
+            let Some((row, names)) = self.named(lookup, seq, self.patient).await? else { continue };
+            let is_about = match names {
                 Names::Said { patients, .. } => patients.iter().any(|named| named == patient),
                 Names::Silent => true,
             };
@@ -121,15 +157,35 @@ impl Found {
                 held.extend(Given::read(&row.body, &row.cells, lookup.cells).map(|given| (seq, given)));
             }
         }
-        for seq in self.everybody {
-            let Some(row) = lookup.row(seq).await? else { continue };
+        for seq in std::mem::take(&mut self.everybody) {
+            let Some((row, _)) = self.named(lookup, seq, self.wide).await? else { continue };
             if held.iter().any(|(gave, given)| *gave < seq && lookup.ended(&row, given)) {
                 entries.push(seq);
             }
         }
         entries.sort_unstable();
         entries.dedup();
-        Ok(entries)
+        Ok((entries, self.lost))
+    }
+
+    /// An entry that is found under a tag, and whom it names. `None` where it is not there or does not say. One that is not what was
+    /// recorded is lost, and shown where its cells are its own.
+    async fn named(
+        &mut self,
+        lookup: &Lookup<'_>,
+        seq: u64,
+        tag: Tag,
+    ) -> Result<Option<(AuditRow, Names)>, StoreError> {
+        let Some(row) = lookup.row(seq).await? else {
+            self.lose(Some(Finding::Missing { first: seq, last: seq }));
+            return Ok(None);
+        };
+        let (found, names) = (row.fault(lookup.cells), lookup.key.names(&row.body, &row.cells));
+        let (is_false, is_silent) = (found.is_some(), names == Names::Silent);
+        let is_other = !is_silent && !lookup.key.tags(&names).contains(&tag);
+        self.lose(found.or_else(|| is_other.then(|| strange(seq))));
+        // Cells that are not the entry's own may be about anybody.
+        Ok((!is_false || !is_silent).then_some((row, names)))
     }
 }
 
@@ -157,9 +213,10 @@ impl<'a> Lookup<'a> {
         Ok(self.log.rows(seq, 1).await?.into_iter().find(|row| row.seq == seq))
     }
 
-    async fn is_vouched(&self, kept: &AuditBlock) -> Result<bool, StoreError> {
+    /// The entry that vouches for a block.
+    async fn voucher(&self, kept: &AuditBlock) -> Result<Option<AuditRow>, StoreError> {
         let row = self.row(kept.leaf).await?;
-        Ok(row.is_some_and(|row| kept.block.is_vouched(&row.body, &row.cells, self.cells)))
+        Ok(row.filter(|row| kept.block.is_vouched(&row.body, &row.cells, self.cells)))
     }
 
     /// Whether a wide revocation ended a link that was given before it: one that was alive, of that client.
@@ -184,7 +241,7 @@ pub async fn check(
     cells: &CellKey,
     now: &(dyn Fn() -> Timestamp + Sync),
     report: &mut Report,
-) -> Result<(), StoreError> {
+) -> Result<Unread, StoreError> {
     let lookup = Lookup::new(log, cells)?;
     // Before the blocks: an entry below it tells of a block that is among them.
     let size = log.head().await?.size;
@@ -192,7 +249,7 @@ pub async fn check(
     lookup.check_entries(&blocks, (size, now), report).await?;
     lookup.check_links(report).await?;
     report.valid = report.findings.is_empty();
-    Ok(())
+    Ok(Unread { is_older: log.is_older(), given_until: log.given_backlog().await? })
 }
 
 impl Lookup<'_> {
@@ -206,7 +263,7 @@ impl Lookup<'_> {
             for one in page {
                 let Block { first, after, .. } = one.block;
                 let is_next = first == covered && after > first && after - first <= BLOCK;
-                if (!is_next || !self.is_vouched(&one).await?) && self.stands(&one).await? {
+                if (!is_next || self.voucher(&one).await?.is_none()) && self.stands(&one).await? {
                     report.add([Finding::Lookup { first: covered.min(first), after }]);
                 }
                 if after > first && after - first <= BLOCK {
@@ -244,7 +301,6 @@ impl Lookup<'_> {
         }
         let strangers = listed.difference(&said).map(|(seq, _)| *seq).filter(|seq| !silent.contains(seq));
         let strangers: BTreeSet<u64> = strangers.chain((!block.is_whole()).then_some(block.first)).collect();
-        let strange = |seq: u64| Finding::Strange { seq: i64::try_from(seq).unwrap_or(i64::MAX) };
         report.add(strangers.into_iter().map(strange));
         Ok(())
     }
@@ -265,8 +321,7 @@ impl Lookup<'_> {
                 made = made.max(self.key.made_until(&row.body, &row.cells).unwrap_or(0));
                 let Some(given) = Given::read(&row.body, &row.cells, self.cells) else { continue };
                 for link in given.links.iter().filter(|(_, _, expires)| *expires >= now()) {
-                    // Its time may have ended between the two.
-                    if self.log.lacks_link(&link.0, link.1).await? && link.2 >= now() {
+                    if self.lacks(row.seq, link).await? && link.2 >= now() {
                         report.add([Finding::LinkHidden { seq: row.seq }]);
                     }
                 }
@@ -277,6 +332,13 @@ impl Lookup<'_> {
             report.add([Finding::Lookup { first: covered, after: made }]);
         }
         Ok(())
+    }
+
+    /// Whether a link of an entry has no row, and none is to be made yet. Looked at twice: what is gathered meanwhile has one.
+    async fn lacks(&self, seq: u64, link: &Named) -> Result<bool, StoreError> {
+        Ok(self.log.lacks_link(&link.0, link.1).await?
+            && seq >= self.log.given_backlog().await?
+            && self.log.lacks_link(&link.0, link.1).await?)
     }
 
     /// Whether a row of given links, which stands next behind `after`, still does: it goes with its document.
@@ -298,10 +360,16 @@ impl Lookup<'_> {
                     Some(leaf) => self.row(leaf).await?.and_then(|row| Given::read(&row.body, &row.cells, self.cells)),
                     None => None,
                 };
-                if !given.is_some_and(|given| kept.is_of(&given)) && self.is_there(at, kept).await? {
+                // One of before the index named entries learns its own when that is gone through.
+                let is_waiting = kept.leaf.is_none() && self.log.given_backlog().await? > 0;
+                if !is_waiting && !given.is_some_and(|given| kept.is_of(&given)) && self.is_there(at, kept).await? {
                     report.add([Finding::LinkStrange { seq: kept.leaf }]);
                 }
             }
         }
     }
+}
+
+fn strange(seq: u64) -> Finding {
+    Finding::Strange { seq: i64::try_from(seq).unwrap_or(i64::MAX) }
 }

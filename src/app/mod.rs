@@ -14,6 +14,7 @@ mod keyring;
 pub mod log_check;
 mod log_effects;
 pub mod log_index;
+pub mod log_proof;
 mod operations;
 mod process;
 mod rotation;

@@ -26,7 +26,7 @@ use crate::control::{
 use crate::delivery::Delivery;
 use crate::delivery::administration::{Aim, NewPolicy, Revoked};
 use crate::domain::audit::{Action, Entry, Outcome};
-use crate::domain::id::{ClientId, FileId, LinkId, ResourceId};
+use crate::domain::id::{ClientId, FileId, ResourceId};
 use crate::domain::link::{LinkError, Purpose};
 use crate::domain::principal::{AttachmentUrl, Operator};
 use crate::domain::refusal::{Code, Issue, Refusal};
@@ -205,8 +205,7 @@ impl Commands {
             RevocationAim::Patient(reference) => Ok(Aim::Patient(Target(reference.trim().to_owned()))),
             RevocationAim::Link(text) => {
                 let token = text.trim().rsplit('/').next().unwrap_or_default().to_owned();
-                let known = link_id(&self.delivery, &token);
-                known.map(Aim::Link).ok_or_else(|| {
+                aim_at(&self.delivery, &token).ok_or_else(|| {
                     let issue = Issue::new(Code::LinkInvalid).message_text("this link was not made here");
                     issue.cure_text("paste the whole link, as it was handed out").into()
                 })
@@ -316,10 +315,13 @@ impl Operations for Commands {
     }
 }
 
-/// The id of a link that was made here, also of one whose time is over.
-fn link_id(delivery: &Delivery, token: &str) -> Option<LinkId> {
+/// A link that was made here, also one whose time is over.
+fn aim_at(delivery: &Delivery, token: &str) -> Option<Aim> {
     match delivery.link_keys().verify(token, Purpose::Download, delivery.now()) {
-        Ok(link) | Err(LinkError::Expired(link)) => Some(link.id().clone()),
+        Ok(link) | Err(LinkError::Expired(link)) => {
+            let (id, claims) = (link.id().clone(), link.claims());
+            Some(Aim::Link { id, file: claims.file, reader: claims.reader })
+        }
         Err(LinkError::Invalid) => None,
     }
 }

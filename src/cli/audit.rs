@@ -15,6 +15,7 @@ use super::message::{Failure, Tone, said};
 use super::terminal::Terminal;
 use super::words::{number, of_micros};
 use crate::app::log_check::{self, Against, Checked, LogSource};
+use crate::app::log_index::Unread;
 use crate::app::{DataFolder, KeyRing, Nature, StartFailure, open_log, open_vault};
 use crate::app::{endings, log_index, start_check};
 use crate::config::Settings;
@@ -98,14 +99,13 @@ async fn verify(verify: AuditVerify, terminal: &Terminal, nature: &Nature) -> Re
     let (checked, own) = check(&settings, nature, given, &quiet).await?;
     let mut report = checked.report;
     let log = OpenLog::open(&settings, nature).await?;
-    let now = latest(&log, report.last, nature).await?;
-    let now = || now.max(nature.clock.now());
-    log_index::check(&log.reader, &log.keys.cells()?, &now, &mut report).await.map_err(StartFailure::from)?;
+    let unread = check_indexes(&log, nature, &mut report).await?;
     let key = log.keys.checkpoint()?;
     let ended =
         endings::finding(&log.reader, (&settings.data_dir, &settings.audit.checkpoints), key.verifying_key()).await?;
     report.findings.extend(ended);
     report.valid = report.findings.is_empty();
+    tell_unread(unread, terminal);
     if terminal.json {
         terminal.say_json(&report_json(&report));
     } else if report.valid {
@@ -114,6 +114,15 @@ async fn verify(verify: AuditVerify, terminal: &Terminal, nature: &Nature) -> Re
         complain(&report, terminal);
     }
     Ok(u8::from(!report.valid))
+}
+
+/// Checks what is looked up beside the log, by the latest time that is known: links whose time was over by then are forgotten, also where the
+/// clock was set back since. Answers what could not be compared.
+async fn check_indexes(log: &OpenLog, nature: &Nature, report: &mut Report) -> Result<Unread, Failure> {
+    let latest = latest(log, report.last, nature).await?;
+    let now = || latest.max(nature.clock.now());
+    let unread = log_index::check(&log.reader, &log.keys.cells()?, &now, report).await;
+    Ok(unread.map_err(StartFailure::from)?)
 }
 
 /// The latest time that is known here: the clock's, the log's, or the highest that the server has seen.
@@ -172,6 +181,22 @@ fn say_valid(report: &Report, own: usize, terminal: &Terminal) {
         let (from, to) = (terminal.zone.moment(of_micros(silence.from)), terminal.zone.time(of_micros(silence.to)));
         terminal.tell(&format!(
             "note: no entry from {from} to {to}; the server was stopped without saying so, or the clock was set"
+        ));
+    }
+}
+
+/// Says what of the database could not be compared: it is older than this program, or a start made of it what it needs and did not end.
+fn tell_unread(unread: Unread, terminal: &Terminal) {
+    if unread.is_older {
+        terminal.tell(
+            "note: the database is of an older version: what its tables do not have yet was not checked; the next start of the \
+             server adds it",
+        );
+    }
+    if unread.given_until > 0 {
+        terminal.tell(&format!(
+            "note: the index of given links is being made: links of the first {} entries were not looked for in it",
+            number(unread.given_until)
         ));
     }
 }

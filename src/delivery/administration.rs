@@ -8,10 +8,10 @@ use super::{Delivery, PolicyInForce};
 use crate::domain::audit::{Action, Entry, Outcome};
 use crate::domain::clock::Timestamp;
 use crate::domain::epoch::{Holder, Scope};
-use crate::domain::id::{ClientId, LinkId, ResourceId};
+use crate::domain::id::{ClientId, FileId, LinkId, ResourceId};
 use crate::domain::lifecycle::{Actor, State};
 use crate::domain::policy::Policy;
-use crate::domain::principal::Operator;
+use crate::domain::principal::{ClientNumber, Operator};
 use crate::domain::refusal::{Code, Issue, Refusal};
 use crate::domain::resource::{DocumentFacts, Kind, Target};
 use crate::store::{ActivePolicy, Client, StoreError};
@@ -19,8 +19,15 @@ use crate::store::{ActivePolicy, Client, StoreError};
 /// What a revocation is aimed at.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Aim {
-    /// One link, by its id.
-    Link(LinkId),
+    /// One link, with what its own text says of it.
+    Link {
+        /// Its id.
+        id: LinkId,
+        /// The file.
+        file: FileId,
+        /// The client that it was given to.
+        reader: ClientNumber,
+    },
     /// All links of a document.
     Document(ResourceId),
     /// All links of a client.
@@ -167,28 +174,24 @@ impl Delivery {
     async fn about_aim(&self, entry: Entry, aim: &Aim, document: Option<&DocumentFacts>) -> Entry {
         match (aim, document) {
             (_, Some(document)) => about(entry, document),
-            (Aim::Link(id), None) => {
-                let given = self.given(id).await.ok().flatten();
-                let file = match given {
-                    Some(given) => self.store.file(given.file).await.ok().flatten(),
-                    None => None,
-                };
-                file.and_then(|facts| facts.document.clone()).iter().fold(entry, about)
+            (Aim::Link { file, .. }, None) => {
+                let facts = self.store.file(*file).await.ok().flatten();
+                facts.and_then(|facts| facts.document.clone()).iter().fold(entry.file(*file), about)
             }
             _ => entry,
         }
     }
 
-    /// Whose link is withdrawn, so that their next one is another. Where the index cannot say, the link ends all the same.
+    /// Whose link is withdrawn, so that their next one is another. Where that cannot be said, the link ends all the same.
     async fn holder_of(&self, aim: &Aim) -> Option<Holder> {
-        let Aim::Link(id) = aim else { return None };
-        match self.given(id).await {
-            Ok(given) => given.map(|given| given.subject.holder()),
-            Err(refusal) => {
-                tracing::warn!(
-                    code = refusal.code().name(),
-                    "the index of given links cannot be read: a link ends without its holder"
-                );
+        let Aim::Link { file, reader, .. } = aim else { return None };
+        match self.store.file(*file).await {
+            Ok(facts) => {
+                let document = facts?.document.as_ref()?.number;
+                Some(Holder { reader: *reader, document })
+            }
+            Err(_) => {
+                tracing::warn!("a file's row cannot be read: a link ends without its holder");
                 None
             }
         }
@@ -202,7 +205,7 @@ impl Delivery {
         let missing = || Refusal::of(Code::ResourceNotFound);
         match aim {
             Aim::All => Ok((Some(Scope::All), None)),
-            Aim::Link(id) => Ok((Some(Scope::Link(id.clone())), None)),
+            Aim::Link { id, .. } => Ok((Some(Scope::Link(id.clone())), None)),
             Aim::Client(id) => {
                 let client = self.store.client(id).ok_or_else(missing)?;
                 Ok((Some(Scope::Client(client.number)), None))
@@ -247,7 +250,7 @@ pub(super) fn by(operator: &Operator, action: Action) -> Entry {
 fn aim_entry(entry: Entry, aim: &Aim) -> Entry {
     match aim {
         Aim::All => entry.with("aim", "all"),
-        Aim::Link(id) => entry.link(id),
+        Aim::Link { id, .. } => entry.link(id),
         Aim::Client(id) => entry.with("registered", id.as_str()),
         Aim::Document(id) => entry.resource("DocumentReference", id, 0),
         Aim::Patient(target) => entry.patient(&target.0),
@@ -262,8 +265,6 @@ fn count(length: usize) -> u64 {
 mod tests {
     use super::*;
     use crate::domain::epoch::Subject;
-    use crate::domain::id::{FileId, LinkId};
-    use crate::domain::principal::ClientNumber;
     use crate::domain::resource::DocumentNumber;
 
     #[test]

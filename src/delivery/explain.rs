@@ -1,15 +1,18 @@
 //! `explain`: why a file can or cannot be opened now, what became of a link, what a request was; from records, without content, and
 //! without patient, title or file name. Values only: the words of a terminal are in `cli`.
 
+mod trail;
+
 use std::net::{IpAddr, Ipv4Addr};
 
+use self::trail::{Seen, Trail};
 use super::Delivery;
 use super::clock_rules::clock_issue;
 use super::counting::UsesNow;
 use super::failure::store_failure;
 use super::judged::Judged;
 use crate::domain::audit::cell::Cells;
-use crate::domain::audit::detail::{Detail, Object};
+
 use crate::domain::audit::{Action, Entry, Group, Leaf, Outcome};
 use crate::domain::clock::Timestamp;
 use crate::domain::id::{FileId, LinkId, ResourceId};
@@ -184,7 +187,7 @@ impl Delivery {
         let id = row.as_ref().map_or(link.id, |row| &row.id);
         let mut trail = Trail::default();
         let oldest = link.expires.minus(MAX_AHEAD);
-        let whole = self.look_at_log(&mut |seen| trail.take(seen, id, oldest)).await?;
+        let looked = self.look_at_log(&mut |seen| trail.take(seen, id, oldest)).await?;
         let reader = self.store.client_by_number(link.reader).map(|client| format!("client/{}", client.id));
         let mut facts = vec![Fact { name: "link", by: reader, text: id.to_string(), ..Fact::default() }];
         facts.extend(row.as_ref().into_iter().flat_map(|row| terms_of(row, &uses)));
@@ -195,7 +198,8 @@ impl Delivery {
         if let Some(document) = file.as_ref().and_then(|facts| facts.document.as_ref()) {
             facts.extend(self.document_facts(document, self.clock.now()));
         }
-        Ok(Explanation { can_open: Some(issue.is_none()), issue, facts, whole })
+        facts.extend(looked.distrust());
+        Ok(Explanation { can_open: Some(issue.is_none()), issue, facts, whole: looked.whole })
     }
 
     /// What a link with a row says, and where its uses stand.
@@ -209,7 +213,7 @@ impl Delivery {
 
     async fn explain_request(&self, id: &str) -> Result<Explanation, Refusal> {
         let (mut facts, mut issue) = (Vec::new(), None);
-        let whole = self
+        let looked = self
             .look_at_log(&mut |seen| {
                 if seen.tech("request") != Some(id) {
                     return facts.len() < LINES_MOST;
@@ -229,37 +233,50 @@ impl Delivery {
             return Err(issue.cure_text(cure).into());
         }
         facts.reverse();
-        Ok(Explanation { can_open: None, issue, facts, whole })
+        facts.extend(looked.distrust());
+        Ok(Explanation { can_open: None, issue, facts, whole: looked.whole })
     }
 
-    /// Shows entries, newest first, until `take` has enough. `false`: the bound was hit before the log's beginning.
-    async fn look_at_log(&self, take: &mut (dyn FnMut(&Seen) -> bool + Send)) -> Result<bool, Refusal> {
+    /// Shows entries, newest first, until `take` has enough. What is not there, or not what was recorded, is noted and not shown.
+    async fn look_at_log(&self, take: &mut (dyn FnMut(&Seen) -> bool + Send)) -> Result<Looked, Refusal> {
         let mut end = self.store.audit_head().await.map_err(store_failure)?.size;
-        let mut looked = 0;
+        let mut looked = Looked { whole: true, wrong: None };
+        let mut count = 0;
         while end > 0 {
-            if looked >= LOOKED_AT_MOST {
-                return Ok(false);
+            looked.whole = count < LOOKED_AT_MOST;
+            if !looked.whole {
+                break;
             }
             let first = end.saturating_sub(u64::try_from(PAGE).unwrap_or(u64::MAX));
-            let count = usize::try_from(end - first).unwrap_or(PAGE);
-            let rows = self.store.audit_rows(first, count).await.map_err(store_failure)?;
-            looked += rows.len();
+            let rows = self.store.audit_rows(first, usize::try_from(end - first).unwrap_or(PAGE));
+            let rows = rows.await.map_err(store_failure)?;
+            count += PAGE;
             for row in rows.iter().rev() {
-                if self.seen(row).is_some_and(|seen| !take(&seen)) {
-                    return Ok(true);
+                end = end.saturating_sub(1);
+                if row.seq != end {
+                    looked.wrong = looked.wrong.or(Some(end));
+                    end = row.seq;
                 }
+                match self.seen(row) {
+                    Some(seen) if !take(&seen) => return Ok(looked),
+                    Some(_) => {}
+                    None => looked.wrong = looked.wrong.or(Some(row.seq)),
+                }
+            }
+            if end > first {
+                looked.wrong = looked.wrong.or(Some(end - 1));
             }
             end = first;
         }
-        Ok(true)
+        Ok(looked)
     }
 
+    /// An entry as it was recorded; `None` where it is not.
     fn seen(&self, row: &AuditRow) -> Option<Seen> {
-        let leaf = Leaf::decode(&row.body).ok()?;
-        let cells = Cells::decode(&row.cells)?;
         let key = self.recorder.cell_key();
+        let (leaf, cells) = (Leaf::decode(&row.body).ok()?, Cells::decode(&row.cells)?);
         let open = |group| cells.open(group, key).unwrap_or_default();
-        Some(Seen {
+        row.fault(key).is_none().then(|| Seen {
             at: Timestamp::from_millis(i64::try_from(leaf.time_micros / 1_000).unwrap_or(i64::MAX)),
             action: leaf.action,
             outcome: leaf.outcome,
@@ -270,134 +287,20 @@ impl Delivery {
     }
 }
 
-/// An entry, opened.
-struct Seen {
-    at: Timestamp,
-    action: Action,
-    outcome: Outcome,
-    actor: Object,
-    subject: Object,
-    tech: Object,
+/// How the record was looked at.
+struct Looked {
+    /// As far as it matters; `false`: older entries were not.
+    whole: bool,
+    /// The newest entry that is not there, or not what was recorded.
+    wrong: Option<u64>,
 }
 
-impl Seen {
-    fn text(&self, name: &str) -> Option<&str> {
-        text(&self.subject, name)
-    }
-
-    fn tech(&self, name: &str) -> Option<&str> {
-        text(&self.tech, name)
-    }
-
-    fn by(&self) -> Option<String> {
-        let client = text(&self.actor, "client").map(|client| format!("client/{client}"));
-        client.or_else(|| text(&self.actor, "operator").map(str::to_owned))
-    }
-
-    /// `document.read ok`, with code and document where the entry has them; no name, no patient.
-    fn what(&self) -> String {
-        let mut what = format!("{} {}", self.action, self.outcome);
-        for part in [self.text("code"), self.text("document"), self.text("link")].into_iter().flatten() {
-            what.push_str(", ");
-            what.push_str(part);
-        }
-        what
-    }
-
-    fn offers(&self, link: &LinkId) -> bool {
-        let Some(Detail::List(offered)) = self.subject.get("offered") else { return false };
-        offered.iter().any(|one| match one {
-            Detail::List(parts) => matches!(parts.first(), Some(Detail::Text(id)) if id.as_str() == link.as_str()),
-            _ => false,
-        })
-    }
-}
-
-/// What the log says of a link.
-#[derive(Default)]
-struct Trail {
-    made: Option<Fact>,
-    refused: u64,
-    last_refused: Option<(Timestamp, String)>,
-    uses: Vec<Fact>,
-    more: u64,
-}
-
-impl Trail {
-    /// Takes an entry, newest first; `false` when none before it can be about the link.
-    fn take(&mut self, seen: &Seen, link: &LinkId, oldest: Timestamp) -> bool {
-        if seen.at < oldest {
-            return false;
-        }
-        let named = seen.text("link") == Some(link.as_str());
-        match seen.action {
-            Action::LinkIssue if named && seen.outcome == Outcome::Ok => {
-                let text = "by $issue-link".to_owned();
-                self.made = Some(Fact { name: "made", at: Some(seen.at), by: seen.by(), text });
-                return false;
-            }
-            Action::LinkRedeem if named => self.redeemed(seen),
-            Action::LinkRevoke if named => {
-                self.uses.push(Fact { name: "withdrawn", at: Some(seen.at), by: seen.by(), text: String::new() });
-            }
-            // Offered again with each answer of its time: the oldest is when it was made.
-            _ if seen.offers(link) => {
-                let text = format!("with the answer to {}", seen.action);
-                self.made = Some(Fact { name: "made", at: Some(seen.at), by: seen.by(), text });
-            }
-            _ => {}
-        }
-        true
-    }
-
-    fn redeemed(&mut self, seen: &Seen) {
-        let code = seen.text("code").unwrap_or("no code").to_owned();
-        match seen.outcome {
-            Outcome::Denied => {
-                self.refused += 1;
-                self.last_refused.get_or_insert((seen.at, code));
-            }
-            Outcome::Attempted => {}
-            Outcome::Ok | Outcome::Error if self.uses.len() >= LINES_MOST => self.more += 1,
-            Outcome::Ok | Outcome::Error => {
-                let bytes = match seen.subject.get("bytes") {
-                    Some(Detail::Whole(bytes)) => bytes.get(),
-                    _ => 0,
-                };
-                let text = match seen.outcome {
-                    Outcome::Ok => format!("{bytes} bytes went out"),
-                    _ => format!("broke off after {bytes} bytes ({code})"),
-                };
-                self.uses.push(Fact { name: "used", at: Some(seen.at), by: None, text });
-            }
-        }
-    }
-
-    fn lines(mut self) -> Vec<Fact> {
-        self.uses.reverse();
-        let mut lines = self.uses;
-        if !lines.iter().any(|line| line.name == "used") {
-            lines.push(Fact { name: "used", text: "not yet".to_owned(), ..Fact::default() });
-        }
-        if self.more > 0 {
-            lines.push(Fact {
-                name: "used",
-                text: format!("{} more before that", times(self.more)),
-                ..Fact::default()
-            });
-        }
-        if let Some((at, code)) = self.last_refused {
-            let text = format!("refused {}, last with {code}", times(self.refused));
-            lines.push(Fact { name: "tried", at: Some(at), by: None, text });
-        }
-        lines
-    }
-}
-
-fn text<'a>(object: &'a Object, name: &str) -> Option<&'a str> {
-    match object.get(name) {
-        Some(Detail::Text(text)) => Some(text),
-        _ => None,
+impl Looked {
+    /// What is said where the record cannot be relied on.
+    fn distrust(&self) -> Option<Fact> {
+        let text =
+            |seq| format!("entry {seq} is not what was recorded: do not rely on this; see `daylily audit verify`");
+        self.wrong.map(|seq| Fact { name: "record", text: text(seq), ..Fact::default() })
     }
 }
 
@@ -441,10 +344,6 @@ fn general(code: Code) -> Issue {
     let (has_gap, cure_has_gap) = (issue.message().contains('{'), issue.cure().contains('{'));
     let issue = if has_gap { issue.message_text("") } else { issue };
     if cure_has_gap { issue.cure_text(format!("See /errors/{} on this server.", code.name())) } else { issue }
-}
-
-fn times(count: u64) -> String {
-    if count == 1 { "once".to_owned() } else { format!("{count} times") }
 }
 
 fn nothing() -> Refusal {

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use super::Delivery;
 use super::failure::store_failure;
 use crate::domain::audit::given::Given;
+use crate::domain::audit::groups::Groups;
 use crate::domain::audit::index::{BLOCK, Block, IndexKey};
 use crate::domain::audit::{Action, Entry, Outcome};
 use crate::domain::clock::Timestamp;
@@ -108,26 +109,32 @@ impl Delivery {
         }
     }
 
-    /// A block made from its entries.
-    async fn block_of(&self, first: u64, after: u64) -> Result<Block, Refusal> {
-        let count = usize::try_from(after.saturating_sub(first)).unwrap_or_default();
-        let rows = self.store.audit_rows(first, count).await.map_err(store_failure)?;
+    /// A block made from its entries, with the groups of the tree that end in it.
+    async fn block_of(&self, first: u64, after: u64) -> Result<(Block, Groups), Refusal> {
+        let begin = Groups::begin(first);
+        let count = usize::try_from(after.saturating_sub(begin)).unwrap_or_default();
+        let rows = self.store.audit_rows(begin, count).await.map_err(store_failure)?;
         let cells = self.recorder.cell_key().clone();
         let made = tokio::task::spawn_blocking(move || {
             let key = IndexKey::new(&cells)?;
             let mut block = Block::begin(first);
+            let mut leaves = Vec::with_capacity(rows.len());
             for row in rows {
-                let tags = key.tags(&key.names(&row.body, &row.cells));
-                block.add(row.seq, &tags).then_some(())?;
+                leaves.push(row.hash.as_slice().try_into().ok()?);
+                if row.seq >= first {
+                    let tags = key.tags(&key.names(&row.body, &row.cells));
+                    block.add(row.seq, &tags).then_some(())?;
+                }
             }
-            Some(block)
+            Some((block, Groups::of(begin, &leaves)))
         });
-        let block = made.await.ok().flatten().filter(|block| block.after == after);
-        block.ok_or_else(|| Refusal::of(Code::AuditUnavailable).retry_after(2))
+        let made = made.await.ok().flatten().filter(|(block, _)| block.after == after);
+        made.ok_or_else(|| Refusal::of(Code::AuditUnavailable).retry_after(2))
     }
 
-    async fn put_block(&self, block: Block, again: bool) -> Result<(), Refusal> {
-        let entry = if again { block.entry().reason("it was not what was recorded") } else { block.entry() };
+    async fn put_block(&self, (block, groups): (Block, Groups), again: bool) -> Result<(), Refusal> {
+        let entry = block.entry(&groups);
+        let entry = if again { entry.reason("it was not what was recorded") } else { entry };
         let sealed = self.recorder.seal(&entry)?;
         self.store.put_audit_block(block, sealed).await.map_err(store_failure).map(drop)
     }

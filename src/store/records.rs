@@ -1,9 +1,13 @@
-//! What goes into the store and comes out of it, as values. No behaviour, no SQL.
+//! What goes into the store and comes out of it, as values. No SQL.
 
 use std::sync::Arc;
 
 use super::GivenLink;
+use crate::domain::audit::cell::Cells;
 use crate::domain::audit::index::Block;
+use crate::domain::audit::tree::leaf_hash;
+use crate::domain::audit::verify::{Finding, Wrong};
+use crate::domain::audit::{CellKey, Leaf};
 use crate::domain::clock::Timestamp;
 use crate::domain::id::{ClientId, FileId, ResourceId};
 use crate::domain::lifecycle::State;
@@ -312,6 +316,29 @@ pub struct AuditRow {
     pub cells: Vec<u8>,
 }
 
+impl AuditRow {
+    /// What is wrong with it by itself: its text does not fit its place or its hash, or its cells do not fit its text.
+    pub fn fault(&self, key: &CellKey) -> Option<Finding> {
+        let wrong = |wrong| Some(Finding::Entry { seq: self.seq, wrong, after: None, before: None });
+        if leaf_hash(&self.body).as_slice() != self.hash {
+            return wrong(Wrong::BodyOrStoredHash);
+        }
+        let leaf = match Leaf::decode(&self.body) {
+            Ok(leaf) => leaf,
+            Err(error) => return wrong(Wrong::Leaf(error)),
+        };
+        if leaf.seq != self.seq {
+            return wrong(Wrong::Misplaced { names: leaf.seq });
+        }
+        let Some(cells) = Cells::decode(&self.cells) else { return wrong(Wrong::CellsUnreadable) };
+        match cells.commitment(key) {
+            Ok(commitment) if commitment == leaf.commitment => None,
+            Ok(_) => wrong(Wrong::CellsDiffer),
+            Err(group) => wrong(Wrong::CellDamaged(group)),
+        }
+    }
+}
+
 /// The log's own state.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AuditHead {
@@ -334,4 +361,33 @@ pub struct Health {
     pub log_bytes: u64,
     /// Kind and library version, with the options that matter (for `doctor`).
     pub description: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::audit::{Action, Entry, Outcome, Prepared};
+    use crate::vault::SystemEntropy;
+
+    #[test]
+    fn an_entry_that_was_changed_shows_that_by_itself() {
+        let key = CellKey::new(&[9; 32]);
+        let row = || {
+            let prepared = Prepared::new(&Entry::new(Action::DocumentRead, Outcome::Ok), &SystemEntropy).unwrap();
+            let body = prepared.leaf(3, 1_795_438_920_000_000, "t1").encode();
+            let (hash, cells) = (leaf_hash(&body).to_vec(), prepared.seal(&key).unwrap());
+            AuditRow { seq: 3, body, hash, cells }
+        };
+        let (sound, other) = (row(), row());
+        assert_eq!(sound.fault(&key), None);
+        let cells = AuditRow { cells: other.cells, ..sound.clone() };
+        let hash = AuditRow { hash: other.hash, ..sound.clone() };
+        let moved = AuditRow { seq: 4, ..sound };
+        for (row, wrong) in
+            [(cells, Wrong::CellsDiffer), (hash, Wrong::BodyOrStoredHash), (moved, Wrong::Misplaced { names: 3 })]
+        {
+            let seq = row.seq;
+            assert_eq!(row.fault(&key), Some(Finding::Entry { seq, wrong, after: None, before: None }));
+        }
+    }
 }

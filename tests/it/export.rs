@@ -4,7 +4,9 @@ use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
+use daylily::app::SystemClock;
 use daylily::control::Request;
+use daylily::domain::clock::Clock;
 use serde_json::{Value, json};
 
 use crate::support::*;
@@ -42,6 +44,7 @@ async fn told() -> Told {
     let meant = parameters(&[("recipient", "valueReference", json!({ "reference": "Practitioner/7" }))]);
     let issued = ward.post(&format!("DocumentReference/{id}/$issue-link"), &meant).await.ok(200);
     let (url, link) = (text(parameter(&issued, "url"), "/valueUrl"), text(parameter(&issued, "link"), "/valueString"));
+    daylily.clock.advance(std::time::Duration::from_secs(1));
     assert_eq!(daylily.get(&url).await.bytes, bytes);
     daylily.wait(&source, &id, "delivered").await;
     let hold = Request::HoldAdd {
@@ -83,7 +86,10 @@ async fn a_table_says_who_received_the_letter_when_and_that_it_was_withdrawn_and
     assert!(legend.contains(&format!("document 1   DocumentReference/{id}\n")), "{legend}");
     assert!(legend.contains(&format!("{link}, to file 1, given to ward-viewer, meant for Practitioner/7")), "{legend}");
     let before = table.split("What the short names stand for").next().unwrap();
-    assert!(!before.contains(&id) && !before.contains(&link) && !table.contains("p2"), "ids stand in the legend only");
+    assert!(
+        !before.contains(&id) && !before.contains(&link) && !table.contains("Patient/p2"),
+        "ids stand in the legend only"
+    );
     assert!(!table.contains("\u{1b}"), "no colour where no terminal is");
 }
 
@@ -93,11 +99,14 @@ async fn csv_has_a_value_a_cell_and_one_header() {
     daylily.stop().await;
     let csv = out(&export(daylily.data(), "Patient/p1", &["--format", "csv"]));
     let lines: Vec<&str> = csv.split_terminator("\r\n").collect();
-    assert_eq!(lines[0], "time,seq,action,outcome,client,person,document,file,link,bytes,address,code,reason,request");
+    assert_eq!(
+        lines[0],
+        "time,seq,action,outcome,client,person,document,file,link,bytes,address,code,reason,request,state,aim,authority"
+    );
     assert!(!csv.contains('{') && !csv.contains('['), "no JSON in cells");
     let redeemed: Vec<&str> = lines.iter().find(|line| line.contains(",link.redeem,ok,")).unwrap().split(',').collect();
     let (document, size) = (format!("DocumentReference/{id}"), size.to_string());
-    assert_eq!((redeemed.len(), redeemed[4], redeemed[5]), (14, "ward-viewer", "Practitioner/7"));
+    assert_eq!((redeemed.len(), redeemed[4], redeemed[5]), (17, "ward-viewer", "Practitioner/7"));
     assert_eq!(
         (redeemed[6], redeemed[8], redeemed[9], redeemed[10]),
         (document.as_str(), link.as_str(), size.as_str(), "127.0.0.1")
@@ -105,7 +114,16 @@ async fn csv_has_a_value_a_cell_and_one_header() {
     assert!(
         lines.iter().any(|line| line.contains(",link.revoke,ok,source,") && line.contains(",\"wrong ward, =1+1\","))
     );
-    assert!(lines.iter().any(|line| line.contains(",hold.add,ok,,os:1000,") && line.contains(",case 12/26,")));
+    let held = lines.iter().find(|line| line.contains(",hold.add,ok,,os:1000,")).unwrap();
+    assert!(held.contains(",case 12/26,") && held.ends_with(",,,district court"), "{held}");
+    assert!(lines.iter().any(|line| line.contains(",link.revoke,") && line.ends_with(",revoked,,")), "{csv}");
+    // Whom a link was meant for stands beside its use, also where it was made before the period.
+    let used = redeemed[0].to_owned();
+    let later = out(&export(daylily.data(), "Patient/p1", &["--format", "csv", "--from", &used]));
+    assert!(!later.contains(",link.issue,"), "{later}");
+    assert!(later.lines().any(|line| line.contains(",link.redeem,ok,ward-viewer,Practitioner/7,")), "{later}");
+    let table = out(&export(daylily.data(), "Patient/p1", &["--format", "table", "--from", &used]));
+    assert!(table.contains("meant for Practitioner/7"), "{table}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -124,4 +142,45 @@ async fn ndjson_stays_the_form_for_programs_and_periods_hold_for_every_form() {
     assert!(out(&export(daylily.data(), "Patient/p1", &csv)).lines().count() > 1);
     let table = out(&export(daylily.data(), "Patient/p1", &[to[0], to[1], "--format", "table"]));
     assert!(table.starts_with("0 entries about this patient before 2000-01-01 00:00:00+00:00; "), "{table}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_record_of_one_patient_names_nobody_else() {
+    let mut daylily = TestDaylily::start().await;
+    let source = daylily.source().await;
+    let own = daylily.ready(&source, &document("p1", &[inline("application/pdf", &pdf(1, 400))])).await;
+    let other = daylily.ready(&source, &document("p2", &[inline("application/pdf", &pdf(2, 400))])).await;
+    let before = daylily.log_size().await;
+    source.get("DocumentReference?status=current").await.ok(200);
+    let log = daylily.log_since(before).await;
+    let search = log.iter().find(|entry| entry.what() == "search ok").unwrap();
+    assert!(search.cells.to_string().contains(&other), "the entry itself is about both");
+    daylily.stop().await;
+    for form in ["ndjson", "csv", "table"] {
+        let text = out(&export(daylily.data(), "Patient/p1", &["--format", form]));
+        assert!(text.contains(&own) && text.contains("search"), "{text}");
+        assert!(!text.contains("Patient/p2") && !text.contains(&other), "{form}: {text}");
+    }
+    let lines = out(&export(daylily.data(), "Patient/p1", &["--format", "ndjson"]));
+    let entries: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let search = entries.iter().find(|entry| entry["action"] == "search").unwrap();
+    assert_eq!(search["subject"]["returned"], json!([own]));
+    assert_eq!(search["subject"]["offered"].as_array().unwrap().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_clock_that_was_set_back_makes_no_export_cry_wolf() {
+    let mut daylily = TestDaylily::start().await;
+    // Not behind the clock by which the program itself goes.
+    let ahead = SystemClock::new().now().millis() - daylily.clock.now().millis();
+    daylily.clock.advance(std::time::Duration::from_millis(u64::try_from(ahead).unwrap_or(0)));
+    let source = daylily.source().await;
+    let (_, link) = daylily.ready_link(&source, &pdf(1, 400)).await;
+    // The server's clock runs ahead; the links' time is over by it, and their rows are forgotten.
+    daylily.clock.advance(std::time::Duration::from_secs(20 * 86_400));
+    daylily.running().delivery().store().forget_expired(daylily.clock.now()).await.unwrap();
+    assert_eq!(daylily.stored_rows("SELECT count(*) AS n FROM given_link"), 0);
+    assert_ne!(daylily.get(&link).await.status, 200);
+    daylily.stop().await;
+    assert!(!out(&export(daylily.data(), "Patient/p1", &[])).is_empty());
 }

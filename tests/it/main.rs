@@ -44,6 +44,8 @@ mod examples_over_http;
 #[cfg(test)]
 mod export;
 #[cfg(test)]
+mod export_long;
+#[cfg(test)]
 mod fhir_examples;
 #[cfg(test)]
 mod http_limits;

@@ -4,9 +4,9 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::time::Duration;
 
-use daylily::app::log_index::About;
+use daylily::app::log_index::{About, Unread};
 use daylily::app::{DataFolder, KeyRing, log_index, open_log, open_vault};
-use daylily::control::{Request, RevocationAim};
+use daylily::control::{ExplainAim, Request, Response, RevocationAim};
 use daylily::domain::audit::verify::Finding;
 use daylily::domain::clock::Clock;
 use daylily::store::sqlite::LogReader;
@@ -218,6 +218,112 @@ async fn a_patients_export_holds_the_withdrawals_of_their_links_narrow_and_wide(
             assert_eq!(about.entries.contains(&seq), is_theirs, "entry {seq}, blocks: {blocks}");
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_withdrawal_of_one_link_is_in_the_patients_record_also_where_no_index_says_whose_it_is() {
+    let daylily = TestDaylily::start().await;
+    let source = daylily.source().await;
+    let (_, link) = daylily.ready_link(&source, &pdf(1, 400)).await;
+    let database = daylily.data().join("daylily.db");
+    assert!(altered(&database, "DELETE FROM given_link") > 0);
+    let aim = RevocationAim::Link(link.rsplit('/').next().unwrap().to_owned());
+    let before = daylily.log_size().await;
+    let request = Request::LinksRevoke { aim, reason: "sent in error".to_owned(), state: false, preview: false };
+    daylily.command(request).await.unwrap();
+    let log = daylily.log_since(before).await;
+    let entry = log.iter().find(|entry| entry.action == "link.revoke").unwrap();
+    assert_eq!(entry.get("patient").unwrap(), "Patient/p1");
+    assert_eq!(daylily.get(&link).await.said(), (410, "link-revoked"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_explanation_says_where_the_record_that_it_rests_on_was_altered() {
+    let daylily = TestDaylily::start().await;
+    let source = daylily.source().await;
+    let (_, link) = daylily.ready_link(&source, &pdf(1, 400)).await;
+    daylily.get(&link).await;
+    let explained = async || {
+        let aim = ExplainAim::Link(link.clone());
+        let Response::Explanation(view) = daylily.command(Request::Explain { aim }).await.unwrap() else { panic!() };
+        view.facts.into_iter().find(|fact| fact.name == "record").map(|fact| fact.text)
+    };
+    daylily
+        .until("the end of the download", async || {
+            let log = daylily.log_since(0).await;
+            log.iter().find(|entry| entry.what() == "link.redeem ok").map(|entry| entry.seq)
+        })
+        .await;
+    assert_eq!(explained().await, None);
+    let log = daylily.log_since(0).await;
+    let used = log.iter().find(|entry| entry.what() == "link.redeem ok").unwrap().seq;
+    let database = daylily.data().join("daylily.db");
+    for statement in [
+        format!("UPDATE audit SET cells = (SELECT cells FROM audit WHERE seq = {used} - 1) WHERE seq = {used}"),
+        format!("UPDATE audit SET body = x'00' WHERE seq = {used}"),
+        format!("DELETE FROM audit WHERE seq = {used}"),
+    ] {
+        assert!(altered(&database, &statement) > 0);
+        let said = explained().await.unwrap_or_else(|| panic!("{statement}"));
+        assert!(said.starts_with(&format!("entry {used} is not what was recorded")), "{said}");
+    }
+}
+
+/// What could not be compared in a database after the statements, in which nothing else is wrong.
+async fn unread_after(daylily: &TestDaylily, statements: &[&str]) -> Unread {
+    copy_after(daylily, "").await;
+    let database = daylily.beside("copy").join("daylily.db");
+    for statement in statements {
+        altered(&database, statement);
+    }
+    let (log, keys) = (open_log(&database).unwrap(), copied_keys(daylily).await);
+    let against = daylily::app::log_check::Against {
+        origin: DataFolder::open(daylily.data()).unwrap().instance().unwrap(),
+        key: keys.checkpoint().unwrap().verifying_key().clone(),
+        cells: keys.cells().unwrap(),
+        outside: Vec::new(),
+    };
+    let mut report = daylily::app::log_check::check(&log, against, &|_, _| {}).await.unwrap().report;
+    let cells = keys.cells().unwrap();
+    let unread = log_index::check(&log, &cells, &|| daylily.clock.now(), &mut report).await.unwrap();
+    assert_eq!(report.findings, [], "{statements:?}");
+    log.endings().await.unwrap();
+    unread
+}
+
+async fn copied_keys(daylily: &TestDaylily) -> KeyRing {
+    let folder = DataFolder::open(daylily.data()).unwrap();
+    let vault = open_vault(daylily.settings(), folder.path(), &daylily.nature().entropy).unwrap();
+    let log = open_log(&folder.database()).unwrap();
+    KeyRing::open(&log.keys().await.unwrap(), &vault, &folder.instance().unwrap(), 0).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_of_before_an_update_or_within_one_is_verified_as_far_as_it_goes() {
+    let daylily = stopped_with_indexes().await;
+    assert_eq!(unread_after(&daylily, &[]).await, Unread::default());
+    let mut before = TestDaylily::start().await;
+    let source = before.source().await;
+    before.ready_link(&source, &pdf(1, 400)).await;
+    before.stop().await;
+    let older = [
+        "DROP TABLE ending",
+        "DROP TABLE audit_block",
+        "ALTER TABLE given_link DROP COLUMN leaf",
+        "DELETE FROM __diesel_schema_migrations WHERE version > '0008'",
+    ];
+    assert_eq!(unread_after(&before, &older).await, Unread { is_older: true, given_until: 0 });
+    // Killed while a start learnt the entries of links, and beside a server that makes the index anew.
+    let backlog = "INSERT INTO given_link_backlog (id, size) SELECT 1, max(seq) + 1 FROM audit";
+    let size = u64::try_from(counted(&daylily.data().join("daylily.db"), "SELECT count(*) AS n FROM audit")).unwrap();
+    for begun in ["UPDATE given_link SET leaf = NULL", "DELETE FROM given_link"] {
+        assert_eq!(unread_after(&daylily, &[begun, backlog]).await, Unread { is_older: false, given_until: size });
+    }
+    // A table that is gone though its version is there is no older database.
+    copy_after(&daylily, "").await;
+    let database = daylily.beside("copy").join("daylily.db");
+    altered(&database, "DROP TABLE audit_block");
+    assert!(open_log(&database).unwrap().blocks(0, 1).await.is_err());
 }
 
 /// Every file and folder below, with its mode.

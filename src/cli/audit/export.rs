@@ -4,15 +4,19 @@
 mod csv;
 mod legend;
 mod opened;
+mod own;
 mod sentences;
 mod table;
 #[cfg(test)]
 mod tests;
 
+use std::path::Path;
+
 use serde_json::{Map, Value};
 
 use self::csv::Csv;
 use self::opened::Opened;
+use self::own::Own;
 use self::table::{Sheet, Soundness};
 use super::super::arguments::{AuditExport, ExportFormat};
 use super::super::message::{Failure, said};
@@ -20,13 +24,14 @@ use super::super::terminal::Terminal;
 use super::super::words::{Zone, number, of_micros, rfc3339_micros};
 use super::super::{backend, input};
 use super::OpenLog;
-use crate::app::{Nature, StartFailure, log_check, log_index};
+use crate::app::log_index::About;
+use crate::app::log_proof::{Proof, Signed, Whole};
+use crate::app::{Nature, StartFailure, log_check, log_index, log_proof};
 use crate::config::{Settings, TimeZoneName};
 use crate::control::{Request, Response};
 use crate::domain::audit::cell::Cells;
-use crate::domain::audit::tree::leaf_hash;
-use crate::domain::audit::verify::{Finding, Report, Wrong};
-use crate::domain::audit::{CellKey, Group, Leaf};
+use crate::domain::audit::verify::{Finding, Report};
+use crate::domain::audit::{CellKey, Group};
 use crate::domain::clock::Timestamp;
 use crate::store::AuditRow;
 
@@ -38,11 +43,11 @@ const VERIFIED: u64 = 20_000;
 const TABLE: usize = 20_000;
 
 /// The part of the log that is asked for.
-struct Wanted {
+struct Wanted<'a> {
     from: Option<Timestamp>,
     to: Option<Timestamp>,
-    /// Numbers of the entries about one patient, in order.
-    only: Option<Vec<u64>>,
+    /// Whom it is about, where one patient is asked for.
+    patient: Option<&'a str>,
     end: u64,
 }
 
@@ -65,28 +70,39 @@ pub(super) async fn run(export: AuditExport, terminal: &Terminal, nature: &Natur
     };
     let log = OpenLog::open(&settings, nature).await?;
     let report = if size <= VERIFIED { Some(verified(&settings, nature, &log).await?) } else { None };
-    let (only, gap) = match &patient {
-        Some(patient) => of_patient(&log, patient, size).await.map(|(only, gap)| (Some(only), gap))?,
-        None => (None, Vec::new()),
+    let about = match &patient {
+        Some(patient) => Some(of_patient(&log, patient, size).await?),
+        None => None,
     };
-    let wanted = Wanted { from, to, only, end: size };
+    let gap = about.as_ref().map(|about| about.wrong.clone()).unwrap_or_default();
+    let wanted = Wanted { from, to, patient: patient.as_deref(), end: size };
     let mut out = Out::new(format, terminal, log.keys.cells()?);
-    let found = hand_out(&log, &wanted, &mut out).await?;
+    let (signed, mut found) = log_proof::signed_last(&log.reader, &log.keys, folders(&settings)).await?;
+    out.vouched.0 = signed.map_or(0, |signed| signed.size);
+    let handed = match about {
+        Some(about) => hand_out_of(&log, about, signed, &wanted, &mut out).await?,
+        None => hand_out_all(&log, signed, &wanted, &mut out).await?,
+    };
+    found = handed.or(found);
     let broken = report.filter(|report| !report.valid);
-    let first = broken.as_ref().and_then(|report| report.findings.first().cloned()).or(gap.first().cloned()).or(found);
+    let first = broken.as_ref().and_then(|report| report.findings.first().cloned());
+    let first = first.or_else(|| found.clone()).or_else(|| gap.first().cloned());
     if format == ExportFormat::Table {
-        out.table(&wanted, soundness(first.as_ref(), size), &settings)?;
+        out.table(&wanted, soundness(first.as_ref(), size, out.vouched), &settings)?;
     }
-    let is_gap = tell_of(&gap, terminal) > 0;
-    match (broken, first) {
-        (Some(report), _) => {
+    tell_of(&gap, found.is_none(), terminal);
+    match (broken, found, first) {
+        (Some(report), ..) => {
             super::complain(&report, terminal);
             Ok(1)
         }
-        (None, Some(_)) if is_gap => Ok(1),
-        (None, Some(finding)) => Err(Failure::from(log_check::issue_of(&finding)).with_exit(1)),
-        (None, None) => Ok(0),
+        (None, Some(finding), _) => Err(Failure::from(log_check::issue_of(&finding)).with_exit(1)),
+        (None, None, first) => Ok(u8::from(first.is_some())),
     }
+}
+
+fn folders(settings: &Settings) -> (&Path, &Path) {
+    (&settings.data_dir, &settings.audit.checkpoints)
 }
 
 /// As asked; else a table where a person looks at one patient's entries.
@@ -100,40 +116,81 @@ fn format_of(export: &AuditExport, terminal: &Terminal) -> ExportFormat {
 async fn verified(settings: &Settings, nature: &Nature, log: &OpenLog) -> Result<Report, Failure> {
     let (checked, _) = super::check(settings, nature, Vec::new(), &|_, _| {}).await?;
     let mut report = checked.report;
-    let now = || nature.clock.now();
-    log_index::check(&log.reader, &log.keys.cells()?, &now, &mut report).await.map_err(StartFailure::from)?;
+    super::check_indexes(log, nature, &mut report).await?;
     Ok(report)
 }
 
-/// Numbers of the entries about a patient, in order and complete, and what is wrong with the look-up where that shows.
-async fn of_patient(log: &OpenLog, patient: &str, size: u64) -> Result<(Vec<u64>, Vec<Finding>), Failure> {
-    let about = log_index::about(&log.reader, &log.keys.cells()?, patient, size).await.map_err(StartFailure::from)?;
-    Ok((about.entries, about.wrong))
+/// What the look-up says about a patient.
+async fn of_patient(log: &OpenLog, patient: &str, size: u64) -> Result<About, Failure> {
+    let about = log_index::about(&log.reader, &log.keys.cells()?, patient, size).await;
+    Ok(about.map_err(StartFailure::from)?)
 }
 
-/// Hands out what is wanted, page by page or, for one patient, entry by entry. Answers the first entry that is not what was recorded.
-async fn hand_out(log: &OpenLog, wanted: &Wanted, out: &mut Out<'_>) -> Result<Option<Finding>, Failure> {
-    let mut found = None;
-    if let Some(only) = &wanted.only {
-        for seq in only.iter().copied().filter(|seq| *seq < wanted.end) {
-            let rows = log.reader.rows(seq, 1).await.map_err(StartFailure::from)?;
-            match rows.first().filter(|row| row.seq == seq) {
-                Some(row) => found = found.or(out.row(row, wanted)),
-                None => found = found.or(Some(Finding::Missing { first: seq, last: seq })),
-            }
-        }
-        return Ok(found);
+/// Hands out the entries about one patient. Answers the first thing that is not what was recorded.
+async fn hand_out_of(
+    log: &OpenLog,
+    about: About,
+    signed: Option<Signed>,
+    wanted: &Wanted<'_>,
+    out: &mut Out<'_>,
+) -> Result<Option<Finding>, Failure> {
+    let read = |error| Failure::from(StartFailure::from(error));
+    let mut found = about.lost.into_iter().next();
+    let mut proof = match signed {
+        Some(signed) => Some(Proof::new(&log.reader, signed, &about.groups).await.map_err(read)?),
+        None => None,
+    };
+    if let Some(finding) = proof.take_if(|proof| proof.is_err()).and_then(Result::err) {
+        found = found.or(Some(finding));
     }
-    let mut next = 0;
-    while next < wanted.end {
+    let mut proof = proof.and_then(Result::ok);
+    // Twice: what is the patient's own is known once all was read.
+    for hands_out in [false, true] {
+        for seq in about.entries.iter().copied().filter(|seq| *seq < wanted.end) {
+            let rows = log.reader.rows(seq, 1).await.map_err(read)?;
+            let Some(row) = rows.first().filter(|row| row.seq == seq) else {
+                found = found.or(Some(Finding::Missing { first: seq, last: seq }));
+                continue;
+            };
+            if !hands_out {
+                out.learn(row, wanted);
+                continue;
+            }
+            let shown = out.row(row, wanted);
+            let false_tree = match &mut proof {
+                Some(proof) => proof.compare(seq).await.map_err(read)?,
+                None => None,
+            };
+            out.vouched.1 |= !proof.as_ref().is_some_and(|proof| proof.covers(seq));
+            found = found.or(shown).or(false_tree);
+        }
+    }
+    Ok(found)
+}
+
+/// Hands out all entries, page by page. Answers the first thing that is not what was recorded.
+async fn hand_out_all(
+    log: &OpenLog,
+    signed: Option<Signed>,
+    wanted: &Wanted<'_>,
+    out: &mut Out<'_>,
+) -> Result<Option<Finding>, Failure> {
+    let (mut found, mut next, mut whole) = (None, 0, Whole::new(signed));
+    // Beside a server a checkpoint may vouch for entries that came after this export was recorded.
+    let end = signed.map_or(wanted.end, |signed| signed.size.max(wanted.end));
+    while next < end {
         let rows = log.reader.rows(next, PAGE).await.map_err(StartFailure::from)?;
         let Some(last) = rows.last().map(|row| row.seq) else { break };
-        for row in rows.iter().filter(|row| row.seq < wanted.end) {
-            found = found.or(out.row(row, wanted));
+        for row in rows.iter().filter(|row| row.seq < end) {
+            found = found.or(whole.take(row));
+            if row.seq < wanted.end {
+                found = found.or(out.row(row, wanted));
+                out.vouched.1 |= signed.is_none_or(|signed| row.seq >= signed.size);
+            }
         }
         next = last.saturating_add(1);
     }
-    Ok(found)
+    Ok(found.or(whole.finish(end)))
 }
 
 /// Where entries go.
@@ -144,6 +201,12 @@ struct Out<'a> {
     csv: Csv,
     /// What a table is made of in the end.
     kept: Vec<Opened>,
+    /// Entries before the period that say whose a link is which the period tells of.
+    before: Vec<Opened>,
+    /// What is the one patient's own.
+    own: Own,
+    /// Up to which entry a signature vouches for what is handed out, and whether newer ones were.
+    vouched: (u64, bool),
 }
 
 impl<'a> Out<'a> {
@@ -151,16 +214,34 @@ impl<'a> Out<'a> {
         if format == ExportFormat::Csv {
             terminal.say_row(&Csv::header());
         }
-        Self { format, terminal, key, csv: Csv::default(), kept: Vec::new() }
+        let (kept, before) = (Vec::new(), Vec::new());
+        Self { format, terminal, key, csv: Csv::default(), kept, before, own: Own::default(), vouched: (0, false) }
     }
 
-    /// Hands an entry out, or keeps it for the table. Answers what is wrong with it.
-    fn row(&mut self, row: &AuditRow, wanted: &Wanted) -> Option<Finding> {
-        let found = fault_of(row, &self.key);
-        let entry = Opened::of(row, &self.key)?;
+    /// Learns what is the one patient's own.
+    fn learn(&mut self, row: &AuditRow, wanted: &Wanted<'_>) {
+        if let (Some(patient), Some(entry)) = (wanted.patient, Opened::of(row, &self.key)) {
+            self.own.learn(&entry, patient);
+        }
+    }
+
+    /// Hands an entry out, or keeps it for the table. Answers what is wrong with it, also where it is not asked for.
+    fn row(&mut self, row: &AuditRow, wanted: &Wanted<'_>) -> Option<Finding> {
+        let found = row.fault(&self.key);
+        let Some(mut entry) = Opened::of(row, &self.key) else { return found };
+        if let Some(patient) = wanted.patient {
+            self.own.keep_only(&mut entry, patient);
+        }
         let at = of_micros(entry.micros);
-        if wanted.from.is_some_and(|from| at < from) || wanted.to.is_some_and(|to| at >= to) {
-            return None;
+        if wanted.to.is_some_and(|to| at >= to) {
+            return found;
+        }
+        if wanted.from.is_some_and(|from| at < from) {
+            self.csv.remember(&entry);
+            if self.format == ExportFormat::Table && entry.names_links() {
+                self.before.push(entry);
+            }
+            return found;
         }
         match self.format {
             ExportFormat::Ndjson => self.terminal.say(&json_line(row, &self.key, &entry)),
@@ -170,9 +251,10 @@ impl<'a> Out<'a> {
         found
     }
 
-    fn table(&self, wanted: &Wanted, soundness: Soundness, settings: &Settings) -> Result<(), Failure> {
-        if self.kept.len() > TABLE {
-            let fault = format!("would show more than {} entries", number(u64::try_from(TABLE).unwrap_or(u64::MAX)));
+    fn table(&self, wanted: &Wanted<'_>, soundness: Soundness, settings: &Settings) -> Result<(), Failure> {
+        if self.kept.len().saturating_add(self.before.len()) > TABLE {
+            let fault =
+                format!("would be made of more than {} entries", number(u64::try_from(TABLE).unwrap_or(u64::MAX)));
             let cure = "give `--from` and `--to`, or take `--format csv`";
             return Err(Failure::flag("--format table", &fault, cure));
         }
@@ -180,7 +262,8 @@ impl<'a> Out<'a> {
         let zone = if utc { TimeZoneName::utc() } else { settings.pages.time_zone.clone() };
         let sheet = Sheet {
             entries: &self.kept,
-            one_patient: wanted.only.is_some(),
+            before: &self.before,
+            one_patient: wanted.patient.is_some(),
             period: (wanted.from, wanted.to),
             soundness,
             zone: &zone,
@@ -190,44 +273,23 @@ impl<'a> Out<'a> {
     }
 }
 
-fn soundness(found: Option<&Finding>, size: u64) -> Soundness {
+fn soundness(found: Option<&Finding>, size: u64, vouched: (u64, bool)) -> Soundness {
     match found {
         Some(finding) => Soundness::Broken(log_check::issue_of(finding).message().trim_end_matches('.').to_owned()),
         None if size <= VERIFIED => Soundness::Whole(size),
-        None => Soundness::Shown(size),
-    }
-}
-
-/// Whether an entry's text fits its hash and its cells fit its text.
-fn fault_of(row: &AuditRow, key: &CellKey) -> Option<Finding> {
-    let wrong = |wrong| Some(Finding::Entry { seq: row.seq, wrong, after: None, before: None });
-    if leaf_hash(&row.body).as_slice() != row.hash {
-        return wrong(Wrong::BodyOrStoredHash);
-    }
-    let leaf = match Leaf::decode(&row.body) {
-        Ok(leaf) => leaf,
-        Err(error) => return wrong(Wrong::Leaf(error)),
-    };
-    if leaf.seq != row.seq {
-        return wrong(Wrong::Misplaced { names: leaf.seq });
-    }
-    let Some(cells) = Cells::decode(&row.cells) else { return wrong(Wrong::CellsUnreadable) };
-    match cells.commitment(key) {
-        Ok(commitment) if commitment == leaf.commitment => None,
-        Ok(_) => wrong(Wrong::CellsDiffer),
-        Err(group) => wrong(Wrong::CellDamaged(group)),
+        None => Soundness::Shown { size, signed: vouched.0, newer: vouched.1 },
     }
 }
 
 /// Says where the look-up was not what was recorded. Nothing is missing in the export for it, but somebody changed it.
-fn tell_of(wrong: &[Finding], terminal: &Terminal) -> u8 {
+fn tell_of(wrong: &[Finding], complete: bool, terminal: &Terminal) {
     for finding in wrong.iter().take(8) {
         let issue = log_check::issue_of(finding);
-        let more = "the export was made from the entries themselves and is complete";
+        let is_complete = if complete { " and is complete" } else { "" };
+        let more = format!("the export was made from the entries themselves{is_complete}");
         let cure = "run `daylily audit verify`, and find out who changed the database";
         terminal.warn(&format!("[{}] {}; {more}", issue.code().name(), said(issue.message())), cure);
     }
-    u8::from(!wrong.is_empty())
 }
 
 fn moment(flag: &str, text: Option<&str>) -> Result<Option<Timestamp>, Failure> {
@@ -252,6 +314,7 @@ fn json_line(row: &AuditRow, key: &CellKey, entry: &Opened) -> String {
     line.insert("outcome".to_owned(), entry.outcome.code().into());
     for group in Group::ALL {
         let object = cells.as_ref().and_then(|cells| cells.open(group, key));
+        let object = if group == Group::Subject { object.map(|_| entry.subject.clone()) } else { object };
         let value = object.and_then(|object| serde_json::from_slice::<Value>(&object.to_canonical()).ok());
         if let Some(value) = value {
             line.insert(group.name().to_owned(), value);

@@ -6,6 +6,7 @@ use aws_lc_rs::hmac;
 
 use super::cell::{CellKey, Cells, Group};
 use super::detail::{Detail, Object};
+use super::groups::Groups;
 use super::leaf::Leaf;
 use super::tree::{Hash, sha256};
 use super::{Action, Entry, Outcome};
@@ -189,10 +190,11 @@ impl Block {
         sha256(&[b"daylily-audit/index/v1\0", &self.first.to_be_bytes(), &self.after.to_be_bytes(), &self.pairs])
     }
 
-    /// The entry that vouches for it.
-    pub fn entry(&self) -> Entry {
+    /// The entry that vouches for it, and says the roots of the groups that end in it.
+    pub fn entry(&self, groups: &Groups) -> Entry {
         let entry = Entry::new(Action::AuditIndex, Outcome::Ok).server();
-        entry.with("first", self.first).with("after", self.after).with("digest", hex::encode(self.digest()))
+        let entry = entry.with("first", self.first).with("after", self.after);
+        groups.said_by(entry.with("digest", hex::encode(self.digest())))
     }
 
     /// Whether an entry of the log vouches for it.

@@ -16,6 +16,7 @@ pub mod endings;
 pub mod entry;
 pub mod full_check;
 pub mod given;
+pub mod groups;
 pub mod index;
 pub mod leaf;
 pub mod note;

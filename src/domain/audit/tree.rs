@@ -61,6 +61,12 @@ impl Frontier {
         Self::default()
     }
 
+    /// Of consecutive subtrees, by their roots, of so many leaves each, which must be a power of two.
+    pub fn of_subtrees(roots: &[Hash], leaves: u64) -> Self {
+        let tree: Self = roots.iter().copied().collect();
+        Self { size: tree.size.saturating_mul(leaves), roots: tree.roots }
+    }
+
     /// Number of leaves.
     pub fn size(&self) -> u64 {
         self.size

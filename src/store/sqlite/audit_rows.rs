@@ -31,6 +31,14 @@ pub(super) fn entries(conn: &mut SqliteConnection, first: u64, limit: usize) -> 
     rows.into_iter().map(entry).collect()
 }
 
+/// Number and stored hash of entries from `first` on.
+pub(super) fn hashes(conn: &mut SqliteConnection, first: u64, limit: usize) -> Result<Vec<(u64, Vec<u8>)>, StoreError> {
+    let limit = u64::try_from(limit).unwrap_or(u64::MAX);
+    let query = "SELECT seq, hash FROM audit WHERE seq >= ? ORDER BY seq LIMIT ?";
+    let rows: Vec<(i64, Vec<u8>)> = sql(query, [first.into(), limit.into()]).rows(conn)?;
+    rows.into_iter().map(|(seq, hash)| Ok((at("audit", &seq).number("seq", seq)?, hash))).collect()
+}
+
 /// Blocks of the look-up by patient, from entry `first` on.
 pub(super) fn blocks(conn: &mut SqliteConnection, first: u64, limit: usize) -> Result<Vec<AuditBlock>, StoreError> {
     let query = "SELECT first, after, leaf, pairs FROM audit_block WHERE first >= ? ORDER BY first LIMIT ?";

@@ -44,8 +44,7 @@ impl GivenLinks for SqliteStore {
     }
 
     async fn given_backlog(&self) -> Result<u64, StoreError> {
-        let size = self.read(|reading| sql("SELECT size FROM given_link_backlog", []).one::<i64>(reading.conn))?;
-        at("given_link_backlog", &1).number("size", size.unwrap_or(0))
+        self.read(|reading| backlog(reading.conn))
     }
 
     async fn gather(&self, links: Vec<Gathered>, left: u64) -> Result<(), StoreError> {
@@ -62,6 +61,12 @@ pub(super) fn add(conn: &mut SqliteConnection, links: &[GivenLink], leaf: u64) -
         return Ok(());
     }
     sql(insert, [leaf.into(), rows_of(links)]).run(conn).map(drop)
+}
+
+/// Entries below it may have given links that are not in the index yet.
+pub(super) fn backlog(conn: &mut SqliteConnection) -> Result<u64, StoreError> {
+    let size = sql("SELECT size FROM given_link_backlog", []).one::<i64>(conn)?;
+    at("given_link_backlog", &1).number("size", size.unwrap_or(0))
 }
 
 /// Links as one bound array.

@@ -19,6 +19,27 @@ use crate::store::{AuditBlock, AuditHead, AuditRow, LinkRecord, SealedKey, Store
 #[derive(Clone)]
 pub struct LogReader {
     conn: Arc<Mutex<SqliteConnection>>,
+    schema: Schema,
+}
+
+/// What the database has of what came with later versions. It is read as it is: only a start brings it up to date.
+#[derive(Debug, Clone, Copy)]
+struct Schema {
+    /// The index of given links, and how far it is made.
+    given: bool,
+    /// Blocks of entries by patient, and the entries that rows of given links name.
+    blocks: bool,
+    /// Endings.
+    endings: bool,
+}
+
+impl Schema {
+    /// By the migrations that were applied; a table that one of these made and that is not there any more is a fault like any other.
+    fn read(conn: &mut SqliteConnection) -> Result<Self, StoreError> {
+        let rows: Vec<(String,)> = sql("SELECT version FROM __diesel_schema_migrations", []).rows(conn)?;
+        let has = |number: &str| rows.iter().any(|(version,)| version == number);
+        Ok(Self { given: has("0007"), blocks: has("0009"), endings: has("0010") })
+    }
 }
 
 impl std::fmt::Debug for LogReader {
@@ -46,7 +67,13 @@ impl LogReader {
         let begin = "PRAGMA busy_timeout = 5000; PRAGMA query_only = ON;";
         conn.batch_execute(begin).map_err(|cause| failed(Box::new(cause)))?;
         log::check_numbers(&mut conn)?;
-        Ok(Self { conn: Arc::new(Mutex::new(conn)) })
+        let schema = Schema::read(&mut conn)?;
+        Ok(Self { conn: Arc::new(Mutex::new(conn)), schema })
+    }
+
+    /// Whether the database is of an older version than this program, and has not all that is read here: that then counts as empty.
+    pub fn is_older(&self) -> bool {
+        !(self.schema.given && self.schema.blocks && self.schema.endings)
     }
 
     async fn read<T: Send + 'static>(
@@ -64,6 +91,14 @@ impl LogReader {
     /// [`StoreError::Corrupt`], [`StoreError::Unavailable`].
     pub async fn rows(&self, first: u64, limit: usize) -> Result<Vec<AuditRow>, StoreError> {
         self.read(move |conn| audit_rows::entries(conn, first, limit)).await
+    }
+
+    /// Number and stored hash of entries from `first` on, at most `limit`, in order.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn hashes(&self, first: u64, limit: usize) -> Result<Vec<(u64, Vec<u8>)>, StoreError> {
+        self.read(move |conn| audit_rows::hashes(conn, first, limit)).await
     }
 
     /// Size and frontier.
@@ -95,6 +130,9 @@ impl LogReader {
     /// # Errors
     /// [`StoreError::Unavailable`].
     pub async fn blocks(&self, first: u64, limit: usize) -> Result<Vec<AuditBlock>, StoreError> {
+        if !self.schema.blocks {
+            return Ok(Vec::new());
+        }
         self.read(move |conn| audit_rows::blocks(conn, first, limit)).await
     }
 
@@ -103,6 +141,9 @@ impl LogReader {
     /// # Errors
     /// [`StoreError::Unavailable`].
     pub async fn given_links(&self, after: Option<(i64, String)>, limit: usize) -> Result<Vec<LinkRecord>, StoreError> {
+        if !self.schema.blocks {
+            return Ok(Vec::new());
+        }
         self.read(move |conn| given_links::records(conn, after, limit)).await
     }
 
@@ -111,6 +152,9 @@ impl LogReader {
     /// # Errors
     /// [`StoreError::Unavailable`].
     pub async fn lacks_link(&self, id: &LinkId, file: FileId) -> Result<bool, StoreError> {
+        if !self.schema.given {
+            return Ok(false);
+        }
         let id = id.clone();
         self.read(move |conn| given_links::lacks(conn, &id, file)).await
     }
@@ -123,11 +167,25 @@ impl LogReader {
         self.read(move |conn| revocations::stand(conn, &expected)).await
     }
 
+    /// Entries below it may have given links that are not in the index yet; 0: all are.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`], [`StoreError::Unavailable`].
+    pub async fn given_backlog(&self) -> Result<u64, StoreError> {
+        if !self.schema.given {
+            return Ok(0);
+        }
+        self.read(given_links::backlog).await
+    }
+
     /// Number of the last ending, and how many of the last wait.
     ///
     /// # Errors
     /// [`StoreError::Corrupt`], [`StoreError::Unavailable`].
     pub async fn endings(&self) -> Result<(u64, u64), StoreError> {
+        if !self.schema.endings {
+            return Ok((0, 0));
+        }
         self.read(endings::standing).await
     }
 

@@ -5,11 +5,27 @@ use std::collections::BTreeMap;
 
 use super::super::super::words::rfc3339_micros;
 use super::opened::Opened;
+use crate::domain::audit::Action;
 
 /// The columns, in order (docs/operations.md).
-const COLUMNS: [&str; 14] = [
-    "time", "seq", "action", "outcome", "client", "person", "document", "file", "link", "bytes", "address", "code",
-    "reason", "request",
+const COLUMNS: [&str; 17] = [
+    "time",
+    "seq",
+    "action",
+    "outcome",
+    "client",
+    "person",
+    "document",
+    "file",
+    "link",
+    "bytes",
+    "address",
+    "code",
+    "reason",
+    "request",
+    "state",
+    "aim",
+    "authority",
 ];
 
 /// Writes lines; remembers whom links are meant for, since who follows one is named nowhere else.
@@ -24,11 +40,16 @@ impl Csv {
         line(COLUMNS.map(str::to_owned))
     }
 
-    /// An entry's line, without its end. Entries come in their order.
-    pub(super) fn line(&mut self, entry: &Opened) -> String {
+    /// Takes an entry that has no line of its own: links that it made may be followed later.
+    pub(super) fn remember(&mut self, entry: &Opened) {
         if let (Some(link), Some(recipient)) = (entry.text("link"), entry.text("recipient")) {
             self.recipients.insert(link.to_owned(), recipient.to_owned());
         }
+    }
+
+    /// An entry's line, without its end. Entries come in their order.
+    pub(super) fn line(&mut self, entry: &Opened) -> String {
+        self.remember(entry);
         let own = |text: Option<&str>| text.unwrap_or_default().to_owned();
         line([
             rfc3339_micros(entry.micros),
@@ -45,6 +66,9 @@ impl Csv {
             own(entry.text("code")),
             own(entry.text("reason")),
             own(entry.tech("request")),
+            own(entry.text("to").filter(|_| entry.tells_state())),
+            aim(entry),
+            own(entry.text("authority")),
         ])
     }
 
@@ -53,6 +77,13 @@ impl Csv {
         let meant = || self.recipients.get(entry.text("link")?).map(String::as_str);
         entry.operator().or_else(|| entry.spoken_for()).or_else(meant)
     }
+}
+
+/// Whose links a wide withdrawal ended: a client's, or all.
+fn aim(entry: &Opened) -> String {
+    let wide = entry.action == Action::LinkRevoke;
+    let client = entry.text("registered").filter(|_| wide).map(|client| format!("client/{client}"));
+    client.or_else(|| entry.text("aim").filter(|_| wide).map(str::to_owned)).unwrap_or_default()
 }
 
 fn documents(entry: &Opened) -> String {
@@ -91,7 +122,7 @@ fn field(text: &str) -> String {
 mod tests {
     use super::super::tests::{LETTER_LINK, entry_of, file, letter};
     use super::*;
-    use crate::domain::audit::{Action, Entry, Outcome};
+    use crate::domain::audit::{Entry, Outcome};
 
     #[test]
     fn fields_are_quoted_and_no_formula_gets_through() {
@@ -113,28 +144,43 @@ mod tests {
         let lines: Vec<String> = letter().iter().map(|entry| csv.line(entry)).collect();
         assert_eq!(
             Csv::header(),
-            "time,seq,action,outcome,client,person,document,file,link,bytes,address,code,reason,request"
+            "time,seq,action,outcome,client,person,document,file,link,bytes,address,code,reason,request,state,aim,authority"
         );
         assert_eq!(
             lines.get(1).unwrap(),
             &format!(
                 "2026-11-23T13:02:01.000000Z,1,link.issue,ok,ward-viewer,Practitioner/7,DocumentReference/9f31,{file},\
-                 {LETTER_LINK},,,,,"
+                 {LETTER_LINK},,,,,,,,"
             )
         );
         assert_eq!(
             lines.get(3).unwrap(),
             &format!(
                 "2026-11-23T13:02:03.000000Z,3,link.redeem,ok,ward-viewer,Practitioner/7,DocumentReference/9f31,{file},\
-                 {LETTER_LINK},70000,203.0.113.9,,,"
+                 {LETTER_LINK},70000,203.0.113.9,,,,,,"
             )
         );
+    }
+
+    #[test]
+    fn states_aims_and_authorities_have_columns() {
+        let mut csv = Csv::default();
+        let last =
+            |entry: &Opened, csv: &mut Csv| csv.line(entry).rsplitn(4, ',').take(3).collect::<Vec<_>>().join(" ");
+        let said: Vec<String> = letter().iter().map(|entry| last(entry, &mut csv)).collect();
+        assert_eq!((said.get(5).unwrap().as_str(), said.get(7).unwrap().as_str()), ("court  ", "  revoked"));
+        let wide = Entry::new(Action::LinkRevoke, Outcome::Ok).os_user(1);
+        assert_eq!(
+            last(&entry_of(0, &wide.clone().with("registered", "ward-viewer")), &mut csv),
+            " client/ward-viewer "
+        );
+        assert_eq!(last(&entry_of(0, &wide.with("aim", "all")), &mut csv), " all ");
     }
 
     #[test]
     fn what_an_operator_wrote_is_no_formula_and_no_second_line() {
         let entry = Entry::new(Action::LinkRevoke, Outcome::Ok).os_user(1000).reason("=cmd|' /C calc'!A0\n,x");
         let line = Csv::default().line(&entry_of(0, &entry));
-        assert_eq!(line, "2026-11-23T13:02:00.000000Z,0,link.revoke,ok,,os:1000,,,,,,,\"'=cmd|' /C calc'!A0\n,x\",");
+        assert_eq!(line, "2026-11-23T13:02:00.000000Z,0,link.revoke,ok,,os:1000,,,,,,,\"'=cmd|' /C calc'!A0\n,x\",,,,");
     }
 }

@@ -9,10 +9,26 @@ use super::sentences::Names;
 /// Short names.
 #[derive(Debug, Default)]
 pub(super) struct Legend {
-    documents: Numbered<()>,
+    /// Each with its patient.
+    documents: Numbered<Option<String>>,
     /// Each with its document's place.
     files: Numbered<Option<usize>>,
     links: Numbered<Link>,
+    /// Files that only entries before the period name, with their documents' places.
+    earlier: HashMap<String, usize>,
+    given: Vec<Given>,
+}
+
+/// That a link was given: what a withdrawal of many may have ended.
+#[derive(Debug)]
+struct Given {
+    link: String,
+    document: usize,
+    client: Option<String>,
+    /// The entry that says so.
+    seq: u64,
+    /// The second in which its time is over.
+    expires: Option<i64>,
 }
 
 /// Ids in the order in which they came up, with what is known of each.
@@ -58,8 +74,8 @@ struct Link {
 }
 
 impl Legend {
-    /// From all entries of an export.
-    pub(super) fn of(entries: &[Opened]) -> Self {
+    /// From all entries of an export, and those before its period that say more of what it names.
+    pub(super) fn of(entries: &[Opened], before: &[Opened]) -> Self {
         let mut legend = Self::default();
         for entry in entries {
             legend.take_documents(entry);
@@ -70,14 +86,26 @@ impl Legend {
         for entry in entries {
             legend.take_links(entry);
         }
+        for entry in before {
+            legend.take_earlier_files(entry);
+        }
+        for entry in before {
+            legend.fill_links(entry);
+        }
+        for entry in before.iter().chain(entries) {
+            legend.take_given(entry);
+        }
         legend
     }
 
     /// A search that names one patient at most found that patient's documents only; of others only what is known from elsewhere counts.
     fn take_documents(&mut self, entry: &Opened) {
-        let found = entry.returned().filter(|_| entry.patients().len() <= 1);
+        let patients = entry.patients();
+        let found = entry.returned().filter(|_| patients.len() <= 1);
         for id in entry.document().into_iter().chain(found) {
-            self.documents.known(id);
+            if let Some(patient) = self.documents.known(id) {
+                *patient = patient.take().or_else(|| patients.first().map(|patient| (*patient).to_owned()));
+            }
         }
     }
 
@@ -91,22 +119,42 @@ impl Legend {
         }
     }
 
+    fn take_earlier_files(&mut self, entry: &Opened) {
+        let Some(document) = self.place_of(entry) else { return };
+        for file in entry.text("file").into_iter().chain(entry.offered().map(|(_, file)| file)) {
+            self.earlier.entry(file.to_owned()).or_insert(document);
+        }
+    }
+
     fn take_links(&mut self, entry: &Opened) {
-        let own = entry.text("link").map(|link| (link, entry.text("file")));
-        let offered = entry.offered().map(|(link, file)| (link, Some(file)));
-        let found: Vec<(&str, Option<&str>)> = own.into_iter().chain(offered).collect();
-        for (id, file) in found {
-            let document = self.place_of(entry).or_else(|| file.and_then(|file| self.place_of_file(file)));
+        for (id, file) in links_of(entry) {
             // A search may have found documents of others: their links are not this export's.
-            if document.is_none() && entry.text("link").is_none() {
-                continue;
+            let is_known = self.place_of(entry).or_else(|| file.and_then(|file| self.place_of_file(file))).is_some();
+            if is_known || entry.text("link").is_some() {
+                self.links.known(id);
             }
-            if let Some(link) = self.links.known(id) {
+        }
+        self.fill_links(entry);
+    }
+
+    /// Says more of links that are known.
+    fn fill_links(&mut self, entry: &Opened) {
+        for (id, file) in links_of(entry) {
+            let document = self.place_of(entry).or_else(|| file.and_then(|file| self.place_of_file(file)));
+            if let Some(link) = self.links.place(id).and_then(|_| self.links.known(id)) {
                 link.file = link.file.take().or_else(|| file.map(str::to_owned));
                 link.document = link.document.or(document);
                 link.client = link.client.take().or_else(|| entry.client().map(str::to_owned));
                 link.recipient = link.recipient.take().or_else(|| entry.text("recipient").map(str::to_owned));
             }
+        }
+    }
+
+    fn take_given(&mut self, entry: &Opened) {
+        for (link, file, expires) in entry.given() {
+            let document = self.place_of(entry).or_else(|| self.place_of_file(file));
+            let (link, client) = (link.to_owned(), entry.client().map(str::to_owned));
+            self.given.extend(document.map(|document| Given { link, document, client, seq: entry.seq, expires }));
         }
     }
 
@@ -119,7 +167,7 @@ impl Legend {
     }
 
     fn place_of_file(&self, file: &str) -> Option<usize> {
-        self.files.get(file).copied().flatten()
+        self.files.get(file).copied().flatten().or_else(|| self.earlier.get(file).copied())
     }
 
     /// How many documents there are.
@@ -143,16 +191,32 @@ impl Legend {
         self.links.get(link)?.recipient.as_deref()
     }
 
-    /// Whether a link is known here as one of the document at `place`.
-    pub(super) fn is_link_of(&self, link: &str, place: usize) -> bool {
-        self.links.get(link).is_some_and(|known| known.document == Some(place))
+    /// Whether a withdrawal ended links to the document at `place`: one that names a link or a document by that, a wide one where a link
+    /// is known that it ended, given before and alive then.
+    pub(super) fn has_ended(&self, entry: &Opened, place: usize) -> bool {
+        if let Some(link) = entry.text("link") {
+            let is_known = self.links.get(link).is_some_and(|known| known.document == Some(place));
+            return is_known || self.given.iter().any(|given| given.link == link && given.document == place);
+        }
+        if entry.document().is_some() {
+            return self.concerned(entry).contains(&place);
+        }
+        let patient = self.documents.rows.get(place).and_then(|(_, patient)| patient.as_deref());
+        let concerns = |given: &Given| match (entry.text("registered"), entry.text("aim")) {
+            (Some(client), _) => given.client.as_deref() == Some(client),
+            (None, Some(_)) => true,
+            (None, None) => patient.is_some() && entry.text("patient") == patient,
+        };
+        let second = i64::try_from(entry.micros / 1_000_000).unwrap_or(i64::MAX);
+        let was_alive = |given: &Given| given.seq < entry.seq && given.expires.is_none_or(|expires| expires >= second);
+        self.given.iter().any(|given| given.document == place && was_alive(given) && concerns(given))
     }
 
     /// What each short name stands for.
     pub(super) fn lines(&self) -> Vec<String> {
         let documents = self.documents.rows.iter().enumerate();
         let mut lines: Vec<String> =
-            documents.map(|(at, (id, ()))| format!("  {:<12} DocumentReference/{id}", document(at))).collect();
+            documents.map(|(at, (id, _))| format!("  {:<12} DocumentReference/{id}", document(at))).collect();
         let files = self.files.rows.iter().enumerate();
         lines.extend(files.map(|(at, (id, of))| {
             let of = of.map_or_else(String::new, |of| format!(", of {}", document(of)));
@@ -183,6 +247,12 @@ impl Names for Legend {
         let at = self.files.place(id);
         at.map_or_else(|| "a file".to_owned(), |at| numbered("file", at))
     }
+}
+
+/// Links that an entry names or handed out, each with its file.
+fn links_of(entry: &Opened) -> Vec<(&str, Option<&str>)> {
+    let own = entry.text("link").map(|link| (link, entry.text("file")));
+    own.into_iter().chain(entry.offered().map(|(link, file)| (link, Some(file)))).collect()
 }
 
 /// `document 1`.

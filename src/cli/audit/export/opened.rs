@@ -3,6 +3,7 @@
 use crate::domain::audit::cell::{Cells, Group};
 use crate::domain::audit::detail::{Detail, Object};
 use crate::domain::audit::{Action, CellKey, Leaf, Outcome};
+use crate::domain::clock::Timestamp;
 use crate::store::AuditRow;
 
 /// Kind of a reference to a document.
@@ -92,6 +93,41 @@ impl Opened {
     pub(super) fn patients(&self) -> Vec<&str> {
         let all: Vec<&str> = list(&self.subject, "patients").iter().filter_map(as_text).collect();
         if all.is_empty() { self.text("patient").into_iter().collect() } else { all }
+    }
+}
+
+impl Opened {
+    /// A list about the subject.
+    pub(super) fn list(&self, name: &str) -> &[Detail] {
+        list(&self.subject, name)
+    }
+
+    /// Whether `to` is a state to which a document moved; of an export it is the end of the period that was asked for.
+    pub(super) fn tells_state(&self) -> bool {
+        self.document().is_some()
+    }
+
+    /// Whether it gave or names a link, which later entries may be about.
+    pub(super) fn names_links(&self) -> bool {
+        self.text("link").is_some() || !self.list("offered").is_empty()
+    }
+
+    /// Links that it gave, each with its file and the second in which its time is over.
+    pub(super) fn given(&self) -> Vec<(&str, &str, Option<i64>)> {
+        let second = |detail: Option<&Detail>| match detail {
+            Some(Detail::Whole(second)) => Some(second.get()),
+            _ => None,
+        };
+        let offered = self.list("offered").iter().filter_map(|one| match one {
+            Detail::List(parts) => {
+                Some((parts.first().and_then(as_text)?, parts.get(1).and_then(as_text)?, second(parts.get(2))))
+            }
+            _ => None,
+        });
+        let expires = self.text("expires").and_then(Timestamp::parse).map(Timestamp::seconds);
+        let issued = || Some((self.text("link")?, self.text("file")?, expires));
+        let issued = if self.action == Action::LinkIssue { issued() } else { None };
+        offered.chain(issued).collect()
     }
 }
 

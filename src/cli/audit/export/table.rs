@@ -21,8 +21,15 @@ const WIDEST: usize = 36;
 pub(super) enum Soundness {
     /// The whole log was verified, and has this many entries.
     Whole(u64),
-    /// The log has this many entries; only those that are shown were compared with what was sealed.
-    Shown(u64),
+    /// Only the entries that are shown were compared with what was sealed, and with the tree that was signed.
+    Shown {
+        /// Entries of the log.
+        size: u64,
+        /// Up to which one they were signed; 0: not at all.
+        signed: u64,
+        /// Whether newer ones are shown.
+        newer: bool,
+    },
     /// What is wrong.
     Broken(String),
 }
@@ -31,6 +38,8 @@ pub(super) enum Soundness {
 #[derive(Debug)]
 pub(super) struct Sheet<'a> {
     pub(super) entries: &'a [Opened],
+    /// Entries before the period that gave links.
+    pub(super) before: &'a [Opened],
     /// Whether only entries about one patient are asked for.
     pub(super) one_patient: bool,
     /// As asked; open ends are those of the entries.
@@ -47,7 +56,7 @@ struct Act<'a> {
 
 /// The table, line by line.
 pub(super) fn lines(sheet: &Sheet<'_>) -> Vec<String> {
-    let legend = Legend::of(sheet.entries);
+    let legend = Legend::of(sheet.entries, sheet.before);
     let acts = acts(sheet.entries);
     let withdrawals = withdrawals(&acts);
     let (own, others) = by_document(&legend, &acts);
@@ -110,10 +119,20 @@ fn first_line(sheet: &Sheet<'_>) -> String {
         Soundness::Whole(size) => {
             format!("the log was verified: none of its {} entries was changed, none is missing", number(*size))
         }
-        Soundness::Shown(size) => format!(
-            "each is as it was recorded; the whole log of {} entries was not verified now: see `daylily audit verify`",
-            number(*size)
-        ),
+        Soundness::Shown { size, signed, newer } => {
+            let each = match (*signed, *newer) {
+                (0, _) => "each fits its own hash, and nothing that was signed says more".to_owned(),
+                (_, false) => "each is part of the log as it was signed".to_owned(),
+                (signed, true) => format!(
+                    "each is part of the log as it was signed, or came after the {} signed entries and fits its own hash",
+                    number(signed)
+                ),
+            };
+            format!(
+                "{each}; the whole log of {} entries was not verified now: see `daylily audit verify`",
+                number(*size)
+            )
+        }
         Soundness::Broken(what) => format!("THE LOG DOES NOT VERIFY: {what}; do not rely on this table"),
     };
     format!("{} {noun}{whom}{period}; {sound}", number(count))
@@ -151,7 +170,7 @@ fn summary(
     let mut lines =
         said("file received by", "nobody", times(sheet, received.map(|act| (reader(act.entry, legend), act.entry))));
     lines.extend(said("read by", "nobody", times(sheet, read.map(|act| (who(act.entry), act.entry)))));
-    let withdrawals = withdrawals.iter().filter(|entry| ends_links_of(legend, place, entry));
+    let withdrawals = withdrawals.iter().filter(|entry| legend.has_ended(entry, place));
     lines.extend(said("withdrawn", "no", withdrawals.map(|entry| withdrawal(sheet, legend, entry)).collect()));
     lines.extend(said("legal hold", "none", holds(sheet, own)));
     let state = own.iter().rev().find_map(|act| Some((act.entry, act.entry.text("to")?)));
@@ -213,14 +232,6 @@ fn withdrawals<'a>(acts: &[Act<'a>]) -> Vec<&'a Opened> {
         .filter(|(entry, next)| !next.is_some_and(|next| is_part(entry, next)))
         .map(|(entry, _)| *entry)
         .collect()
-}
-
-/// Whether a withdrawal, which may be a wide one, ended links to the document at `place`.
-fn ends_links_of(legend: &Legend, place: usize, entry: &Opened) -> bool {
-    match entry.text("link") {
-        Some(link) => legend.is_link_of(link, place),
-        None => entry.document().is_none() || legend.concerned(entry).contains(&place),
-    }
 }
 
 fn withdrawal(sheet: &Sheet<'_>, legend: &Legend, entry: &Opened) -> String {

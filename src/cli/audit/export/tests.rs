@@ -3,6 +3,7 @@
 use super::opened::Opened;
 use super::table::{Sheet, Soundness, lines};
 use super::*;
+use crate::domain::audit::tree::leaf_hash;
 use crate::domain::audit::{Action, Entry, Outcome, Prepared};
 use crate::domain::id::{ClientId, FileId, LinkId, ResourceId};
 use crate::domain::refusal::Code;
@@ -64,7 +65,7 @@ pub(super) fn letter() -> Vec<Opened> {
 
 fn told(entries: &[Opened], soundness: Soundness) -> String {
     let zone = TimeZoneName::parse("Europe/Berlin").unwrap();
-    let sheet = Sheet { entries, one_patient: true, period: (None, None), soundness, zone: &zone };
+    let sheet = Sheet { entries, before: &[], one_patient: true, period: (None, None), soundness, zone: &zone };
     lines(&sheet).join("\n")
 }
 
@@ -115,12 +116,19 @@ fn a_log_that_does_not_verify_says_so_first() {
             .unwrap()
             .ends_with("; THE LOG DOES NOT VERIFY: entry 13 is missing; do not rely on this table")
     );
-    let shown = told(&[], Soundness::Shown(1_204_331));
-    assert_eq!(
-        shown.lines().next().unwrap(),
-        "0 entries about this patient; each is as it was recorded; the whole log of 1,204,331 entries was not verified now: see \
-         `daylily audit verify`"
-    );
+    let rest = "the whole log of 1,204,331 entries was not verified now: see `daylily audit verify`";
+    for (signed, newer, each) in [
+        (1_204_331, false, "each is part of the log as it was signed"),
+        (
+            1_204_000,
+            true,
+            "each is part of the log as it was signed, or came after the 1,204,000 signed entries and fits its own hash",
+        ),
+        (0, true, "each fits its own hash, and nothing that was signed says more"),
+    ] {
+        let shown = told(&[], Soundness::Shown { size: 1_204_331, signed, newer });
+        assert_eq!(shown.lines().next().unwrap(), format!("0 entries about this patient; {each}; {rest}"));
+    }
 }
 
 #[test]
@@ -141,21 +149,63 @@ fn a_search_names_only_the_documents_of_the_patient() {
     assert!(told.contains("found the document by a search") && !told.contains("other"), "{told}");
 }
 
+/// A letter of p1 that only `ward-viewer` was given a link to, and what a withdrawal is said to have done to it.
+fn withdrawn_line(withdrawal: Entry, period_begins: usize) -> String {
+    let (ward, other) = (ClientId::parse("ward-viewer").unwrap(), ResourceId::parse("later").unwrap());
+    let entries = [
+        about(Action::DocumentCreate, Outcome::Ok).file(file()),
+        about(Action::LinkIssue, Outcome::Ok)
+            .client(&ward)
+            .file(file())
+            .link(&link())
+            .with("expires", "2026-11-23T13:02:10Z"),
+        withdrawal,
+        Entry::new(Action::DocumentCreate, Outcome::Ok).document(&other, 1).patient("Patient/p1"),
+        about(Action::DocumentRead, Outcome::Ok).client(&ward),
+    ];
+    let opened: Vec<Opened> = (0..).zip(&entries).map(|(seq, entry)| entry_of(seq, entry)).collect();
+    let (before, entries) = opened.split_at(period_begins);
+    let zone = TimeZoneName::utc();
+    let soundness = Soundness::Whole(5);
+    let sheet = Sheet { entries, before, one_patient: true, period: (None, None), soundness, zone: &zone };
+    let lines: Vec<String> = lines(&sheet).into_iter().filter(|line| line.starts_with("  withdrawn")).collect();
+    lines.join("\n").replace("         ", " ")
+}
+
 #[test]
-fn an_entry_that_was_changed_is_found_before_it_is_handed_out() {
-    let key = CellKey::new(&[9; 32]);
-    let sound = row_of(3, &about(Action::DocumentRead, Outcome::Ok), &key);
-    assert_eq!(fault_of(&sound, &key), None);
-    let other = row_of(3, &about(Action::DocumentRead, Outcome::Ok), &key);
-    let cells = AuditRow { cells: other.cells, ..sound.clone() };
-    let hash = AuditRow { hash: other.hash, ..sound.clone() };
-    let moved = AuditRow { seq: 4, ..sound };
-    for (row, found) in
-        [(cells, Wrong::CellsDiffer), (hash, Wrong::BodyOrStoredHash), (moved, Wrong::Misplaced { names: 3 })]
-    {
-        let seq = row.seq;
-        assert_eq!(fault_of(&row, &key), Some(Finding::Entry { seq, wrong: found, after: None, before: None }));
-    }
+fn a_wide_withdrawal_counts_for_a_document_only_where_it_ended_a_link_to_it() {
+    let wide = || Entry::new(Action::LinkRevoke, Outcome::Ok).os_user(7);
+    let one =
+        |what: &str| format!("  withdrawn 2026-11-23 13:02:02+00:00, folder's owner 7 withdrew {what}\n  withdrawn no");
+    // The document that came later is not withdrawn by any of them.
+    assert_eq!(withdrawn_line(wide().with("registered", "ward-viewer"), 0), one("all links of ward-viewer"));
+    assert_eq!(withdrawn_line(wide().with("aim", "all"), 0), one("all links of this server"));
+    assert_eq!(withdrawn_line(wide().patient("Patient/p1"), 0), one("all links to documents of the patient"));
+    // Who was never given a link has none to lose.
+    let none = "  withdrawn no\n  withdrawn no";
+    assert_eq!(withdrawn_line(wide().with("registered", "archive"), 0), none);
+    // A link that an entry before the period gave is known all the same.
+    let (later, first) = (withdrawn_line(wide().with("registered", "ward-viewer"), 2), one("all links of ward-viewer"));
+    assert_eq!(later.lines().filter(|line| !line.ends_with(" no")).count(), 1, "{later} {first}");
+}
+
+#[test]
+fn a_search_of_several_patients_says_in_the_record_of_one_only_what_is_theirs() {
+    let ids = ["9f31", "other"].map(|id| ResourceId::parse(id).unwrap());
+    let theirs = LinkId::parse("lk_876543210").unwrap();
+    let at = Timestamp::parse("2026-11-23T14:00:00Z").unwrap();
+    let search = Entry::new(Action::Search, Outcome::Ok).patient("Patient/p2").patient("Patient/p1").returned(&ids);
+    let offered = [(link(), file(), at), (theirs, FileId::from_bytes([2; 16]), at)];
+    let mut search = entry_of(1, &search.offered(offered));
+    let mut own = Own::default();
+    own.learn(&search, "Patient/p1");
+    own.learn(&entry_of(0, &about(Action::DocumentCreate, Outcome::Ok).file(file())), "Patient/p1");
+    own.keep_only(&mut search, "Patient/p1");
+    assert_eq!(search.patients(), ["Patient/p1"]);
+    assert_eq!(search.returned().collect::<Vec<_>>(), ["9f31"]);
+    assert_eq!(search.offered().collect::<Vec<_>>(), [(LETTER_LINK, file().to_string().as_str())]);
+    let said = String::from_utf8(search.subject.to_canonical()).unwrap();
+    assert!(!said.contains("p2") && !said.contains("other") && !said.contains("lk_876543210"), "{said}");
 }
 
 #[test]
