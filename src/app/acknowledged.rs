@@ -1,6 +1,7 @@
 //! What two operators acknowledged of the log. Each thing that a check finds has a mark: the place and a digest of what stands there, so
 //! that the same place changed again is another finding. Marks that were acknowledged lie in a signed file of the data folder, and an
-//! entry of the log names their digest; a check passes over exactly those. What was found is copied aside, and nothing is mended.
+//! entry of the log names their digest; a check passes over exactly those. What was found is copied aside, and what entries did
+//! and rows no longer show is done again (links withdrawn, clients switched off, documents closed, holds); nothing else is mended.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -14,10 +15,11 @@ use super::folder::write_durably;
 use super::instance::sha256;
 use super::keyring::{KeyRing, Purpose};
 use super::log_check::{self, LogSource};
+use super::log_effects::{ToRedo, to_redo};
 use super::start_check::Place;
 use crate::domain::audit::cell::Cells;
 use crate::domain::audit::detail::Detail;
-use crate::domain::audit::verify::{Finding, Report, Source};
+use crate::domain::audit::verify::{Finding, Report, Source, Undone};
 use crate::domain::audit::{Action, CellKey, FullCheck, Group, Leaf, SigningKey, signed_lines};
 use crate::domain::clock::Timestamp;
 use crate::domain::id::OperatorId;
@@ -29,6 +31,8 @@ const FILE: &str = "log-acknowledged";
 const HEAD: &str = "daylily-log-acknowledged/2";
 /// What the line before the marks of one acknowledgement begins with.
 const NEAR_ENTRY: &str = "near-entry ";
+/// What the line of a mark begins with of which nothing is to be passed over, since it was done again.
+const REDONE: &str = "redone ";
 /// Entries among which the one that acknowledges is looked for.
 const NEAR: usize = 64;
 /// Words of findings that are kept; the rest is counted.
@@ -52,6 +56,8 @@ struct Marks {
     /// The entry that acknowledges them is this one of the log, or one of those that follow.
     near: u64,
     marks: BTreeSet<String>,
+    /// Those of them that were done again, so that they count for nothing.
+    redone: BTreeSet<String>,
 }
 
 impl Marks {
@@ -61,7 +67,19 @@ impl Marks {
     }
 
     fn lines(&self) -> Vec<String> {
-        [format!("{NEAR_ENTRY}{}", self.near)].into_iter().chain(self.marks.iter().cloned()).collect()
+        let of = |mark: &String| if self.redone.contains(mark) { format!("{REDONE}{mark}") } else { mark.clone() };
+        [format!("{NEAR_ENTRY}{}", self.near)].into_iter().chain(self.marks.iter().map(of)).collect()
+    }
+
+    /// Takes one of the lines that [`Marks::lines`] makes.
+    fn take(&mut self, line: String) {
+        match line.strip_prefix(REDONE) {
+            Some(mark) => {
+                self.redone.insert(mark.to_owned());
+                self.marks.insert(mark.to_owned());
+            }
+            None => drop(self.marks.insert(line)),
+        }
     }
 
     /// Whether the log holds the entry: a database of before it was acknowledged does not, and nobody acknowledged that one.
@@ -100,16 +118,16 @@ impl Acknowledged {
             match (line.strip_prefix(NEAR_ENTRY), acknowledged.findings.last_mut()) {
                 (Some(near), _) => {
                     let near = near.parse().unwrap_or(u64::MAX);
-                    acknowledged.findings.push(Marks { near, marks: BTreeSet::new() });
+                    acknowledged.findings.push(Marks { near, ..Marks::default() });
                 }
-                (None, Some(finding)) => drop(finding.marks.insert(line)),
+                (None, Some(finding)) => finding.take(line),
                 (None, None) => {}
             }
         }
         let cells = keys.cells()?;
         for finding in &acknowledged.findings {
             if finding.are_recorded(source, &cells).await? {
-                acknowledged.marks.extend(finding.marks.iter().cloned());
+                acknowledged.marks.extend(finding.marks.difference(&finding.redone).cloned());
             }
         }
         Ok(acknowledged)
@@ -134,6 +152,11 @@ impl Acknowledged {
 /// The mark of a checkpoint that does not fit.
 fn note_mark(note: &[u8]) -> String {
     format!("checkpoint {}", hex::encode(sha256(note)))
+}
+
+/// The mark of what an entry did that a row does not show.
+fn undone_mark(seq: u64, what: Undone) -> String {
+    format!("undone {seq} {what:?}")
 }
 
 /// The mark of the note of a full check.
@@ -194,7 +217,7 @@ impl Given<'_> {
             Finding::Lookup { first, after } => vec![format!("lookup {first} {after}")],
             Finding::LinkHidden { seq } => vec![format!("link hidden {seq}")],
             Finding::LinkStrange { seq } => vec![format!("link strange {}", seq.unwrap_or_default())],
-            Finding::Undone { seq, what } => vec![format!("undone {seq} {what:?}")],
+            Finding::Undone { seq, what } => vec![undone_mark(*seq, *what)],
             Finding::EndingsChanged { .. }
             | Finding::EndingsShortened { .. }
             | Finding::RevocationsGone { .. }
@@ -232,6 +255,8 @@ pub struct Pending {
     before: Acknowledged,
     words: Vec<String>,
     evidence: Vec<Vec<u8>>,
+    /// What entries did and rows do not show.
+    to_redo: Vec<ToRedo>,
     /// The file of endings, which is written anew where it was found to be wrong.
     endings: PathBuf,
 }
@@ -255,10 +280,11 @@ impl Pending {
         if report.findings.len() > WORDS {
             words.push(format!("and {} more", report.findings.len() - WORDS));
         }
-        let marks = Marks { near: given.source.head().await?.size, marks };
+        let marks = Marks { near: given.source.head().await?.size, marks, ..Marks::default() };
         let (data, before, evidence) = (place.data.to_owned(), before.clone(), given.outside.to_vec());
         let endings = place.checkpoints.join(ENDINGS);
-        Ok(Self { data, key: keys.log_check()?, marks, before, words, evidence, endings })
+        let to_redo = to_redo(given.source, &keys.cells()?, &report.findings).await?;
+        Ok(Self { data, key: keys.log_check()?, marks, before, words, evidence, to_redo, endings })
     }
 
     /// What was found, in words.
@@ -269,6 +295,11 @@ impl Pending {
     /// The digest of all that was found.
     pub fn digest(&self) -> FindingDigest {
         self.marks.digest()
+    }
+
+    /// What entries did and rows do not show.
+    pub fn to_redo(&self) -> &[ToRedo] {
+        &self.to_redo
     }
 
     /// The first person's word, where one waits.
@@ -296,13 +327,15 @@ impl Pending {
         Ok(evidence)
     }
 
-    /// Marks everything that was found as acknowledged.
+    /// Marks everything that was found as acknowledged; what was done again is not passed over when it is found another time.
     ///
     /// # Errors
     /// The folder cannot be written.
-    pub fn confirm(&self) -> std::io::Result<PathBuf> {
+    pub fn confirm(&self, redone: &[(u64, Undone)]) -> std::io::Result<PathBuf> {
         let evidence = self.copy_aside()?;
-        let lines: Vec<String> = self.before.findings.iter().chain([&self.marks]).flat_map(Marks::lines).collect();
+        let mut marks = self.marks.clone();
+        marks.redone = redone.iter().map(|(seq, what)| undone_mark(*seq, *what)).collect();
+        let lines: Vec<String> = self.before.findings.iter().chain([&marks]).flat_map(Marks::lines).collect();
         write_durably(&self.data.join(FILE), &signed_lines::seal(HEAD, &lines, &self.key))?;
         match std::fs::remove_file(self.data.join(ASKED)) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),

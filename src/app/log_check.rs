@@ -327,7 +327,7 @@ fn told_beside(finding: &Finding) -> String {
                 Undone::Revocation => "withdrew links, and the database does not say so any more",
                 Undone::Client => "switched a client off or on, and the database says otherwise",
                 Undone::Document => "closed a document, and the database says otherwise",
-                Undone::Hold => "laid a legal hold on a document, and the database does not have it any more",
+                Undone::Holds(_) => "laid a legal hold on a document, and the database does not have it any more",
             };
             format!("entry {seq} {says}")
         }

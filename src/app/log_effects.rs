@@ -154,11 +154,43 @@ async fn missing(source: &dyn LogSource, asked: Vec<(u64, Expected)>) -> Result<
     Ok(wrong)
 }
 
+/// What an entry did that the rows do not show: by its number, what they must show, and when it was done.
+pub(super) type ToRedo = (u64, Undone, Expected, Timestamp);
+
+/// Reads from the entries of findings what they did.
+pub(super) async fn to_redo(
+    source: &dyn LogSource,
+    key: &CellKey,
+    findings: &[Finding],
+) -> Result<Vec<ToRedo>, StoreError> {
+    let mut done = Vec::new();
+    for finding in findings {
+        let Finding::Undone { seq, what } = finding else { continue };
+        let rows = source.rows(*seq, 1).await?;
+        let Some(row) = rows.first().filter(|row| row.seq == *seq) else { continue };
+        let Some((effect, leaf)) = Effect::read(&row.body, &row.cells, key).zip(Leaf::decode(&row.body).ok()) else {
+            continue;
+        };
+        let recorded = Timestamp::from_millis(i64::try_from(leaf.time_micros / 1_000).unwrap_or(i64::MAX));
+        let (expected, at) = match (effect, what) {
+            (Effect::Revocation { number, at, scope }, _) => (Expected::Revocation(number, Some(scope)), at),
+            (Effect::Client(client, disabled), _) => (Expected::Client(client, disabled), recorded),
+            (Effect::Document(document, state), _) => (Expected::Document(document, state), recorded),
+            (Effect::HoldLaid(document) | Effect::HoldReleased(document), Undone::Holds(held)) => {
+                (Expected::Holds(document, *held), recorded)
+            }
+            (Effect::HoldLaid(_) | Effect::HoldReleased(_), _) => continue,
+        };
+        done.push((*seq, *what, expected, at));
+    }
+    Ok(done)
+}
+
 fn kind_of(expected: &Expected) -> Undone {
     match expected {
         Expected::Revocation(..) => Undone::Revocation,
         Expected::Client(..) => Undone::Client,
         Expected::Document(..) => Undone::Document,
-        Expected::Holds(..) => Undone::Hold,
+        Expected::Holds(_, held) => Undone::Holds(*held),
     }
 }

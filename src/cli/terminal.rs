@@ -1,7 +1,10 @@
 //! The two streams: what was asked for goes to standard output, everything else to standard error; colour only where a person
 //! looks. The only file of this room that writes.
 
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher, Hasher};
 use std::io::{self, BufRead, IsTerminal, Write};
+use std::sync::OnceLock;
 
 use rustix::process::{Signal, getpid, kill_process};
 use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcsetattr};
@@ -241,34 +244,31 @@ fn is_colored(wish: Color, terminal: bool, around: &Surroundings) -> bool {
     }
 }
 
-/// What begins each colour.
-const COLORS: [(Tone, &str); 5] = [
-    (Tone::Good, "\u{1b}[32m"),
-    (Tone::Bad, "\u{1b}[31m"),
-    (Tone::Doubt, "\u{1b}[33m"),
-    (Tone::Help, "\u{1b}[36m"),
-    (Tone::Dim, "\u{1b}[2m"),
-];
+/// What begins each colour, behind `ESC [`.
+const COLORS: [(Tone, &str); 5] =
+    [(Tone::Good, "32m"), (Tone::Bad, "31m"), (Tone::Doubt, "33m"), (Tone::Help, "36m"), (Tone::Dim, "2m")];
 /// What ends it.
-const PLAIN: &str = "\u{1b}[0m";
+const PLAIN: &str = "0m";
+
+/// What stands for `ESC [` until a line goes out: by chance for each process, so that no text that was kept can hold it.
+fn own() -> &'static str {
+    static OWN: OnceLock<String> = OnceLock::new();
+    OWN.get_or_init(|| format!("\u{1b}<{:016x}>", RandomState::new().build_hasher().finish()))
+}
 
 fn paint(color: bool, tone: Tone, text: &str) -> String {
-    let begin = COLORS.iter().find(|(other, _)| *other == tone).map_or("", |(_, begin)| begin);
-    if color { format!("{begin}{}{PLAIN}", one_line(text)) } else { text.to_owned() }
+    let begin = COLORS.iter().find(|(other, _)| *other == tone).map_or(PLAIN, |(_, begin)| begin);
+    if color { format!("{0}{begin}{1}{0}{PLAIN}", own(), one_line(text)) } else { text.to_owned() }
 }
 
 /// What goes out: lines and tabs as they are, this program's own colours where there are any, and every other control character, wherever
 /// a text came from, written out.
 fn shown(text: &str, color: bool) -> String {
-    let (mut out, mut rest) = (String::with_capacity(text.len()), text);
-    while !rest.is_empty() {
-        let (before, after) = rest.split_at(rest.find('\u{1b}').unwrap_or(rest.len()));
-        out.push_str(&escaped(before, |c| matches!(c, '\n' | '\t')));
-        let own = COLORS.iter().map(|(_, begin)| *begin).chain([PLAIN]).find(|own| color && after.starts_with(own));
-        let length = own.map_or(after.len().min(1), str::len);
-        let (control, after) = after.split_at(length);
-        out.push_str(&if own.is_some() { control.to_owned() } else { escaped(control, |_| false) });
-        rest = after;
+    let mut out = String::with_capacity(text.len());
+    for (at, part) in text.split(own()).enumerate() {
+        // Behind each mark stands the rest of a colour.
+        out.push_str(if at > 0 && color { "\u{1b}[" } else { "" });
+        out.push_str(&escaped(part, |c| matches!(c, '\n' | '\t')));
     }
     out
 }
@@ -287,7 +287,7 @@ mod tests {
         assert!(!is_colored(Color::Auto, true, &no_color) && !is_colored(Color::Auto, true, &dumb));
         assert!(is_colored(Color::Always, false, &no_color) && !is_colored(Color::Never, true, &plain));
         assert_eq!(paint(false, Tone::Bad, "error"), "error");
-        assert_eq!(paint(true, Tone::Bad, "error"), "\u{1b}[31merror\u{1b}[0m");
+        assert_eq!(shown(&paint(true, Tone::Bad, "error"), true), "\u{1b}[31merror\u{1b}[0m");
     }
 
     #[test]
@@ -300,6 +300,11 @@ mod tests {
             "\u{1b}[31merror\\u001b[0m\u{1b}[0m lost\\u009b2J\\u001b]0;x\\u0007\\u202e\n"
         );
         assert!(!shown(&colored, false).contains('\u{1b}'));
+        assert_eq!(
+            shown("kept \u{1b}[32mok\u{1b}[0m", true),
+            "kept \\u001b[32mok\\u001b[0m",
+            "colours of others are none"
+        );
     }
 
     proptest::proptest! {

@@ -301,6 +301,9 @@ pub struct AcknowledgementView {
     pub by: Vec<String>,
     /// Folder of the report and of the checkpoints as they were.
     pub evidence: String,
+    /// Of how many entries what they did was done again, since the database did not show it.
+    #[serde(default)]
+    pub redone: usize,
 }
 
 /// The server as commands see it.

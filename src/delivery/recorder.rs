@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use super::failure::audit_failure;
+use super::failure::{audit_failure, store_failure};
+use crate::domain::audit::effect::Expected;
 use crate::domain::audit::{CellKey, Entry, Prepared};
-use crate::domain::clock::Entropy;
+use crate::domain::clock::{Entropy, Timestamp};
 use crate::domain::refusal::{Code, Refusal};
 use crate::store::{GivenLink, SealedEntry, Store};
 
@@ -99,5 +100,14 @@ impl super::Delivery {
     /// `audit-unavailable`.
     pub async fn record_all(&self, entries: &[Entry]) -> Result<(), Refusal> {
         self.recorder.record_all(entries).await
+    }
+
+    /// Does again what entries did and rows do not show any more, as far as it closes something.
+    ///
+    /// # Errors
+    /// Failures of the store; then nothing is done.
+    pub async fn redo(&self, done: Vec<(Expected, Timestamp)>, entry: &Entry) -> Result<(), Refusal> {
+        let sealed = self.recorder.seal(entry)?;
+        self.store.redo(done, sealed).await.map_err(store_failure)
     }
 }

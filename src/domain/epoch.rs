@@ -38,6 +38,18 @@ impl Scope {
             Self::Link(link) => format!("link {link}"),
         }
     }
+
+    /// Reads what [`Scope::to_text`] wrote.
+    pub fn from_text(text: &str) -> Option<Self> {
+        Some(match text.split_once(' ') {
+            None => (text == "all").then_some(Self::All)?,
+            Some(("client", number)) => Self::Client(ClientNumber(number.parse().ok()?)),
+            Some(("document", number)) => Self::Document(DocumentNumber(number.parse().ok()?)),
+            Some(("patient", number)) => Self::Patient(PatientNumber(number.parse().ok()?)),
+            Some(("link", link)) => Self::Link(LinkId::parse(link)?),
+            Some(_) => return None,
+        })
+    }
 }
 
 /// A revocation as recorded.
@@ -208,6 +220,18 @@ mod tests {
 
     fn link(text: &str) -> LinkId {
         LinkId::of_digest(text.as_bytes())
+    }
+
+    #[test]
+    fn what_a_scope_says_of_itself_reads_back() {
+        let numbers =
+            [Scope::Client(ClientNumber(7)), Scope::Document(DocumentNumber(-1)), Scope::Patient(PatientNumber(9))];
+        for scope in numbers.into_iter().chain([Scope::All, Scope::Link(link("one"))]) {
+            assert_eq!(Scope::from_text(&scope.to_text()), Some(scope));
+        }
+        for strange in ["", "all 1", "client", "client x", "client 1 2", "link", "Document 1"] {
+            assert_eq!(Scope::from_text(strange), None, "{strange}");
+        }
     }
 
     #[test]

@@ -1,24 +1,30 @@
 //! Characters that are no text: they steer a terminal, or change in which order or whether what stands around them is seen. Refused in
 //! what people and clients give to be kept, and escaped where anything kept is shown.
 
-/// Whether a character steers instead of saying: the controls C0 and C1, line and paragraph separators, the marks, embeddings, overrides
-/// and isolates of writing direction, and format characters that nobody sees, of every plane. Joiners, which names are written with, and
-/// private use are text.
+/// Whether a character steers instead of saying: the controls C0 and C1, line and paragraph separators, interlinear marks, and what is not
+/// shown (`Default_Ignorable_Code_Point`, UAX #44), of every plane. Joiners and the variation selectors of the first plane, which names
+/// and emoji are written with, and private use are text.
 pub fn is_control(c: char) -> bool {
     c.is_control()
         || matches!(
             c,
-            '\u{61c}'
+            '\u{ad}'
+                | '\u{34f}'
+                | '\u{61c}'
+                | '\u{115f}'..='\u{1160}'
+                | '\u{17b4}'..='\u{17b5}'
                 | '\u{180e}'
                 | '\u{200b}'
                 | '\u{200e}'..='\u{200f}'
                 | '\u{2028}'..='\u{202e}'
                 | '\u{2060}'..='\u{206f}'
+                | '\u{3164}'
                 | '\u{feff}'
-                | '\u{fff9}'..='\u{fffb}'
+                | '\u{ffa0}'
+                | '\u{fff0}'..='\u{fffb}'
                 | '\u{1bca0}'..='\u{1bca3}'
                 | '\u{1d173}'..='\u{1d17a}'
-                | '\u{e0000}'..='\u{e007f}'
+                | '\u{e0000}'..='\u{e0fff}'
         )
 }
 
@@ -58,6 +64,10 @@ mod tests {
             assert!(is_control(c), "{c:?}");
         }
         for c in ('\u{202a}'..='\u{202e}').chain('\u{2066}'..='\u{2069}').chain('\u{e0020}'..='\u{e007f}') {
+            assert!(is_control(c), "{c:?}");
+        }
+        // What nobody sees and text can be hidden in (DerivedCoreProperties.txt, Default_Ignorable_Code_Point).
+        for c in ['\u{ad}', '\u{34f}', '\u{3164}', '\u{ffa0}'].into_iter().chain('\u{e0100}'..='\u{e01ef}') {
             assert!(is_control(c), "{c:?}");
         }
         assert!(is_plain("Ärztin, دکتر\u{200c}ها, 👩\u{200d}⚕️, \u{e000} \u{10fffd}") && !is_plain("a\u{9b}31m"));

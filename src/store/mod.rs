@@ -141,6 +141,10 @@ pub trait Store:
     /// Whether the rows show, each, what entries of the log say.
     async fn stand(&self, expected: Vec<Expected>) -> Result<Vec<bool>, StoreError>;
 
+    /// Does again, in one commit with its entry, what entries did and rows do not show, as far as it closes something (withdrawals of
+    /// links, clients switched off, documents closed, legal holds); each with when it was done.
+    async fn redo(&self, done: Vec<(Expected, Timestamp)>, entry: SealedEntry) -> Result<(), StoreError>;
+
     /// Blocks of the look-up by patient that begin at entry `first` or behind it, at most `limit`, in order.
     async fn audit_blocks(&self, first: u64, limit: usize) -> Result<Vec<AuditBlock>, StoreError>;
 

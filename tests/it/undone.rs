@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use daylily::control::{ClientChange, Request, RevocationAim};
+use daylily::control::{ClientChange, Request, Response, RevocationAim};
 use daylily::domain::audit::{Action, Entry, Outcome};
 
 use crate::support::stopped::*;
@@ -192,6 +192,61 @@ async fn a_log_whose_end_was_changed_is_acknowledged_and_goes_on() {
             daylily.start_again().await.unwrap_or_else(|failure| panic!("{statement} {round}: {failure:?}"));
             daylily.stop().await;
         }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_entries_closed_and_rows_no_longer_show_is_closed_again_by_an_acknowledgement() {
+    let mut daylily = TestDaylily::start().await;
+    let source = daylily.source().await;
+    let other = daylily.client("other", FULL, &["all"]).await;
+    let (one, withdrawn) = daylily.ready_link(&source, &pdf(1, 400)).await;
+    let (two, _) = daylily.ready_link(&source, &pdf(2, 400)).await;
+    let reason = || "sent in error".to_owned();
+    for (id, state) in [(&one, false), (&two, true)] {
+        let aim = RevocationAim::Document(id.clone());
+        daylily.command(Request::LinksRevoke { aim, reason: reason(), state, preview: false }).await.unwrap();
+    }
+    daylily.command(Request::ClientChange { id: "other".to_owned(), change: ClientChange::Disable }).await.unwrap();
+    for document in [&one, &one] {
+        daylily
+            .command(Request::HoldAdd { document: document.clone(), reason: reason(), authority: None })
+            .await
+            .unwrap();
+    }
+    daylily.stop().await;
+    two_operators(&daylily).await;
+    let database = daylily.data().join("daylily.db");
+    let statements = [
+        "DELETE FROM revocation",
+        "UPDATE client SET disabled = 0",
+        "UPDATE res SET state = 'ready' WHERE state = 'revoked'",
+        "DELETE FROM hold",
+    ];
+    for round in 0..2 {
+        for statement in statements {
+            assert!(altered(&database, statement) > 0, "{round}: {statement}");
+        }
+        forget_the_last_check(&daylily);
+        let failure = daylily.start_again().await.unwrap_err();
+        assert_eq!(
+            said(&failure),
+            (3, "audit-mismatch"),
+            "{round}: what was done again is not passed over: {failure:?}"
+        );
+        both_acknowledge(&daylily).await;
+        daylily.start_again().await.unwrap_or_else(|failure| panic!("{round}: {failure:?}"));
+        assert_eq!(daylily.get(&withdrawn).await.status, 410, "{round}: withdrawn links stay withdrawn");
+        let read = source.get(&format!("DocumentReference/{two}")).await.ok(200);
+        assert_eq!(state_of(&read), "revoked", "{round}: a document that was closed stays closed");
+        let refused = other.ask_token(&other.assertion(), FULL).await;
+        assert_eq!(refused.status, 401, "{round}: a client that was switched off stays off");
+        let Response::Holds { holds, .. } = daylily.command(Request::HoldList {}).await.unwrap() else {
+            panic!("holds are answered")
+        };
+        assert_eq!(holds.len(), 2, "{round}");
+        daylily.verify().await;
+        daylily.stop().await;
     }
 }
 

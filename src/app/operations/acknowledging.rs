@@ -7,6 +7,7 @@ use std::path::Path;
 use super::super::acknowledged::Pending;
 use super::Commands;
 use crate::control::{AcknowledgementView, Response};
+use crate::domain::audit::verify::Undone;
 use crate::domain::audit::{Action, Entry, Outcome};
 use crate::domain::log_acknowledgement::{LogAcknowledgement, Word};
 use crate::domain::operator::Act;
@@ -57,8 +58,25 @@ impl Commands {
         let entry = Entry::new(Action::AuditAcknowledge, Outcome::Ok).by(operator).reason(second.reason());
         let entry = about(entry, pending).with("asked-by", first.by().as_str()).with("asked-reason", first.reason());
         self.delivery.record(&entry).await?;
-        let evidence = pending.confirm().map_err(|error| unwritten(&error))?;
-        Ok(Response::Acknowledgement(view(pending, agreed, &evidence)))
+        let redone = self.redo(pending).await?;
+        let evidence = pending.confirm(&redone).map_err(|error| unwritten(&error))?;
+        Ok(Response::Acknowledgement(view(pending, agreed, (&evidence, redone.len()))))
+    }
+
+    /// Does again what the log did and rows do not show, so that nothing is open that was closed; answers what the rows show now.
+    async fn redo(&self, pending: &Pending) -> Result<Vec<(u64, Undone)>, Refusal> {
+        let failed = crate::delivery::store_failure;
+        let done = pending.to_redo();
+        if done.is_empty() {
+            return Ok(Vec::new());
+        }
+        let reason = "what entries did was not in the rows that decide access";
+        let entry = Entry::new(Action::AuditMend, Outcome::Ok).server().reason(reason);
+        let again = done.iter().map(|(_, _, expected, at)| (expected.clone(), *at)).collect();
+        self.delivery.redo(again, &entry.with("entries", u64::try_from(done.len()).unwrap_or(u64::MAX))).await?;
+        let expected = done.iter().map(|(_, _, expected, _)| expected.clone()).collect();
+        let shown = self.delivery.store().stand(expected).await.map_err(failed)?;
+        Ok(done.iter().zip(shown).filter(|(_, shown)| *shown).map(|((seq, what, ..), _)| (*seq, *what)).collect())
     }
 }
 
@@ -67,12 +85,13 @@ fn about(entry: Entry, pending: &Pending) -> Entry {
     entry.with("finding", hex::encode(pending.digest())).with("found", found)
 }
 
-fn view(pending: &Pending, agreed: &LogAcknowledgement, evidence: &Path) -> AcknowledgementView {
+fn view(pending: &Pending, agreed: &LogAcknowledgement, (evidence, redone): (&Path, usize)) -> AcknowledgementView {
     AcknowledgementView {
         finding: hex::encode(pending.digest()),
         found: pending.words().to_vec(),
         by: vec![agreed.first().by().to_string(), agreed.second().by().to_string()],
         evidence: evidence.display().to_string(),
+        redone,
     }
 }
 

@@ -24,6 +24,10 @@ pub(super) async fn run(place: &Place, reason: String, terminal: &Terminal, natu
     for found in &view.found {
         terminal.say(&format!("  found     {}", one_line(found)));
     }
+    if view.redone > 0 {
+        let entries = if view.redone == 1 { "1 entry" } else { &format!("{} entries", view.redone) };
+        terminal.say(&format!("  redone    what {entries} did and the database did not show any more"));
+    }
     terminal.say(&format!("  evidence  {}", view.evidence));
     Ok(0)
 }

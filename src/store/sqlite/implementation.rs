@@ -10,7 +10,7 @@ use super::log::check_entry;
 use super::rows::pack;
 use super::search_time::{self, Until};
 use super::tx::Tx;
-use super::{SqliteStore, audit_rows, create, due, lifecycle, purge, read, revocations, search, server, visibility};
+use super::{SqliteStore, audit_rows, create, due, effects, lifecycle, purge, read, search, server, visibility};
 use crate::domain::audit::effect::Expected;
 use crate::domain::audit::index::Block;
 use crate::domain::clock::Timestamp;
@@ -43,7 +43,11 @@ impl Store for SqliteStore {
     }
 
     async fn stand(&self, expected: Vec<Expected>) -> Result<Vec<bool>, StoreError> {
-        self.long_read(move |conn| revocations::stand(conn, &expected)).await
+        self.long_read(move |conn| effects::stand(conn, &expected)).await
+    }
+
+    async fn redo(&self, done: Vec<(Expected, Timestamp)>, entry: SealedEntry) -> Result<(), StoreError> {
+        self.writer.run(move |tx| effects::redo(tx, done, entry)).await
     }
 
     async fn audit_blocks(&self, first: u64, limit: usize) -> Result<Vec<AuditBlock>, StoreError> {

@@ -9,7 +9,7 @@ use diesel::prelude::*;
 
 use super::open::OpenError;
 use super::statement::sql;
-use super::{audit_rows, clock_rows, endings, given_links, log, revocations, server};
+use super::{audit_rows, clock_rows, effects, endings, given_links, log, server};
 use crate::domain::audit::effect::Expected;
 use crate::domain::clock_watch::ClockRecord;
 use crate::domain::id::{FileId, LinkId};
@@ -164,7 +164,7 @@ impl LogReader {
     /// # Errors
     /// [`StoreError::Unavailable`].
     pub async fn stand(&self, expected: Vec<Expected>) -> Result<Vec<bool>, StoreError> {
-        self.read(move |conn| revocations::stand(conn, &expected)).await
+        self.read(move |conn| effects::stand(conn, &expected)).await
     }
 
     /// Entries below it may have given links that are not in the index yet; 0: all are.

@@ -8,6 +8,7 @@ mod claims;
 mod clock_rows;
 mod create;
 mod due;
+mod effects;
 mod endings;
 mod given_links;
 mod implementation;

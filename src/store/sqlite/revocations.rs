@@ -10,12 +10,10 @@ use super::rows::{at, time};
 use super::statement::{Value, numbers, sql};
 use super::tx::Tx;
 use super::{SqliteStore, endings};
-use crate::domain::audit::effect::{Expected, may_follow};
 use crate::domain::clock::Timestamp;
 use crate::domain::epoch::{Epochs, Holder, Revocation, Scope};
 use crate::domain::id::LinkId;
-use crate::domain::lifecycle::State;
-use crate::domain::resource::{DocumentNumber, Kind, PatientNumber};
+use crate::domain::resource::{DocumentNumber, PatientNumber};
 use crate::store::{Revocations, SealedEntry, StoreError};
 
 #[async_trait]
@@ -62,6 +60,23 @@ fn revoke(
     entry: SealedEntry,
     told: bool,
 ) -> Result<bool, StoreError> {
+    if !insert(tx.conn, &revocation, reason)? {
+        return Ok(false);
+    }
+    if let Some(block) = tx.memory.epochs.get().block_due() {
+        reserve(tx.conn, block)?;
+        tx.effects.reserved = Some(block);
+    }
+    if !told {
+        endings::of_revocation(tx.conn, &revocation)?;
+    }
+    tx.append(entry)?;
+    tx.effects.revocations.push(revocation);
+    Ok(true)
+}
+
+/// Writes the row of a revocation; `false`: there is one of its number.
+pub(super) fn insert(conn: &mut SqliteConnection, revocation: &Revocation, reason: &str) -> Result<bool, StoreError> {
     let (code, subject, link) = match &revocation.scope {
         Scope::All => ("all", None, None),
         Scope::Client(number) => ("client", Some(i64::from(number.0)), None),
@@ -81,54 +96,7 @@ fn revoke(
         revocation.holder.map(|holder| i64::from(holder.reader.0)).into(),
         revocation.holder.map(|holder| holder.document.0).into(),
     ];
-    if sql(insert, values).run(tx.conn)? == 0 {
-        return Ok(false);
-    }
-    if let Some(block) = tx.memory.epochs.get().block_due() {
-        reserve(tx.conn, block)?;
-        tx.effects.reserved = Some(block);
-    }
-    if !told {
-        endings::of_revocation(tx.conn, &revocation)?;
-    }
-    tx.append(entry)?;
-    tx.effects.revocations.push(revocation);
-    Ok(true)
-}
-
-/// Whether the rows show what entries say.
-pub(super) fn stand(conn: &mut SqliteConnection, expected: &[Expected]) -> Result<Vec<bool>, StoreError> {
-    expected.iter().map(|one| stands(conn, one)).collect()
-}
-
-fn stands(conn: &mut SqliteConnection, expected: &Expected) -> Result<bool, StoreError> {
-    match expected {
-        Expected::Revocation(number, scope) => {
-            let query = "SELECT number, scope, subject, link, at, NULL, NULL FROM revocation WHERE number = ?";
-            let row: Option<RevocationRow> = sql(query, [(*number).into()]).row(conn)?;
-            // A row that cannot be read is not the one that was written.
-            let kept = row.and_then(|row| revocation(row).ok()).map(|kept| kept.scope.to_text());
-            Ok(kept.is_some_and(|kept| scope.as_ref().is_none_or(|scope| *scope == kept)))
-        }
-        Expected::Client(id, disabled) => {
-            let query = "SELECT c.disabled FROM client c JOIN party p ON p.number = c.number WHERE p.id = ?";
-            let kept: Option<i64> = sql(query, [id.as_str().into()]).one(conn)?;
-            Ok(kept.is_some_and(|kept| (kept != 0) == *disabled))
-        }
-        Expected::Document(id, state) => {
-            let query = "SELECT state FROM res WHERE id = ? AND kind = ?";
-            let kind = i64::from(Kind::DocumentReference.number());
-            let kept: Option<String> = sql(query, [id.as_str().into(), kind.into()]).one(conn)?;
-            Ok(kept.and_then(|kept| State::parse(&kept)).is_some_and(|kept| may_follow(*state, kept)))
-        }
-        Expected::Holds(id, least) => {
-            let query = "SELECT count(*) FROM hold h JOIN res r ON r.rid = h.rid \
-                WHERE r.id = ? AND r.kind = ? AND h.released IS NULL";
-            let kind = i64::from(Kind::DocumentReference.number());
-            let kept: Option<i64> = sql(query, [id.as_str().into(), kind.into()]).one(conn)?;
-            Ok(kept.and_then(|kept| u64::try_from(kept).ok()).is_some_and(|kept| kept >= *least))
-        }
-    }
+    Ok(sql(insert, values).run(conn)? > 0)
 }
 
 fn reserve(conn: &mut SqliteConnection, block: u32) -> Result<(), StoreError> {
@@ -137,7 +105,7 @@ fn reserve(conn: &mut SqliteConnection, block: u32) -> Result<(), StoreError> {
     sql(raise, [block.into()]).run(conn).map(drop)
 }
 
-type RevocationRow = (i64, String, Option<i64>, Option<String>, i64, Option<i64>, Option<i64>);
+pub(super) type RevocationRow = (i64, String, Option<i64>, Option<String>, i64, Option<i64>, Option<i64>);
 
 /// Every revocation that counts, and a block of numbers behind all that an earlier process may have given out.
 pub(super) fn resume(conn: &mut SqliteConnection) -> Result<Epochs, StoreError> {
@@ -156,7 +124,7 @@ pub(super) fn resume(conn: &mut SqliteConnection) -> Result<Epochs, StoreError> 
     Ok(epochs)
 }
 
-fn revocation(row: RevocationRow) -> Result<Revocation, StoreError> {
+pub(super) fn revocation(row: RevocationRow) -> Result<Revocation, StoreError> {
     let (number, code, subject, link, moment, reader, document) = row;
     let place = at("revocation", &number);
     let subject = || subject.ok_or_else(|| place.corrupt("subject"));

@@ -10,6 +10,7 @@ use super::sentences::{has_received, what, who, withdrawn};
 use crate::config::TimeZoneName;
 use crate::domain::audit::{Action, Outcome};
 use crate::domain::clock::Timestamp;
+use crate::domain::text::is_control;
 
 /// Width of the words before what they say.
 const WORDS: usize = 18;
@@ -261,9 +262,5 @@ fn capitalized(text: &str) -> String {
 
 /// What people wrote can hold characters that move the cursor, hide text or turn its direction; they are shown by their numbers.
 fn visible(line: &str) -> String {
-    let moves = |c: char| {
-        c.is_control()
-            || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
-    line.chars().map(|c| if moves(c) { c.escape_unicode().to_string() } else { c.to_string() }).collect()
+    line.chars().map(|c| if is_control(c) { c.escape_unicode().to_string() } else { c.to_string() }).collect()
 }

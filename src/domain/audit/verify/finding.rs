@@ -67,8 +67,8 @@ pub enum Undone {
     Client,
     /// A document was closed.
     Document,
-    /// A legal hold was laid.
-    Hold,
+    /// Legal holds were laid; as many are on the document after it.
+    Holds(u64),
 }
 
 /// One thing found. Numbers of entries count from 0.
