@@ -222,10 +222,10 @@ impl<'a> Lookup<'a> {
     /// Whether a wide revocation ended a link that was given before it: one that was alive, of that client.
     fn ended(&self, revocation: &AuditRow, given: &Given) -> bool {
         let Ok(leaf) = Leaf::decode(&revocation.body) else { return false };
-        let at = Timestamp::from_millis(i64::try_from(leaf.time_micros / 1_000).unwrap_or(i64::MAX));
-        let of = self.key.ends_links_of(&revocation.cells);
-        let concerns =
-            of.is_some_and(|of| of.is_none_or(|client| ClientId::parse(&client).as_ref() == Some(&given.client)));
+        let Some(ended) = self.key.ends_links_of(&revocation.cells) else { return false };
+        let recorded = || Timestamp::from_millis(i64::try_from(leaf.time_micros / 1_000).unwrap_or(i64::MAX));
+        let at = ended.at.unwrap_or_else(recorded);
+        let concerns = ended.client.is_none_or(|client| ClientId::parse(&client).as_ref() == Some(&given.client));
         concerns && given.links.iter().any(|(_, _, expires)| *expires >= at)
     }
 }

@@ -1,10 +1,12 @@
 //! `explain`: why a file can or cannot be opened now, what became of a link, what a request was; from records, without content, and
 //! without patient, title or file name. Values only: the words of a terminal are in `cli`.
 
+mod record;
 mod trail;
 
 use std::net::{IpAddr, Ipv4Addr};
 
+use self::record::Record;
 use self::trail::{Seen, Trail};
 use super::Delivery;
 use super::clock_rules::clock_issue;
@@ -12,7 +14,6 @@ use super::counting::UsesNow;
 use super::failure::store_failure;
 use super::judged::Judged;
 use crate::domain::audit::cell::Cells;
-
 use crate::domain::audit::{Action, Entry, Group, Leaf, Outcome};
 use crate::domain::clock::Timestamp;
 use crate::domain::id::{FileId, LinkId, ResourceId};
@@ -126,7 +127,21 @@ impl Delivery {
     }
 
     async fn explain_document(&self, operator: &Operator, id: &ResourceId) -> Result<Explanation, Refusal> {
+        let (explained, fits) = self.document_as_recorded(operator, id).await?;
+        if fits {
+            return Ok(explained);
+        }
+        // It may have changed between the entries and the rows.
+        let (mut explained, fits) = self.document_as_recorded(operator, id).await?;
+        explained.facts.extend((!fits).then(Record::contradiction));
+        Ok(explained)
+    }
+
+    /// What the rows say of a document, and whether the log says the same.
+    async fn document_as_recorded(&self, operator: &Operator, id: &ResourceId) -> Result<(Explanation, bool), Refusal> {
         let scope = operator.scope();
+        let mut record = Record::of(id);
+        let looked = self.look_at_log(&mut |seen| record.take(seen)).await?;
         let found = self.store.read(Kind::DocumentReference, id, &scope).await.map_err(store_failure)?;
         let document = found.and_then(|stored| stored.document).ok_or_else(nothing)?;
         let now = self.clock.now();
@@ -136,7 +151,11 @@ impl Delivery {
         facts.extend(holds.iter().map(hold_fact));
         let steps = self.store.steps(id, &scope).await.map_err(store_failure)?.unwrap_or_default();
         facts.extend(steps.iter().map(step_fact));
-        Ok(Explanation { can_open: Some(issue.is_none()), issue, facts, whole: true })
+        let held = u64::try_from(holds.len()).unwrap_or(u64::MAX);
+        // More holds than are listed cannot be counted here.
+        let fits = holds.len() >= LINES_MOST || record.fits(document.state, &steps, held);
+        facts.extend(looked.distrust());
+        Ok((Explanation { can_open: Some(issue.is_none()), issue, facts, whole: looked.whole }, fits))
     }
 
     async fn explain_file(&self, operator: &Operator, file: FileId) -> Result<Explanation, Refusal> {

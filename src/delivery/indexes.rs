@@ -266,8 +266,10 @@ impl Delivery {
         let file = self.store.file(link.file).await.map_err(store_failure)?;
         let document = file.and_then(|facts| facts.document.as_ref().map(|document| document.number));
         let named = (link.id.clone(), link.file, link.expires);
-        let is_given = given.zip(client).is_some_and(|(given, client)| given.gave(&named, &client.id))
-            && document == Some(link.subject.document);
+        let epochs = self.store.epochs();
+        let is_given = given.zip(client).is_some_and(|(given, client)| {
+            given.gave(&named, &client.id) && !epochs.is_after(&link.subject, link.epoch, given.at)
+        }) && document == Some(link.subject.document);
         // A row may be forgotten while it is looked at; what is still there is false.
         if !is_given && self.store.given_link(&link.id).await.map_err(store_failure)?.as_ref() == Some(kept) {
             tracing::error!(link = link.id.as_str(), "a row of given links is not what its entry says");

@@ -190,6 +190,11 @@ impl Epochs {
         self.concerning(subject).filter(|(number, _)| *number > epoch).map(|(_, at)| at).min()
     }
 
+    /// Whether something given at `at` cannot carry `epoch`: a revocation that came later has that number or a lower one.
+    pub fn is_after(&self, subject: &Subject, epoch: u32, at: Timestamp) -> bool {
+        self.concerning(subject).any(|(number, revoked)| number <= epoch && revoked > at)
+    }
+
     fn concerning(&self, subject: &Subject) -> impl Iterator<Item = (u32, Timestamp)> + '_ {
         let scopes = [
             Some(Scope::All),

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use daylily::app::SystemClock;
-use daylily::control::Request;
+use daylily::control::{Request, RevocationAim};
 use daylily::domain::clock::Clock;
 use serde_json::{Value, json};
 
@@ -91,6 +91,35 @@ async fn a_table_says_who_received_the_letter_when_and_that_it_was_withdrawn_and
         "ids stand in the legend only"
     );
     assert!(!table.contains("\u{1b}"), "no colour where no terminal is");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_wide_withdrawal_after_the_clock_was_put_right_is_told_of() {
+    let mut daylily = TestDaylily::start().await;
+    let source = daylily.source().await;
+    daylily.ready_link(&source, &pdf(1, 500)).await;
+    daylily.clock.set_back(std::time::Duration::from_secs(30 * 86_400));
+    daylily.running().delivery().retain_round(&|| false).await.unwrap();
+    daylily.command(Request::ClockConfirm { reason: "clock checked".to_owned() }).await.unwrap();
+    daylily.stop().await;
+    daylily.start_again().await.unwrap();
+    // By the confirmed clock, whose links end long before the times that entries keep.
+    daylily.ready(&source, &document("late", &[inline("application/pdf", &pdf(2, 500))])).await;
+    let found = source.get("DocumentReference?patient=late").await.ok(200);
+    assert_eq!(found["total"], 1);
+    let revoke = Request::LinksRevoke {
+        aim: RevocationAim::Client("source".to_owned()),
+        reason: "laptop lost".to_owned(),
+        state: false,
+        preview: false,
+    };
+    daylily.command(revoke).await.unwrap();
+    daylily.stop().await;
+    let lines = out(&export(daylily.data(), "Patient/late", &[]));
+    assert!(lines.lines().any(|line| line.contains("\"action\":\"link.revoke\"")), "{lines}");
+    let table = out(&export(daylily.data(), "Patient/late", &["--format", "table"]));
+    let withdrawn = table.lines().find(|line| line.trim_start().starts_with("withdrawn")).unwrap();
+    assert!(withdrawn.ends_with(": laptop lost"), "{table}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -312,6 +312,10 @@ fn json_line(row: &AuditRow, key: &CellKey, entry: &Opened) -> String {
     line.insert("time".to_owned(), rfc3339_micros(entry.micros).into());
     line.insert("action".to_owned(), entry.action.code().into());
     line.insert("outcome".to_owned(), entry.outcome.code().into());
+    if entry.shortened {
+        // With what is other people's left out, the cells that are shown do not lead to the entry's hash.
+        line.insert("shortened".to_owned(), true.into());
+    }
     for group in Group::ALL {
         let object = cells.as_ref().and_then(|cells| cells.open(group, key));
         let object = if group == Group::Subject { object.map(|_| entry.subject.clone()) } else { object };

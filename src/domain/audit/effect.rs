@@ -74,6 +74,15 @@ pub fn revocation_text(revocation: &Revocation) -> String {
     format!("{} {} {}", revocation.number, revocation.at.millis(), revocation.scope.to_text())
 }
 
+/// When links were withdrawn, by the clock that their ends go by, as the subject of the entry says it. The entry's own time may be later:
+/// entries stay in order where a clock was set back.
+pub fn revoked_at(subject: &Object) -> Option<Timestamp> {
+    match revocation(text(subject, REVOCATION)?)? {
+        Effect::Revocation { at, .. } => Some(at),
+        _ => None,
+    }
+}
+
 fn revocation(text: &str) -> Option<Effect> {
     let mut parts = text.splitn(3, ' ');
     let (number, at) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);

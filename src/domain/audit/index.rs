@@ -6,10 +6,12 @@ use aws_lc_rs::hmac;
 
 use super::cell::{CellKey, Cells, Group};
 use super::detail::{Detail, Object};
+use super::effect::revoked_at;
 use super::groups::Groups;
 use super::leaf::Leaf;
 use super::tree::{Hash, sha256};
 use super::{Action, Entry, Outcome};
+use crate::domain::clock::Timestamp;
 
 /// Entries that a block covers at most.
 pub const BLOCK: u64 = 4_096;
@@ -55,6 +57,15 @@ pub enum Names {
     Silent,
 }
 
+/// What a wide revocation ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EndedLinks {
+    /// Whose links: a client's, by its id, or all.
+    pub client: Option<String>,
+    /// When, by the clock that the links' ends go by; entries of early versions do not say.
+    pub at: Option<Timestamp>,
+}
+
 impl IndexKey {
     /// The key of tags, from the log's cell key. `None` only if the cryptographic library fails.
     pub fn new(cells: &CellKey) -> Option<Self> {
@@ -91,13 +102,14 @@ impl IndexKey {
         }
     }
 
-    /// Whose links a wide revocation ended: a client's by its id, or all (inner `None`). Outer `None`: it is no such entry, or does not say.
-    pub fn ends_links_of(&self, cells: &[u8]) -> Option<Option<String>> {
+    /// What links a wide revocation ended. `None`: it is no such entry, or does not say.
+    pub fn ends_links_of(&self, cells: &[u8]) -> Option<EndedLinks> {
         let subject = Cells::decode(cells)?.open(Group::Subject, &self.cells)?;
-        match subject.get("registered") {
-            Some(Detail::Text(client)) => Some(Some(client.clone())),
-            _ => subject.get("aim").map(|_| None),
-        }
+        let client = match subject.get("registered") {
+            Some(Detail::Text(client)) => Some(client.clone()),
+            _ => subject.get("aim").map(|_| None)?,
+        };
+        Some(EndedLinks { client, at: revoked_at(&subject) })
     }
 
     /// The entry after the last that a block covers, as an entry says that vouches for a block; `None` for any other entry.

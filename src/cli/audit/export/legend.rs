@@ -5,6 +5,7 @@ use std::collections::HashMap;
 
 use super::opened::Opened;
 use super::sentences::Names;
+use crate::domain::audit::effect::revoked_at;
 
 /// Short names.
 #[derive(Debug, Default)]
@@ -207,7 +208,8 @@ impl Legend {
             (None, Some(_)) => true,
             (None, None) => patient.is_some() && entry.text("patient") == patient,
         };
-        let second = i64::try_from(entry.micros / 1_000_000).unwrap_or(i64::MAX);
+        let recorded = || i64::try_from(entry.micros / 1_000_000).unwrap_or(i64::MAX);
+        let second = revoked_at(&entry.subject).map_or_else(recorded, |at| at.seconds());
         let was_alive = |given: &Given| given.seq < entry.seq && given.expires.is_none_or(|expires| expires >= second);
         self.given.iter().any(|given| given.document == place && was_alive(given) && concerns(given))
     }

@@ -19,6 +19,8 @@ pub(super) struct Opened {
     pub(super) actor: Object,
     pub(super) subject: Object,
     pub(super) tech: Object,
+    /// Whether what is other people's was left out.
+    pub(super) shortened: bool,
 }
 
 impl Opened {
@@ -35,6 +37,7 @@ impl Opened {
             actor: open(Group::Actor),
             subject: open(Group::Subject),
             tech: open(Group::Tech),
+            shortened: false,
         })
     }
 

@@ -33,6 +33,7 @@ impl Own {
         let text = |id: &str| Detail::Text(id.to_owned());
         let returned: Vec<Detail> = entry.returned().filter(|id| self.documents.contains(*id)).map(text).collect();
         let offered = entry.list("offered").iter().filter(|link| self.is_of(link)).cloned().collect::<Vec<_>>();
+        entry.shortened = true;
         entry.subject.set("patient", text(patient));
         entry.subject.set("patients", vec![text(patient)]);
         for (name, kept) in [("returned", returned), ("offered", offered)] {

@@ -201,6 +201,7 @@ fn a_search_of_several_patients_says_in_the_record_of_one_only_what_is_theirs() 
     own.learn(&search, "Patient/p1");
     own.learn(&entry_of(0, &about(Action::DocumentCreate, Outcome::Ok).file(file())), "Patient/p1");
     own.keep_only(&mut search, "Patient/p1");
+    assert!(search.shortened && !entry_of(0, &about(Action::DocumentRead, Outcome::Ok)).shortened);
     assert_eq!(search.patients(), ["Patient/p1"]);
     assert_eq!(search.returned().collect::<Vec<_>>(), ["9f31"]);
     assert_eq!(search.offered().collect::<Vec<_>>(), [(LETTER_LINK, file().to_string().as_str())]);
