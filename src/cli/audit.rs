@@ -107,7 +107,7 @@ async fn verify(verify: AuditVerify, terminal: &Terminal, nature: &Nature) -> Re
     report.valid = report.findings.is_empty();
     tell_unread(unread, terminal);
     if terminal.json {
-        terminal.say_json(&report_json(&report));
+        terminal.say_json(&report_json(&report, unread));
     } else if report.valid {
         say_valid(&report, own, terminal);
     } else {
@@ -256,7 +256,7 @@ fn what_was_changed(finding: &Finding) -> Option<&'static str> {
     })
 }
 
-fn report_json(report: &Report) -> Value {
+fn report_json(report: &Report, unread: Unread) -> Value {
     let finding = report.findings.first().map(|finding| {
         let issue = log_check::issue_of(finding);
         json!({
@@ -273,5 +273,6 @@ fn report_json(report: &Report) -> Value {
         "findings": report.findings.len(),
         "erased": report.erased,
         "silences": report.silences.len(),
+        "not-compared": { "older-database": unread.is_older, "given-links-below": unread.given_until },
     })
 }
