@@ -15,7 +15,7 @@ use super::folder::{not_usable, write_durably};
 use super::log_check::{self, LogSource};
 use crate::delivery::{Spool, spooled_number};
 use crate::domain::audit::effect::Expected;
-use crate::domain::audit::endings::{Ended, Ending, Endings, LinksOf, Place, Reading};
+use crate::domain::audit::endings::{Ended, Ending, Endings, LinksOf, Place, Reading, Settled};
 use crate::domain::audit::verify::Finding;
 use crate::domain::audit::{SigningKey, VerifyingKey};
 use crate::domain::clock::Timestamp;
@@ -99,28 +99,31 @@ pub fn check(read: &Endings, standing: EndingsStanding) -> Option<Finding> {
 pub async fn finding(
     source: &dyn LogSource,
     (data, folder): (&Path, &Path),
-    (key, from): (&VerifyingKey, Place),
-) -> Result<(Option<Finding>, Place), StartFailure> {
+    (key, from): (&VerifyingKey, Settled),
+) -> Result<(Option<Finding>, Settled), StartFailure> {
     let unusable = |error: &io::Error| not_usable(&folder.join(ENDINGS), error);
     let standing = source.endings().await?;
-    let mut pieces = Pieces::begin(folder, key, from).map_err(|error| unusable(&error))?;
+    let mut pieces = Pieces::begin(folder, key, from.place).map_err(|error| unusable(&error))?;
     pieces.reading = pieces.reading.settling(standing.last.saturating_sub(standing.waiting));
-    let mut gone = BTreeSet::new();
+    let mut told = from.revocations;
+    let mut gone: BTreeSet<u32> = without_row(source, told.iter().copied()).await?.into_iter().collect();
     loop {
         let read = tokio::task::spawn_blocking(move || pieces.next().map(|signed| (pieces, signed))).await;
         let read = read.map_err(|error| StartFailure::machine("the file of endings cannot be read", &error))?;
         let (now, signed) = read.map_err(|error| unusable(&error))?;
         pieces = now;
         let Some(signed) = signed else { break };
-        gone.extend(without_row(source, signed.iter().filter_map(|ending| wide_revocation(&ending.ended))).await?);
+        let wide: Vec<u32> = signed.iter().filter_map(|ending| wide_revocation(&ending.ended)).collect();
+        told.extend(&wide);
+        gone.extend(without_row(source, wide.into_iter()).await?);
         source.pause().await;
     }
-    let place = pieces.reading.settled();
+    let settled = Settled { place: pieces.reading.settled(), revocations: told };
     let unread = standing.unread.map(|(count, first)| Finding::EndingsUnread { count, first });
     let found = check(&pieces.reading.finish(), standing).or(unread);
     match found {
-        Some(found) => Ok((Some(found), place)),
-        None => Ok((still_gone(source, data, gone).await?, place)),
+        Some(found) => Ok((Some(found), settled)),
+        None => Ok((still_gone(source, data, gone).await?, settled)),
     }
 }
 

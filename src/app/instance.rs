@@ -254,7 +254,7 @@ async fn keep_endings(
         return Ok(());
     }
     let acknowledged = Acknowledged::read(&OfStore(store), place.data, keys).await?;
-    super::endings::keep(store, place.checkpoints, (keys.checkpoint()?, looked.endings), &acknowledged).await
+    super::endings::keep(store, place.checkpoints, (keys.checkpoint()?, looked.endings.place), &acknowledged).await
 }
 
 fn open_blobs(

@@ -12,7 +12,7 @@ use super::folder::{not_usable, write_durably};
 use super::keyring::{KeyRing, Purpose};
 use super::log_check::{self, Against, Checked, LogSource, Unreadable};
 use crate::domain::audit::effect::Expected;
-use crate::domain::audit::endings::Place as EndingsPlace;
+use crate::domain::audit::endings::Settled;
 use crate::domain::audit::note::MAX_NOTE;
 use crate::domain::audit::verify::Finding;
 use crate::domain::audit::{Frontier, FullCheck, SigningKey};
@@ -100,7 +100,7 @@ pub struct Looked {
     /// The outcome.
     pub checked: Checked,
     /// Up to where the file of endings was found whole.
-    pub endings: EndingsPlace,
+    pub endings: Settled,
     /// What waits for two operators.
     pub pending: Option<Pending>,
     /// Whether two operators acknowledged something of this log.
@@ -112,7 +112,7 @@ pub struct Looked {
 impl Looked {
     /// The note of a check of the whole.
     pub fn note(&self, origin: &str) -> FullCheck {
-        FullCheck { endings: Some(self.endings), ..self.checked.note(origin) }
+        FullCheck { endings: Some(self.endings.clone()), ..self.checked.note(origin) }
     }
 }
 
@@ -146,7 +146,7 @@ async fn look_since(
     place: Place<'_>,
     note: &FullCheck,
 ) -> Result<Option<Looked>, StartFailure> {
-    let (key, from) = (keys.checkpoint()?, note.endings.unwrap_or_default());
+    let (key, from) = (keys.checkpoint()?, note.endings.clone().unwrap_or_default());
     let beside = (place.data, place.checkpoints);
     let (ended, endings) = endings::finding(source, beside, (key.verifying_key(), from)).await?;
     let acknowledged = Acknowledged::read(source, place.data, keys).await?;
@@ -176,7 +176,7 @@ pub async fn whole(
     let mut outside = log_check::in_folder(place.checkpoints).map_err(unreadable)?;
     outside.retain(|note| !acknowledged.has_note(note));
     // Before the entries, which take long: a withdrawal that is gone lets somebody in.
-    let (key, from) = (keys.checkpoint()?, EndingsPlace::default());
+    let (key, from) = (keys.checkpoint()?, Settled::default());
     let beside = (place.data, place.checkpoints);
     let (ended, endings) = endings::finding(source, beside, (key.verifying_key(), from)).await?;
     let asked = Unacknowledged { source, acknowledged: &acknowledged };

@@ -19,7 +19,7 @@ use crate::app::log_index::Unread;
 use crate::app::{DataFolder, KeyRing, Nature, StartFailure, open_log, open_vault};
 use crate::app::{endings, log_index, start_check};
 use crate::config::Settings;
-use crate::domain::audit::endings::Place;
+use crate::domain::audit::endings::Settled;
 use crate::domain::audit::note::SignedCheckpoint;
 use crate::domain::audit::verify::{Finding, Report, Wrong};
 use crate::domain::clock::Timestamp;
@@ -103,7 +103,7 @@ async fn verify(verify: AuditVerify, terminal: &Terminal, nature: &Nature) -> Re
     let unread = check_indexes(&log, nature, &mut report).await?;
     let key = log.keys.checkpoint()?;
     let beside = (settings.data_dir.as_path(), settings.audit.checkpoints.as_path());
-    let (ended, _) = endings::finding(&log.reader, beside, (key.verifying_key(), Place::default())).await?;
+    let (ended, _) = endings::finding(&log.reader, beside, (key.verifying_key(), Settled::default())).await?;
     report.findings.extend(ended);
     report.valid = report.findings.is_empty();
     tell_unread(unread, terminal);

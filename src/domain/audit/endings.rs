@@ -8,7 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
-pub use self::reading::{Place, Reading};
+pub use self::reading::{Place, Reading, Settled};
 use super::tree::{Hash, sha256};
 use super::vkey::SigningKey;
 use crate::domain::clock::Timestamp;
@@ -314,7 +314,7 @@ mod tests {
             (tail(&text).endings, tail(&text).chain),
             (endings()[4..].to_vec(), read(text.as_bytes(), &key).chain)
         );
-        assert_eq!(tail(&altered).wrong, Some(2));
+        assert_eq!(tail(&altered).wrong, Some(3), "the line after the altered one does not follow it");
     }
 
     #[test]

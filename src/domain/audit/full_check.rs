@@ -6,7 +6,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use super::action::Action;
-use super::endings::Place;
+use super::endings::Settled;
 use super::note::Checkpoint;
 use super::signed_lines;
 use super::tree::Frontier;
@@ -29,7 +29,7 @@ pub struct FullCheck {
     /// Size and root of the newest checkpoint that fitted.
     pub newest: Option<Checkpoint>,
     /// Up to where the file of endings was found whole.
-    pub endings: Option<Place>,
+    pub endings: Option<Settled>,
 }
 
 impl FullCheck {
@@ -39,7 +39,7 @@ impl FullCheck {
         let newest = self.newest.as_ref().map(|newest| format!("{} {}", newest.size, STANDARD.encode(newest.root)));
         let or_nothing = |text: Option<String>| text.unwrap_or_else(|| NOTHING.to_owned());
         let tree = STANDARD.encode(self.tree.encode());
-        let endings = self.endings.as_ref().map(Place::to_text);
+        let endings = self.endings.as_ref().and_then(Settled::to_text);
         let lines = [self.tree.size().to_string(), tree, or_nothing(last), or_nothing(newest), or_nothing(endings)];
         signed_lines::seal(HEAD, &lines, key)
     }
@@ -55,7 +55,7 @@ impl FullCheck {
         };
         let tree = Frontier::decode(&STANDARD.decode(tree).ok()?)?;
         let (last, newest) = (absent_or(last, read_last)?, absent_or(newest, |line| read_newest(key.name(), line))?);
-        let endings = absent_or(endings, Place::from_text)?;
+        let endings = absent_or(endings, Settled::from_text)?;
         let origin = key.name().to_owned();
         (*size == tree.size().to_string()).then_some(Self { origin, tree, last, newest, endings })
     }
@@ -92,7 +92,7 @@ mod tests {
         let tree: Frontier = (0..size).map(|n| leaf_hash(&n.to_be_bytes())).collect();
         let newest = (size > 0).then(|| Checkpoint::of(ORIGIN, &tree));
         let last = (size > 0).then_some((1_700_000_000_000_000, Action::ServerStop));
-        let endings = Place::from_text(&format!("{} {size} {}", size * 200, "0a".repeat(32)));
+        let endings = Settled::from_text(&format!("{} {size} {} 1-3,7-7", size * 200, "0a".repeat(32)));
         FullCheck { origin: ORIGIN.to_owned(), tree, last, newest, endings }
     }
 

@@ -1,6 +1,8 @@
 //! A file of endings as it is read: in pieces, from the beginning or from a place behind a signed line, with no more in memory than one
 //! group of lines.
 
+use std::collections::BTreeSet;
+
 use aws_lc_rs::digest::{Context, SHA256};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -15,6 +17,9 @@ use crate::domain::clock::Timestamp;
 const LONGEST: usize = 64 << 10;
 /// Endings that one line signs; no more are ever written.
 const MOST_SIGNED: usize = 65_536;
+
+/// Bytes of what is kept of one reading.
+const MOST_KEPT: usize = 8 << 10;
 
 /// A place in a file of endings, behind a signed line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -37,6 +42,43 @@ impl Place {
         let (length, number) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
         let hash = hex::decode(parts.next()?).ok()?.try_into().ok()?;
         parts.next().is_none().then_some(Self { length, chain: Chain { number, hash } })
+    }
+}
+
+/// Up to where a file was found whole, and the revocations told of before whose rows are never forgotten: that they stand is looked at by
+/// every start.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Settled {
+    /// The place.
+    pub place: Place,
+    /// The numbers.
+    pub revocations: BTreeSet<u32>,
+}
+
+impl Settled {
+    /// As it is kept; `None`: it is too long for that.
+    pub fn to_text(&self) -> Option<String> {
+        let mut ranges: Vec<(u32, u32)> = Vec::new();
+        for number in &self.revocations {
+            match ranges.last_mut() {
+                Some((_, last)) if last.checked_add(1) == Some(*number) => *last = *number,
+                _ => ranges.push((*number, *number)),
+            }
+        }
+        let ranges: Vec<String> = ranges.iter().map(|(first, last)| format!("{first}-{last}")).collect();
+        let text = format!("{} {}", self.place.to_text(), ranges.join(","));
+        (text.len() <= MOST_KEPT).then_some(text)
+    }
+
+    /// Reads what [`Self::to_text`] writes.
+    pub fn from_text(text: &str) -> Option<Self> {
+        let (place, ranges) = text.rsplit_once(' ')?;
+        let mut revocations = BTreeSet::new();
+        for range in ranges.split(',').filter(|range| !range.is_empty()) {
+            let (first, last) = range.split_once('-')?;
+            revocations.extend(first.parse::<u32>().ok()?..=last.parse::<u32>().ok()?);
+        }
+        Some(Self { place: Place::from_text(place)?, revocations })
     }
 }
 
