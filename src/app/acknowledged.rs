@@ -168,6 +168,7 @@ pub fn full_check_mark(note: &FullCheck) -> String {
 pub fn mark_beside(finding: &Finding) -> Option<String> {
     match finding {
         Finding::EndingsChanged { line, rest } => Some(format!("endings changed {line} {}", hex::encode(rest))),
+        Finding::EndingsUnread { count, first } => Some(format!("endings unread {count} {first}")),
         Finding::EndChanged { at } => Some(format!("end changed {at}")),
         Finding::RevocationsGone { count, first, last } => Some(format!("revocations gone {count} {first} {last}")),
         Finding::EndingsShortened { have, kept } => Some(format!("endings shortened {have} {kept}")),
@@ -221,6 +222,7 @@ impl Given<'_> {
             Finding::EndingsChanged { .. }
             | Finding::EndingsShortened { .. }
             | Finding::RevocationsGone { .. }
+            | Finding::EndingsUnread { .. }
             | Finding::EndChanged { .. } => mark_beside(finding).into_iter().collect(),
         })
     }

@@ -12,11 +12,11 @@ use super::failure::StartFailure;
 use super::instance::{Instance, Nature, findings};
 use super::keyring::KeyRing;
 use super::log_check::{LogSource, OfStore};
-use super::start_check::{self, Place};
+use super::start_check::{self, Looked, Place};
 use crate::delivery::{Delivery, Loop, still_at_work};
 use crate::domain::audit::effect::Expected;
 use crate::domain::audit::{Action, Entry, Outcome};
-use crate::store::{AuditHead, AuditRow, Store, StoreError};
+use crate::store::{AuditHead, AuditRow, EndingsStanding, Store, StoreError};
 use crate::vault::Vault;
 use crate::worker::{Running, Supervisor, Workers};
 
@@ -113,20 +113,32 @@ impl Checker {
         let keys = KeyRing::open(&self.store.keys().await?, &self.vault, &self.origin, 0)?;
         let source = Paced { source: OfStore(self.store.as_ref()), nature: &self.nature, since: Mutex::new(None) };
         let place = Place { data: &self.data, checkpoints: &self.checkpoints, origin: &self.origin };
-        let looked = start_check::whole(&source, &keys, place, &|_, _| {}).await?;
+        let looked = match self.look(&source, &keys, place).await {
+            Err(failure) if failure.is_damage() => {
+                self.tell(&failure).await;
+                return Ok(Some(failure));
+            }
+            looked => looked?,
+        };
         if !looked.checked.report.valid {
             let failure = StartFailure::new(findings(&looked.checked.report));
             self.tell(&failure).await;
             return Ok(Some(failure));
         }
         if looked.sealable {
-            let (full, key, data) = (looked.checked.note(&self.origin), keys.log_check()?, self.data.clone());
+            let (full, key, data) = (looked.note(&self.origin), keys.log_check()?, self.data.clone());
             let kept = tokio::task::spawn_blocking(move || start_check::write_note(&data, &full, &key)).await;
             if !matches!(kept, Ok(Ok(()))) {
                 tracing::error!("the note of the check could not be written");
             }
         }
         Ok(None)
+    }
+
+    /// Looks at everything that a start leaves out. A database that is found to be damaged must not be served from any more.
+    async fn look(&self, source: &Paced<'_>, keys: &KeyRing, place: Place<'_>) -> Result<Looked, StartFailure> {
+        self.store.check_pages().await?;
+        start_check::whole(source, keys, place, &|_, _| {}).await
     }
 
     /// On the log, in the log where that can still be written, and at `/readyz`.
@@ -155,6 +167,11 @@ struct Paced<'a> {
 #[async_trait]
 impl LogSource for Paced<'_> {
     async fn rows(&self, first: u64, limit: usize) -> Result<Vec<AuditRow>, StoreError> {
+        self.pause().await;
+        self.source.rows(first, limit).await
+    }
+
+    async fn pause(&self) {
         let clock = &self.nature.clock;
         let since = *self.since.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(since) = since {
@@ -164,7 +181,6 @@ impl LogSource for Paced<'_> {
             still_at_work();
         }
         *self.since.lock().unwrap_or_else(PoisonError::into_inner) = Some(clock.monotonic());
-        self.source.rows(first, limit).await
     }
 
     async fn head(&self) -> Result<AuditHead, StoreError> {
@@ -179,7 +195,7 @@ impl LogSource for Paced<'_> {
         self.source.newest_checkpoint().await
     }
 
-    async fn endings(&self) -> Result<(u64, u64), StoreError> {
+    async fn endings(&self) -> Result<EndingsStanding, StoreError> {
         self.source.endings().await
     }
 

@@ -3,10 +3,10 @@
 
 use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions};
-use std::io::{self, Seek, SeekFrom, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::acknowledged::{Acknowledged, mark_beside};
@@ -15,11 +15,11 @@ use super::folder::{not_usable, write_durably};
 use super::log_check::{self, LogSource};
 use crate::delivery::{Spool, spooled_number};
 use crate::domain::audit::effect::Expected;
-use crate::domain::audit::endings::{self, Ended, Endings, LinksOf};
+use crate::domain::audit::endings::{Ended, Ending, Endings, LinksOf, Place, Reading, Settled};
 use crate::domain::audit::verify::Finding;
 use crate::domain::audit::{SigningKey, VerifyingKey};
 use crate::domain::clock::Timestamp;
-use crate::store::{Ledger, Store};
+use crate::store::{EndingsStanding, Ledger, Store};
 use crate::worker::FileSpool;
 
 /// Its name in the folder.
@@ -31,55 +31,125 @@ const LOOKS: u32 = 3;
 /// Between two looks.
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// Reads the file of a folder. One that is not there says nothing.
+/// Bytes that are read at once.
+const PIECE: u64 = 256 << 10;
+/// Endings at the file's end that are kept at a start, to know which of those that wait in the database stand there already. One that is
+/// told twice does no harm.
+const KEPT: usize = 16_384;
+
+/// The file of a folder under way. One that is not there says nothing.
+struct Pieces {
+    file: Option<File>,
+    reading: Reading,
+}
+
+impl Pieces {
+    /// Begins at a place; at the beginning where the file does not reach that far.
+    fn begin(folder: &Path, key: &VerifyingKey, from: Place) -> io::Result<Self> {
+        let mut file = match File::open(folder.join(ENDINGS)) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Ok(Self { file: None, reading: Reading::begin(key, Place::default()) });
+            }
+            Err(error) => return Err(error),
+        };
+        let reaches = file.metadata()?.len() >= from.length;
+        let from = if reaches { from } else { Place::default() };
+        file.seek(SeekFrom::Start(from.length))?;
+        Ok(Self { file: Some(file), reading: Reading::begin(key, from) })
+    }
+
+    /// The endings that the next bytes sign; `None` at the end.
+    fn next(&mut self) -> io::Result<Option<Vec<Ending>>> {
+        let Some(file) = &mut self.file else { return Ok(None) };
+        let mut bytes = Vec::new();
+        file.take(PIECE).read_to_end(&mut bytes)?;
+        Ok((!bytes.is_empty()).then(|| self.reading.feed(&bytes)))
+    }
+}
+
+/// Reads the file of a folder from a place on, and keeps the last endings, at most `most`.
 ///
 /// # Errors
 /// It cannot be read.
-pub fn read(folder: &Path, key: &VerifyingKey) -> io::Result<Endings> {
-    match std::fs::read(folder.join(ENDINGS)) {
-        Ok(text) => Ok(endings::read(&text, key)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Endings::default()),
-        Err(error) => Err(error),
+pub fn read(folder: &Path, key: &VerifyingKey, from: Place, most: usize) -> io::Result<Endings> {
+    let mut pieces = Pieces::begin(folder, key, from)?;
+    let mut endings = Vec::new();
+    while let Some(signed) = pieces.next()? {
+        endings.extend(signed);
+        endings.drain(..endings.len().saturating_sub(most));
     }
+    Ok(Endings { endings, ..pieces.reading.finish() })
 }
 
 /// What is wrong with the file, as the database knows it: altered, or it ends before the last ending that it was given.
-pub fn check(read: &Endings, (last, waiting): (u64, u64)) -> Option<Finding> {
+pub fn check(read: &Endings, standing: EndingsStanding) -> Option<Finding> {
     if let Some(line) = read.wrong {
         return Some(Finding::EndingsChanged { line, rest: read.rest });
     }
-    let (have, kept) = (read.chain.number, last.saturating_sub(waiting));
+    let (have, kept) = (read.chain.number, standing.last.saturating_sub(standing.waiting));
     (have < kept).then_some(Finding::EndingsShortened { have, kept })
 }
 
-/// What is wrong with the file of a folder, or with the database as the file knows it. The database is asked first: what it was told of
-/// lies in the file by then.
+/// What is wrong with the file of a folder from a place on, or with the database as the file knows it; and from where a later look may go
+/// on. The database is asked first: what it was told of lies in the file by then. Lines that a finding names are counted from that place.
 ///
 /// # Errors
 /// The store or the file cannot be read.
 pub async fn finding(
     source: &dyn LogSource,
     (data, folder): (&Path, &Path),
-    key: &VerifyingKey,
-) -> Result<Option<Finding>, StartFailure> {
+    (key, from): (&VerifyingKey, Settled),
+) -> Result<(Option<Finding>, Settled), StartFailure> {
+    let unusable = |error: &io::Error| not_usable(&folder.join(ENDINGS), error);
     let standing = source.endings().await?;
-    let found = read(folder, key).map_err(|error| not_usable(&folder.join(ENDINGS), &error))?;
-    if let Some(finding) = check(&found, standing) {
-        return Ok(Some(finding));
+    let mut pieces = Pieces::begin(folder, key, from.place).map_err(|error| unusable(&error))?;
+    pieces.reading = pieces.reading.settling(standing.last.saturating_sub(standing.waiting));
+    let mut told = from.revocations;
+    let mut gone: BTreeSet<u32> = without_row(source, told.iter().copied()).await?.into_iter().collect();
+    loop {
+        let read = tokio::task::spawn_blocking(move || pieces.next().map(|signed| (pieces, signed))).await;
+        let read = read.map_err(|error| StartFailure::machine("the file of endings cannot be read", &error))?;
+        let (now, signed) = read.map_err(|error| unusable(&error))?;
+        pieces = now;
+        let Some(signed) = signed else { break };
+        let wide: Vec<u32> = signed.iter().filter_map(|ending| wide_revocation(&ending.ended)).collect();
+        told.extend(&wide);
+        gone.extend(without_row(source, wide.into_iter()).await?);
+        source.pause().await;
     }
-    let mut told: BTreeSet<u32> = found.endings.iter().filter_map(|ending| wide_revocation(&ending.ended)).collect();
+    let settled = Settled { place: pieces.reading.settled(), revocations: told };
+    let unread = standing.unread.map(|(count, first)| Finding::EndingsUnread { count, first });
+    let found = check(&pieces.reading.finish(), standing).or(unread);
+    match found {
+        Some(found) => Ok((Some(found), settled)),
+        None => Ok((still_gone(source, data, gone).await?, settled)),
+    }
+}
+
+/// Which of these revocations are not in the database.
+async fn without_row(source: &dyn LogSource, numbers: impl Iterator<Item = u32>) -> Result<Vec<u32>, StartFailure> {
+    let asked: Vec<u32> = numbers.collect();
+    let stand = source.stand(asked.iter().map(|number| Expected::Revocation(*number, None)).collect()).await?;
+    Ok(asked.into_iter().zip(stand).filter(|(_, stands)| !stands).map(|(number, _)| number).collect())
+}
+
+/// What is told of and neither in the database nor on its way there.
+async fn still_gone(
+    source: &dyn LogSource,
+    data: &Path,
+    mut gone: BTreeSet<u32>,
+) -> Result<Option<Finding>, StartFailure> {
     for look in 0..LOOKS {
         if look > 0 {
             // One that the database does not take is told of here, waits in the spool, and is written: between two of these, it is looked for again.
             tokio::time::sleep(PAUSE).await;
         }
-        told = without_spooled(told, data)?;
-        let asked: Vec<u32> = told.iter().copied().collect();
-        let stand = source.stand(asked.iter().map(|number| Expected::Revocation(*number, None)).collect()).await?;
-        told = asked.into_iter().zip(stand).filter(|(_, stands)| !stands).map(|(number, _)| number).collect();
-        let (Some(first), Some(last)) = (told.first().copied(), told.last().copied()) else { return Ok(None) };
+        gone = without_spooled(gone, data)?;
+        gone = without_row(source, gone.into_iter()).await?.into_iter().collect();
+        let (Some(first), Some(last)) = (gone.first().copied(), gone.last().copied()) else { return Ok(None) };
         if look + 1 == LOOKS {
-            let count = u64::try_from(told.len()).unwrap_or(u64::MAX);
+            let count = u64::try_from(gone.len()).unwrap_or(u64::MAX);
             return Ok(Some(Finding::RevocationsGone { count, first, last }));
         }
     }
@@ -106,8 +176,8 @@ fn without_spooled(mut numbers: BTreeSet<u32>, data: &Path) -> Result<BTreeSet<u
     Ok(numbers)
 }
 
-/// Hands what ends in this store to the file of a folder from now on. A file that was altered, and acknowledged as it is, goes on behind
-/// what of it is sound.
+/// Hands what ends in this store to the file of a folder from now on, which is read from a place on. A file that was altered, and
+/// acknowledged as it is, goes on behind what of it is sound.
 ///
 /// # Errors
 /// The store cannot be read or written; the file is not what was written, and nobody acknowledged that. A folder that cannot be written
@@ -115,28 +185,35 @@ fn without_spooled(mut numbers: BTreeSet<u32>, data: &Path) -> Result<BTreeSet<u
 pub async fn keep(
     store: &dyn Store,
     folder: &Path,
-    key: SigningKey,
+    (key, from): (SigningKey, Place),
     acknowledged: &Acknowledged,
 ) -> Result<(), StartFailure> {
-    let unusable = |error: &io::Error| not_usable(&folder.join(ENDINGS), error);
     let standing = store.endings().await?;
-    let found = read(folder, key.verifying_key()).map_err(|error| unusable(&error))?;
+    let read_from = |from| {
+        let found = read(folder, key.verifying_key(), from, KEPT);
+        found.map_err(|error| not_usable(&folder.join(ENDINGS), &error))
+    };
+    let mut found = read_from(from)?;
+    if check(&found, standing).is_some() {
+        found = read_from(Place::default())?;
+    }
     if let Some(finding) = check(&found, standing) {
         if !mark_beside(&finding).is_some_and(|mark| acknowledged.has(&mark)) {
             return Err(log_check::issue_of(&finding).into());
         }
-        go_on(folder, &found, standing, &key).map_err(|error| unusable(&error))?;
+        go_on(folder, &found, standing, &key).map_err(|error| not_usable(&folder.join(ENDINGS), &error))?;
+        found = read_from(Place::default())?;
     }
-    Ok(store.keep_endings(std::sync::Arc::new(FileLedger::new(folder, key))).await?)
+    Ok(store.keep_endings(std::sync::Arc::new(FileLedger::going_on(folder, key, found))).await?)
 }
 
 /// Writes the file anew: what of it is sound, and a line behind which numbers go on that were never given.
-fn go_on(folder: &Path, found: &Endings, (last, waiting): (u64, u64), key: &SigningKey) -> io::Result<()> {
+fn go_on(folder: &Path, found: &Endings, standing: EndingsStanding, key: &SigningKey) -> io::Result<()> {
     let path = folder.join(ENDINGS);
     let text = if found.length == 0 { Vec::new() } else { std::fs::read(&path)? };
     let sound = text.get(..usize::try_from(found.length).unwrap_or(usize::MAX)).ok_or(io::ErrorKind::InvalidData)?;
     let mut chain = found.chain;
-    let given = chain.number.saturating_add(found.beyond).max(last.saturating_sub(waiting));
+    let given = chain.number.saturating_add(found.beyond).max(standing.last.saturating_sub(standing.waiting));
     let line = chain.resumed(given, key);
     write_durably(&path, &format!("{}{line}", String::from_utf8_lossy(sound)))
 }
@@ -146,67 +223,47 @@ fn go_on(folder: &Path, found: &Endings, (last, waiting): (u64, u64), key: &Sign
 pub struct FileLedger {
     path: PathBuf,
     key: SigningKey,
-    state: Mutex<State>,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    /// What was read when it was first needed; `None`: not read yet.
-    read: Option<Endings>,
+    state: Mutex<Endings>,
 }
 
 impl FileLedger {
-    /// The file of a folder; read when it is first needed.
-    pub fn new(folder: &Path, key: SigningKey) -> Self {
-        Self { path: folder.join(ENDINGS), key, state: Mutex::default() }
+    /// The file of a folder behind what was read of it.
+    fn going_on(folder: &Path, key: SigningKey, read: Endings) -> Self {
+        Self { path: folder.join(ENDINGS), key, state: Mutex::new(read) }
     }
 
-    fn with<T>(&self, act: impl FnOnce(&mut Endings) -> io::Result<T>) -> io::Result<T> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = match &mut state.read {
-            Some(known) => known,
-            none => {
-                let folder = self.path.parent().unwrap_or(Path::new("."));
-                none.insert(read(folder, self.key.verifying_key())?)
-            }
-        };
-        act(known)
+    fn state(&self) -> MutexGuard<'_, Endings> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Ledger for FileLedger {
     fn append(&self, endings: &[(Ended, Timestamp)]) -> io::Result<()> {
-        self.with(|known| {
-            // A file that was altered is evidence: nothing is written into it, and `audit verify` tells of it.
-            if known.wrong.is_some() {
-                return Err(io::Error::new(io::ErrorKind::InvalidData, "the file of endings is not what was written"));
-            }
-            let mut chain = known.chain;
-            let lines = chain.group(endings, &self.key).ok_or(io::ErrorKind::InvalidInput)?;
-            let mut file = open(&self.path, known.length)?;
-            // What a crash cut off was never answered for.
-            file.set_len(known.length)?;
-            file.seek(SeekFrom::Start(known.length))?;
-            file.write_all(lines.as_bytes())?;
-            file.sync_all()?;
-            if known.length == 0 {
-                self.path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())?;
-            }
-            known.length = known.length.saturating_add(u64::try_from(lines.len()).unwrap_or_default());
-            known.chain = chain;
-            // Asked for before anything is appended only.
-            known.endings = Vec::new();
-            Ok(())
-        })
+        let mut known = self.state();
+        let mut chain = known.chain;
+        let lines = chain.group(endings, &self.key).ok_or(io::ErrorKind::InvalidInput)?;
+        let mut file = open(&self.path, known.length)?;
+        // What a crash cut off was never answered for.
+        file.set_len(known.length)?;
+        file.seek(SeekFrom::Start(known.length))?;
+        file.write_all(lines.as_bytes())?;
+        file.sync_all()?;
+        if known.length == 0 {
+            self.path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())?;
+        }
+        known.length = known.length.saturating_add(u64::try_from(lines.len()).unwrap_or_default());
+        known.chain = chain;
+        // Asked for before anything is appended only.
+        known.endings = Vec::new();
+        Ok(())
     }
 
     fn last(&self) -> u64 {
-        self.with(|known| Ok(known.chain.number)).unwrap_or(0)
+        self.state().chain.number
     }
 
     fn has(&self, ended: &Ended, at: Timestamp) -> bool {
-        let is_it = |known: &mut Endings| known.endings.iter().any(|one| one.at == at && one.ended == *ended);
-        self.with(|known| Ok(is_it(known))).unwrap_or(false)
+        self.state().endings.iter().any(|one| one.at == at && one.ended == *ended)
     }
 }
 

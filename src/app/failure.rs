@@ -24,6 +24,11 @@ impl StartFailure {
         Self { issues, exit }
     }
 
+    /// Whether the database was found to be damaged, which trying again does not cure.
+    pub(super) fn is_damage(&self) -> bool {
+        *self == super::instance::damaged()
+    }
+
     /// A failure of the machine: told in the log with its cause, and here by its kind.
     pub(crate) fn machine(what: &'static str, cause: &dyn std::error::Error) -> Self {
         tracing::error!(cause = chain(cause), "{what}");
@@ -67,6 +72,10 @@ impl From<Refusal> for StartFailure {
 
 impl From<StoreError> for StartFailure {
     fn from(error: StoreError) -> Self {
+        if matches!(error, StoreError::Damaged(_)) {
+            tracing::error!(cause = chain(&error), "the database is damaged");
+            return super::instance::damaged();
+        }
         Self::machine("the database cannot be read", &error)
     }
 }

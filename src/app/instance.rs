@@ -27,7 +27,7 @@ use crate::domain::lifecycle::Actor;
 use crate::domain::refusal::{Code, Issue};
 use crate::fhir::base::Base;
 use crate::store::sqlite::{OpenError, Settings as StoreSettings, SqliteStore};
-use crate::store::{Health, Store};
+use crate::store::{Health, Store, StoreError};
 use crate::vault::{KeySource, Vault};
 use crate::worker::FileSpool;
 
@@ -239,7 +239,7 @@ fn keep_note(looked: &Looked, keys: &KeyRing, place: Place<'_>) -> Result<(), St
     if !looked.sealable {
         return Ok(());
     }
-    let kept = start_check::write_note(place.data, &looked.checked.note(place.origin), &keys.log_check()?);
+    let kept = start_check::write_note(place.data, &looked.note(place.origin), &keys.log_check()?);
     kept.map_err(|error| super::folder::not_usable(place.data, &error).into())
 }
 
@@ -254,7 +254,7 @@ async fn keep_endings(
         return Ok(());
     }
     let acknowledged = Acknowledged::read(&OfStore(store), place.data, keys).await?;
-    super::endings::keep(store, place.checkpoints, keys.checkpoint()?, &acknowledged).await
+    super::endings::keep(store, place.checkpoints, (keys.checkpoint()?, looked.endings.place), &acknowledged).await
 }
 
 fn open_blobs(
@@ -312,10 +312,15 @@ pub(super) fn open_failure(error: &OpenError) -> StartFailure {
                 Issue::new(Code::AuditMismatch).message_text("the audit log's end is not what its summary says");
             issue.into()
         }
-        OpenError::Damaged => unsound("is damaged: its pages are not what was written"),
+        OpenError::Damaged | OpenError::Store(StoreError::Damaged(_)) => damaged(),
         OpenError::Schema { what } => unsound(&format!("is not as this program made it: {what}")),
         other => StartFailure::machine("the database cannot be opened", other),
     }
+}
+
+/// A database whose file is not what was written to it.
+pub(super) fn damaged() -> StartFailure {
+    unsound("is damaged: its pages are not what was written")
 }
 
 /// A database that must not be served, and is not mended.

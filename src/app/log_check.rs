@@ -18,7 +18,7 @@ use crate::domain::audit::{Action, CellKey, Checkpoint, Frontier, FullCheck, Has
 use crate::domain::clock::Timestamp;
 use crate::domain::refusal::Issue;
 use crate::store::sqlite::LogReader;
-use crate::store::{AuditHead, AuditRow, Store, StoreError};
+use crate::store::{AuditHead, AuditRow, EndingsStanding, Store, StoreError};
 
 /// Rows that are read at once.
 pub const PAGE: usize = 1_000;
@@ -43,10 +43,12 @@ pub trait LogSource: Send + Sync {
     async fn checkpoints(&self) -> Result<Vec<(u64, String)>, StoreError>;
     /// The newest of them.
     async fn newest_checkpoint(&self) -> Result<Option<(u64, String)>, StoreError>;
-    /// Number of the last ending, and how many of the last wait for the file of endings.
-    async fn endings(&self) -> Result<(u64, u64), StoreError>;
+    /// How endings stand.
+    async fn endings(&self) -> Result<EndingsStanding, StoreError>;
     /// Whether the rows show, each, what entries say.
     async fn stand(&self, expected: Vec<Expected>) -> Result<Vec<bool>, StoreError>;
+    /// Waits between two pieces of work, where there is time.
+    async fn pause(&self) {}
 }
 
 /// A store as a source of its log.
@@ -71,7 +73,7 @@ impl LogSource for OfStore<'_> {
         self.0.newest_checkpoint().await
     }
 
-    async fn endings(&self) -> Result<(u64, u64), StoreError> {
+    async fn endings(&self) -> Result<EndingsStanding, StoreError> {
         self.0.endings().await
     }
 
@@ -110,7 +112,7 @@ impl Checked {
         let newest =
             self.report.newest.as_ref().and_then(|fitting| SignedCheckpoint::parse(fitting.note.as_bytes()).ok());
         let newest = newest.map(|signed| signed.unverified().clone());
-        FullCheck { origin: origin.to_owned(), tree: self.tree.clone(), last: self.last, newest }
+        FullCheck { origin: origin.to_owned(), tree: self.tree.clone(), last: self.last, newest, endings: None }
     }
 }
 
@@ -331,6 +333,9 @@ fn told_beside(finding: &Finding) -> String {
             };
             format!("entry {seq} {says}")
         }
+        Finding::EndingsUnread { count, first } => {
+            format!("{count} endings that wait in the database for {FILE} cannot be read, the first is number {first}")
+        }
         Finding::EndChanged { at } => {
             let at = Timestamp::from_millis(*at);
             format!("the audit log's end was not what its summary says, found at {at}")
@@ -398,6 +403,7 @@ pub fn issue_of(finding: &Finding) -> Issue {
         | Finding::EndingsShortened { .. }
         | Finding::Undone { .. }
         | Finding::EndChanged { .. }
+        | Finding::EndingsUnread { .. }
         | Finding::RevocationsGone { .. } => issue.message_text(told_beside(finding)),
         Finding::Strange { seq } => {
             issue.message_text(format!("the look-up by patient names entry {seq}, which does not name that patient"))
@@ -430,7 +436,7 @@ impl LogSource for LogReader {
         Self::newest_checkpoint(self).await
     }
 
-    async fn endings(&self) -> Result<(u64, u64), StoreError> {
+    async fn endings(&self) -> Result<EndingsStanding, StoreError> {
         Self::endings(self).await
     }
 

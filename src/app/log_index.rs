@@ -282,22 +282,25 @@ impl Lookup<'_> {
     }
 
     async fn check_block(&self, block: &Block, report: &mut Report) -> Result<(), StoreError> {
-        let count = usize::try_from(block.after - block.first).unwrap_or_default();
-        let rows = self.log.rows(block.first, count).await?;
         let listed: BTreeSet<(u64, Tag)> = block.entries().collect();
         // What an entry says; one that cannot be opened may say anything.
-        let (mut said, mut silent) = (BTreeSet::new(), BTreeSet::new());
-        for row in rows.iter().filter(|row| row.seq < block.after) {
-            let names = self.key.names(&row.body, &row.cells);
-            if names == Names::Silent {
-                silent.insert(row.seq);
-                continue;
+        let (mut said, mut silent, mut next) = (BTreeSet::new(), BTreeSet::new(), block.first);
+        while next < block.after {
+            let rows = self.log.rows(next, PAGE).await?;
+            let Some(last) = rows.last() else { break };
+            next = last.seq.saturating_add(1);
+            for row in rows.iter().filter(|row| row.seq < block.after) {
+                let names = self.key.names(&row.body, &row.cells);
+                if names == Names::Silent {
+                    silent.insert(row.seq);
+                    continue;
+                }
+                let tags: BTreeSet<(u64, Tag)> = self.key.tags(&names).into_iter().map(|tag| (row.seq, tag)).collect();
+                if !tags.is_subset(&listed) {
+                    report.add([Finding::Hidden { seq: row.seq }]);
+                }
+                said.extend(tags);
             }
-            let tags: BTreeSet<(u64, Tag)> = self.key.tags(&names).into_iter().map(|tag| (row.seq, tag)).collect();
-            if !tags.is_subset(&listed) {
-                report.add([Finding::Hidden { seq: row.seq }]);
-            }
-            said.extend(tags);
         }
         let strangers = listed.difference(&said).map(|(seq, _)| *seq).filter(|seq| !silent.contains(seq));
         let strangers: BTreeSet<u64> = strangers.chain((!block.is_whole()).then_some(block.first)).collect();

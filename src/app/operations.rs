@@ -226,7 +226,8 @@ impl Commands {
         match request {
             Request::Status {} => {
                 let writing = self.delivery.store().writing().trouble().map(str::to_owned);
-                Ok(Response::Status(StatusView { writing, ..self.status.clone() }))
+                let endings_left = self.delivery.store().endings_left();
+                Ok(Response::Status(StatusView { writing, endings_left, ..self.status.clone() }))
             }
             Request::ClientAdd(new) => self.add(operator, new).await,
             Request::ClientList {} => {

@@ -29,7 +29,7 @@ use crate::http::{HttpParts, Probes, Refusals, Served, Server, Taken, TokenGate}
 use crate::notify::egress::{Egress, EgressRules};
 use crate::store::Writing;
 use crate::telemetry::Metrics;
-use crate::telemetry::metrics::FAILED_LOG_COPIES;
+use crate::telemetry::metrics::{ENDINGS_LEFT, FAILED_LOG_COPIES};
 use crate::worker::{Checkpointer, Sending, Work, Workers, Written};
 
 /// Between two looks at whether the database still takes writes.
@@ -95,6 +95,7 @@ impl Running {
             listen: address.to_string(),
             pid: std::process::id(),
             writing: None,
+            endings_left: 0,
         };
         let allow_http = instance.settings.egress.allow_http;
         let (keys, probes) = ((Arc::clone(&fetch), allow_http), probes(&instance));
@@ -298,6 +299,7 @@ async fn start_workers(instance: &Instance, refusals: &Arc<Refusals>) -> Result<
     let counted = Arc::new(move || {
         // Samples of requests pile up until they are put into their buckets; nobody may ever come to scrape.
         metrics.run_upkeep();
+        ::metrics::gauge!(ENDINGS_LEFT).set(u32::try_from(store.endings_left()).map_or(f64::MAX, f64::from));
         ::metrics::counter!(FAILED_LOG_COPIES).absolute(store.failed_checkpoints());
         let written = |taken: Taken| -> Written { Box::new(move || taken.written()) };
         refusals.take(false).into_iter().map(|(entry, taken)| (entry, written(taken))).collect()
@@ -339,6 +341,7 @@ pub fn local_commands(instance: &Instance) -> Result<Arc<dyn Operations>, StartF
         listen: String::new(),
         pid: std::process::id(),
         writing: None,
+        endings_left: 0,
     };
     let fetch = way_out(&instance.settings)?;
     let allow_http = instance.settings.egress.allow_http;

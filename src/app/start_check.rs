@@ -12,11 +12,12 @@ use super::folder::{not_usable, write_durably};
 use super::keyring::{KeyRing, Purpose};
 use super::log_check::{self, Against, Checked, LogSource, Unreadable};
 use crate::domain::audit::effect::Expected;
+use crate::domain::audit::endings::Settled;
 use crate::domain::audit::note::MAX_NOTE;
 use crate::domain::audit::verify::Finding;
 use crate::domain::audit::{Frontier, FullCheck, SigningKey};
 use crate::domain::clock::Timestamp;
-use crate::store::{AuditHead, AuditRow, StoreError};
+use crate::store::{AuditHead, AuditRow, EndingsStanding, StoreError};
 
 /// The file.
 const NOTE: &str = "log-check";
@@ -98,6 +99,8 @@ fn note_path(data: &Path) -> PathBuf {
 pub struct Looked {
     /// The outcome.
     pub checked: Checked,
+    /// Up to where the file of endings was found whole.
+    pub endings: Settled,
     /// What waits for two operators.
     pub pending: Option<Pending>,
     /// Whether two operators acknowledged something of this log.
@@ -106,23 +109,23 @@ pub struct Looked {
     pub sealable: bool,
 }
 
+impl Looked {
+    /// The note of a check of the whole.
+    pub fn note(&self, origin: &str) -> FullCheck {
+        FullCheck { endings: Some(self.endings.clone()), ..self.checked.note(origin) }
+    }
+}
+
 /// Looks at the log: from the note on, or, where that says nothing, at all of it.
 ///
 /// # Errors
 /// The store or the checkpoint folder cannot be read.
 pub async fn look(source: &dyn LogSource, keys: &KeyRing, place: Place<'_>) -> Result<Looked, StartFailure> {
     let note = if place.data.join(DOUBT).exists() { None } else { read_note(place.data, keys) };
-    let ended = endings::finding(source, (place.data, place.checkpoints), keys.checkpoint()?.verifying_key()).await?;
-    let acknowledged = Acknowledged::read(source, place.data, keys).await?;
-    let ended = ended
-        .or(changed_end(place.data))
-        .filter(|finding| !mark_beside(finding).is_some_and(|mark| acknowledged.has(&mark)));
-    if let Some(note) = note.filter(|_| ended.is_none()) {
-        let newest = log_check::newest_in_folder(place.checkpoints).map_err(unreadable)?;
-        let against = against(keys, place.origin, newest.into_iter().collect())?;
-        if let Some(checked) = log_check::check_since(source, against, &note).await? {
-            return Ok(Looked { checked, pending: None, acknowledged: !acknowledged.is_empty(), sealable: false });
-        }
+    if let Some(note) = note
+        && let Some(looked) = look_since(source, keys, place, &note).await?
+    {
+        return Ok(looked);
     }
     let size = source.head().await?.size;
     if size > 0 {
@@ -134,6 +137,28 @@ pub async fn look(source: &dyn LogSource, keys: &KeyRing, place: Place<'_>) -> R
         }
     })
     .await
+}
+
+/// Looks at what came after a note; `None` where that says nothing, or there is something to be worded.
+async fn look_since(
+    source: &dyn LogSource,
+    keys: &KeyRing,
+    place: Place<'_>,
+    note: &FullCheck,
+) -> Result<Option<Looked>, StartFailure> {
+    let (key, from) = (keys.checkpoint()?, note.endings.clone().unwrap_or_default());
+    let beside = (place.data, place.checkpoints);
+    let (ended, endings) = endings::finding(source, beside, (key.verifying_key(), from)).await?;
+    let acknowledged = Acknowledged::read(source, place.data, keys).await?;
+    let ended = ended.or(changed_end(place.data));
+    if ended.is_some_and(|finding| !mark_beside(&finding).is_some_and(|mark| acknowledged.has(&mark))) {
+        return Ok(None);
+    }
+    let newest = log_check::newest_in_folder(place.checkpoints).map_err(unreadable)?;
+    let against = against(keys, place.origin, newest.into_iter().collect())?;
+    let checked = log_check::check_since(source, against, note).await?;
+    let acknowledged = !acknowledged.is_empty();
+    Ok(checked.map(|checked| Looked { checked, endings, pending: None, acknowledged, sealable: false }))
 }
 
 /// Looks at the whole log.
@@ -150,11 +175,14 @@ pub async fn whole(
     let note = read_note(place.data, keys).filter(|note| !acknowledged.has(&full_check_mark(note)));
     let mut outside = log_check::in_folder(place.checkpoints).map_err(unreadable)?;
     outside.retain(|note| !acknowledged.has_note(note));
+    // Before the entries, which take long: a withdrawal that is gone lets somebody in.
+    let (key, from) = (keys.checkpoint()?, Settled::default());
+    let beside = (place.data, place.checkpoints);
+    let (ended, endings) = endings::finding(source, beside, (key.verifying_key(), from)).await?;
     let asked = Unacknowledged { source, acknowledged: &acknowledged };
     let against = against(keys, place.origin, outside.clone())?;
     let mut checked = log_check::check_whole(&asked, against, note.as_ref(), progress).await?;
     checked.report.add(log_check::unpublished(source, place.checkpoints).await?);
-    let ended = endings::finding(source, (place.data, place.checkpoints), keys.checkpoint()?.verifying_key()).await?;
     checked.report.add(ended);
     checked.report.add(changed_end(place.data));
     let stored = asked.checkpoints().await?;
@@ -170,7 +198,7 @@ pub async fn whole(
     } else {
         Some(Pending::of(&checked.report, &given, (place, keys, &acknowledged)).await?)
     };
-    Ok(Looked { checked, pending, acknowledged: !acknowledged.is_empty(), sealable: valid && !holes })
+    Ok(Looked { checked, endings, pending, acknowledged: !acknowledged.is_empty(), sealable: valid && !holes })
 }
 
 /// Takes what was acknowledged out of the report; answers whether entries are missing with two operators' knowledge.
@@ -227,7 +255,7 @@ impl LogSource for Unacknowledged<'_> {
         self.source.newest_checkpoint().await
     }
 
-    async fn endings(&self) -> Result<(u64, u64), StoreError> {
+    async fn endings(&self) -> Result<EndingsStanding, StoreError> {
         self.source.endings().await
     }
 

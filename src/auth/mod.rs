@@ -141,7 +141,7 @@ impl From<Denied> for Refusal {
 fn store_failure(error: &StoreError) -> Denied {
     match error {
         StoreError::Busy => Denied::new(Refusal::of(Code::ServerBusy).retry_after(RETRY_SECONDS), "store busy"),
-        StoreError::Full | StoreError::Unavailable(_) | StoreError::Unknown(_) => {
+        StoreError::Full | StoreError::Damaged(_) | StoreError::Unavailable(_) | StoreError::Unknown(_) => {
             Denied::new(Refusal::of(Code::AuditUnavailable).retry_after(RETRY_SECONDS), "store unavailable")
         }
         StoreError::AlreadyExists | StoreError::Changed | StoreError::TooCostly | StoreError::Corrupt { .. } => {

@@ -19,6 +19,7 @@ use crate::app::log_index::Unread;
 use crate::app::{DataFolder, KeyRing, Nature, StartFailure, open_log, open_vault};
 use crate::app::{endings, log_index, start_check};
 use crate::config::Settings;
+use crate::domain::audit::endings::Settled;
 use crate::domain::audit::note::SignedCheckpoint;
 use crate::domain::audit::verify::{Finding, Report, Wrong};
 use crate::domain::clock::Timestamp;
@@ -101,8 +102,8 @@ async fn verify(verify: AuditVerify, terminal: &Terminal, nature: &Nature) -> Re
     let log = OpenLog::open(&settings, nature).await?;
     let unread = check_indexes(&log, nature, &mut report).await?;
     let key = log.keys.checkpoint()?;
-    let ended =
-        endings::finding(&log.reader, (&settings.data_dir, &settings.audit.checkpoints), key.verifying_key()).await?;
+    let beside = (settings.data_dir.as_path(), settings.audit.checkpoints.as_path());
+    let (ended, _) = endings::finding(&log.reader, beside, (key.verifying_key(), Settled::default())).await?;
     report.findings.extend(ended);
     report.valid = report.findings.is_empty();
     tell_unread(unread, terminal);

@@ -31,6 +31,8 @@ use crate::domain::refusal::{Code, Issue};
 
 /// How long one check may take.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How long the pages of the database are looked at.
+const LOOK: Duration = Duration::from_secs(3);
 /// How far the newest entry may lie ahead of the clock: another clock, set a little differently.
 const AHEAD: Duration = Duration::from_secs(60);
 
@@ -113,6 +115,7 @@ pub(super) async fn run(doctor: Doctor, terminal: &Terminal, nature: &Nature) ->
         ("database", Box::pin(database(&patient))),
         ("files", Box::pin(files(&patient))),
         ("audit", Box::pin(async { checkpoints(&settings) })),
+        ("endings", Box::pin(async { endings(patient.server.as_ref()) })),
         ("loops", Box::pin(loops::check(&settings))),
         ("scanner", Box::pin(scanner::check(&settings, nature))),
         ("disk", Box::pin(disk::check(&settings))),
@@ -209,6 +212,19 @@ fn checkpoints(settings: &Settings) -> Check {
     Check::ok("audit", "the checkpoints lie outside the data folder: a rollback of that folder is seen")
 }
 
+/// Whether what ended is told where a backup that is put back does not reach.
+fn endings(server: Option<&StatusView>) -> Check {
+    match server.map(|server| server.endings_left) {
+        None => Check::skip("endings", "no server runs on this data folder"),
+        Some(0) => Check::ok("endings", "what ended is told in the checkpoint folder"),
+        Some(left) => Check::fail(
+            "endings",
+            format!("{} wait in the database: a backup put back now would bring back what ended", number(left)),
+            "make the checkpoint folder writable; look at the log lines of the server",
+        ),
+    }
+}
+
 /// The jump that waits for an operator, as it was kept by a server that does not run now.
 async fn kept_jump(patient: &Patient<'_>) -> Option<Jump> {
     let log = OpenLog::open(patient.settings, patient.nature).await.ok()?;
@@ -240,11 +256,17 @@ async fn database(patient: &Patient<'_>) -> Check {
     let began = clock.monotonic();
     let head = log.reader.head().await;
     let took = span(clock.monotonic().saturating_sub(began));
-    match (head, log.reader.quick_check().await) {
-        (Ok(head), Ok(None)) => {
+    let looked = tokio::time::timeout(LOOK, log.reader.quick_check()).await;
+    match (head, looked) {
+        (Ok(head), Ok(Ok(None))) => {
             Check::ok("database", format!("SQLite, whole; {} entries; answers in {took}", number(head.size)))
         }
-        (_, Ok(Some(_))) => Check::fail(
+        (Ok(head), Err(_late)) => {
+            let entries = number(head.size);
+            let large = "too large to be looked at whole here; `daylily audit verify` reads the record whole";
+            Check::ok("database", format!("SQLite; {entries} entries; answers in {took}; {large}"))
+        }
+        (_, Ok(Ok(Some(_)))) => Check::fail(
             "database",
             "is damaged",
             "stop the server, keep a copy of the data folder as it is, restore the last good copy elsewhere",

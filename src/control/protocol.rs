@@ -321,6 +321,9 @@ pub struct StatusView {
     /// Why its database takes no writes, where it does not.
     #[serde(default)]
     pub writing: Option<String>,
+    /// How many endings wait in the database for the file outside.
+    #[serde(default)]
+    pub endings_left: u64,
 }
 
 /// A client, as shown. Never a secret.

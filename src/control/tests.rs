@@ -21,6 +21,7 @@ impl Operations for Answering {
                 listen: "127.0.0.1:1".to_owned(),
                 pid: uid,
                 writing: None,
+                endings_left: 0,
             })),
             Request::PolicyApply { .. } => Err(Refusal::of_all(vec![
                 Issue::new(Code::PolicyMistake).fill("file", "p").fill("what", "wrong").fill("cure", "mend"),

@@ -14,7 +14,7 @@ use crate::domain::refusal::Refusal;
 use crate::store::{AuditRow, Gathered, GivenLink};
 
 /// Entries read, and links written, at once.
-const PAGE: u64 = 1_000;
+const PAGE: usize = 1_000;
 
 impl Delivery {
     /// Fills the index with links that were given before there was one, from the newest entry back to the last that may have
@@ -25,9 +25,8 @@ impl Delivery {
     pub async fn gather_given_links(&self) -> Result<(), Refusal> {
         let mut end = self.store.given_backlog().await.map_err(store_failure)?;
         while end > 0 {
-            let first = end.saturating_sub(PAGE);
-            let count = usize::try_from(end - first).unwrap_or_default();
-            let rows = self.store.audit_rows(first, count).await.map_err(store_failure)?;
+            let rows = self.store.audit_rows_before(end, PAGE).await.map_err(store_failure)?;
+            let first = rows.first().map_or(0, |row| row.seq);
             let (links, older) = self.given_by(&rows).await?;
             end = if older { 0 } else { first };
             self.store.gather(links, end).await.map_err(store_failure)?;

@@ -266,10 +266,9 @@ impl Delivery {
             if !looked.whole {
                 break;
             }
-            let first = end.saturating_sub(u64::try_from(PAGE).unwrap_or(u64::MAX));
-            let rows = self.store.audit_rows(first, usize::try_from(end - first).unwrap_or(PAGE));
-            let rows = rows.await.map_err(store_failure)?;
-            count += PAGE;
+            let rows = self.store.audit_rows_before(end, PAGE).await.map_err(store_failure)?;
+            let first = rows.first().map_or(0, |row| row.seq);
+            count += rows.len();
             for row in rows.iter().rev() {
                 end = end.saturating_sub(1);
                 if row.seq != end {

@@ -17,7 +17,7 @@ pub fn store_failure(error: StoreError) -> Refusal {
         StoreError::TooCostly => return Refusal::new(Issue::new(Code::SearchTooCostly).fill("max", 1000)),
         StoreError::AlreadyExists | StoreError::Changed => Code::ServerBusy,
         StoreError::Corrupt { .. } => Code::ServerFault,
-        StoreError::Unavailable(_) | StoreError::Unknown(_) => Code::DependencyUnavailable,
+        StoreError::Damaged(_) | StoreError::Unavailable(_) | StoreError::Unknown(_) => Code::DependencyUnavailable,
     };
     tracing::warn!(code = code.name(), cause = chain(&error), "store failed");
     Refusal::of(code).retry_after(RETRY_SECONDS)

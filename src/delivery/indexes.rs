@@ -8,13 +8,13 @@ use super::failure::store_failure;
 use crate::domain::audit::given::Given;
 use crate::domain::audit::groups::Groups;
 use crate::domain::audit::index::{BLOCK, Block, IndexKey};
-use crate::domain::audit::{Action, Entry, Outcome};
+use crate::domain::audit::{Action, CellKey, Entry, Hash, Outcome};
 use crate::domain::clock::Timestamp;
 use crate::domain::id::LinkId;
 use crate::domain::link::MAX_AHEAD;
 use crate::domain::refusal::{Code, Refusal};
 use crate::domain::resource::DocumentNumber;
-use crate::store::{AuditBlock, GivenLink, KeptLink};
+use crate::store::{AuditBlock, AuditRow, GivenLink, KeptLink};
 
 /// Blocks that are made in one round.
 const MADE_AT_ONCE: usize = 16;
@@ -23,7 +23,7 @@ const COMPARED_AT_ONCE: usize = 64;
 /// The newest entries, among which one that tells of a block must be.
 const NEWEST: u64 = 4 * BLOCK;
 /// Entries whose links are looked for in one round.
-const ENTRIES_AT_ONCE: u64 = 512;
+const ENTRIES_AT_ONCE: usize = 512;
 
 /// Where the rounds stand.
 #[derive(Debug, Default)]
@@ -111,25 +111,18 @@ impl Delivery {
 
     /// A block made from its entries, with the groups of the tree that end in it.
     async fn block_of(&self, first: u64, after: u64) -> Result<(Block, Groups), Refusal> {
+        let broken = || Refusal::of(Code::AuditUnavailable).retry_after(2);
         let begin = Groups::begin(first);
-        let count = usize::try_from(after.saturating_sub(begin)).unwrap_or_default();
-        let rows = self.store.audit_rows(begin, count).await.map_err(store_failure)?;
-        let cells = self.recorder.cell_key().clone();
-        let made = tokio::task::spawn_blocking(move || {
-            let key = IndexKey::new(&cells)?;
-            let mut block = Block::begin(first);
-            let mut leaves = Vec::with_capacity(rows.len());
-            for row in rows {
-                leaves.push(row.hash.as_slice().try_into().ok()?);
-                if row.seq >= first {
-                    let tags = key.tags(&key.names(&row.body, &row.cells));
-                    block.add(row.seq, &tags).then_some(())?;
-                }
-            }
-            Some((block, Groups::of(begin, &leaves)))
-        });
-        let made = made.await.ok().flatten().filter(|(block, _)| block.after == after);
-        made.ok_or_else(|| Refusal::of(Code::AuditUnavailable).retry_after(2))
+        let (mut block, mut leaves, mut next) = (Block::begin(first), Vec::new(), begin);
+        while next < after {
+            let count = usize::try_from(after.saturating_sub(next)).unwrap_or_default();
+            let rows = self.store.audit_rows(next, count).await.map_err(store_failure)?;
+            next = rows.last().ok_or_else(broken)?.seq.saturating_add(1);
+            let cells = self.recorder.cell_key().clone();
+            let made = tokio::task::spawn_blocking(move || add_entries((block, leaves), &rows, &cells));
+            (block, leaves) = made.await.ok().flatten().ok_or_else(broken)?;
+        }
+        if block.after == after { Ok((block, Groups::of(begin, &leaves))) } else { Err(broken()) }
     }
 
     async fn put_block(&self, (block, groups): (Block, Groups), again: bool) -> Result<(), Refusal> {
@@ -190,10 +183,8 @@ impl Delivery {
         if rounds.entry == 0 {
             rounds.entry = self.store.audit_head().await.map_err(store_failure)?.size;
         }
-        let first = rounds.entry.saturating_sub(ENTRIES_AT_ONCE);
-        let count = usize::try_from(rounds.entry - first).unwrap_or_default();
-        let rows = self.store.audit_rows(first, count).await.map_err(store_failure)?;
-        rounds.entry = first;
+        let rows = self.store.audit_rows_before(rounds.entry, ENTRIES_AT_ONCE).await.map_err(store_failure)?;
+        rounds.entry = rows.first().map_or(0, |row| row.seq);
         let now = self.clock.now();
         for row in &rows {
             let Some(given) = Given::read(&row.body, &row.cells, self.recorder.cell_key()) else { continue };
@@ -237,19 +228,21 @@ impl Delivery {
         if self.store.given_backlog().await.map_err(store_failure)? > 0 {
             return busy();
         }
-        let size = self.store.audit_head().await.map_err(store_failure)?.size;
-        let first = size.saturating_sub(ENTRIES_AT_ONCE);
-        let count = usize::try_from(size - first).unwrap_or_default();
-        let now = self.clock.now();
-        for row in self.store.audit_rows(first, count).await.map_err(store_failure)? {
-            let Some(given) = Given::read(&row.body, &row.cells, self.recorder.cell_key()) else { continue };
-            let named = given.links.iter().find(|(named, _, expires)| named == id && *expires > now).cloned();
-            let Some(named) = named else { continue };
-            if self.held_by(&given.client, named).await?.is_some()
-                && self.store.given_link(id).await.map_err(store_failure)?.is_none()
-            {
-                self.given_is_false.store(true, Ordering::Release);
-                return busy();
+        let mut end = self.store.audit_head().await.map_err(store_failure)?.size;
+        let (mut left, now) = (ENTRIES_AT_ONCE, self.clock.now());
+        while left > 0 && end > 0 {
+            let rows = self.store.audit_rows_before(end, left).await.map_err(store_failure)?;
+            (left, end) = (left.saturating_sub(rows.len()), rows.first().map_or(0, |row| row.seq));
+            for row in rows {
+                let Some(given) = Given::read(&row.body, &row.cells, self.recorder.cell_key()) else { continue };
+                let named = given.links.iter().find(|(named, _, expires)| named == id && *expires > now).cloned();
+                let Some(named) = named else { continue };
+                if self.held_by(&given.client, named).await?.is_some()
+                    && self.store.given_link(id).await.map_err(store_failure)?.is_none()
+                {
+                    self.given_is_false.store(true, Ordering::Release);
+                    return busy();
+                }
             }
         }
         Ok(None)
@@ -294,4 +287,21 @@ impl Delivery {
         self.store.renew_given(sealed).await.map_err(store_failure)?;
         self.gather_given_links().await
     }
+}
+
+/// Adds entries to a block, and their hashes to those of its groups.
+fn add_entries(
+    (mut block, mut leaves): (Block, Vec<Hash>),
+    rows: &[AuditRow],
+    cells: &CellKey,
+) -> Option<(Block, Vec<Hash>)> {
+    let key = IndexKey::new(cells)?;
+    for row in rows {
+        leaves.push(row.hash.as_slice().try_into().ok()?);
+        if row.seq >= block.first {
+            let tags = key.tags(&key.names(&row.body, &row.cells));
+            block.add(row.seq, &tags).then_some(())?;
+        }
+    }
+    Some((block, leaves))
 }

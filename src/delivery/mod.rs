@@ -290,7 +290,9 @@ impl Delivery {
         let failing = self.engine_conditions().iter().any(|(_, condition)| !condition.is_ready());
         let failing = failing.then_some("a scan engine fails, new documents wait");
         let unsuited = || self.unsuited_engine().map(Unsuited::words);
-        Ok(full.then_some("disk nearly full, uploads are refused").or(clock).or(failing).or_else(unsuited))
+        let untold = (self.store.endings_left() > 0).then_some("what ended is not told outside the database");
+        let full = full.then_some("disk nearly full, uploads are refused");
+        Ok(full.or(clock).or(untold).or(failing).or_else(unsuited))
     }
 
     /// Ends readiness: the log is not what was recorded.

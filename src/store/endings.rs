@@ -22,6 +22,17 @@ pub trait Ledger: Send + Sync + std::fmt::Debug {
     fn has(&self, ended: &Ended, at: Timestamp) -> bool;
 }
 
+/// How endings stand in the database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct EndingsStanding {
+    /// Number of the last that was ever given; 0: none.
+    pub last: u64,
+    /// How many of them wait for the ledger.
+    pub waiting: u64,
+    /// How many of these cannot be read, and the number of the first of those.
+    pub unread: Option<(u64, u64)>,
+}
+
 /// Endings.
 #[async_trait]
 pub trait EndingRows: Send + Sync + std::fmt::Debug {
@@ -29,6 +40,9 @@ pub trait EndingRows: Send + Sync + std::fmt::Debug {
     /// put back, keeps its numbers: new endings come behind them.
     async fn keep_endings(&self, ledger: std::sync::Arc<dyn Ledger>) -> Result<(), StoreError>;
 
-    /// Number of the last ending, and how many of the last wait for the ledger.
-    async fn endings(&self) -> Result<(u64, u64), StoreError>;
+    /// How many endings the ledger did not take when it was last handed some, or cannot be given because they cannot be read.
+    fn endings_left(&self) -> u64;
+
+    /// How endings stand.
+    async fn endings(&self) -> Result<EndingsStanding, StoreError>;
 }

@@ -104,6 +104,9 @@ pub enum StoreError {
         /// Key of the row.
         row: String,
     },
+    /// The database's file is not what was written to it.
+    #[error("the database is damaged")]
+    Damaged(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The database failed.
     #[error("database failure")]
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -111,6 +114,9 @@ pub enum StoreError {
     #[error("commit without an answer")]
     Unknown(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
+
+/// So many bytes of entries are read at once, and the rest of the last one.
+pub const PAGE_BYTES: usize = 8 << 20;
 
 /// What a store can do. See the module's documentation for what holds for every call.
 #[async_trait]
@@ -135,8 +141,14 @@ pub trait Store:
     /// The same for several, in one commit: all of them or none. Answers the first one's number; the others follow it without a gap.
     async fn record_all(&self, entries: Vec<SealedEntry>) -> Result<u64, StoreError>;
 
-    /// Entries from `first` on, at most `limit`, in order.
+    /// Entries from `first` on, in order: at most `limit`, and no more behind the one with which they have [`PAGE_BYTES`].
     async fn audit_rows(&self, first: u64, limit: usize) -> Result<Vec<AuditRow>, StoreError>;
+
+    /// The entries before `end`, in order: at most `limit`, and none before the one with which they have [`PAGE_BYTES`].
+    async fn audit_rows_before(&self, end: u64, limit: usize) -> Result<Vec<AuditRow>, StoreError>;
+
+    /// Number and stored hash of entries from `first` on, at most `limit`, in order.
+    async fn audit_hashes(&self, first: u64, limit: usize) -> Result<Vec<(u64, Vec<u8>)>, StoreError>;
 
     /// Whether the rows show, each, what entries of the log say.
     async fn stand(&self, expected: Vec<Expected>) -> Result<Vec<bool>, StoreError>;
@@ -358,6 +370,10 @@ pub trait Store:
 
     /// How often the write-ahead log could not be copied into the database since the start.
     fn failed_checkpoints(&self) -> u64;
+
+    /// Looks at the pages of what grows with the log and is not looked at when the store is opened. [`StoreError::Damaged`] when they are
+    /// not sound. The log's own are looked at by who reads it.
+    async fn check_pages(&self) -> Result<(), StoreError>;
 
     /// Schema version, counts and build options, for `doctor` and the start lines.
     async fn health(&self) -> Result<Health, StoreError>;

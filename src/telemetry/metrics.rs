@@ -41,6 +41,8 @@ pub const LOOP_FAILURES: &str = "daylily_loop_failures_total";
 pub const CHECKPOINT_TIME: &str = "daylily_checkpoint_timestamp_seconds";
 /// Tries that failed to copy the database's write-ahead log into the database.
 pub const FAILED_LOG_COPIES: &str = "daylily_database_log_copies_failed_total";
+/// Endings that wait in the database for the file outside.
+pub const ENDINGS_LEFT: &str = "daylily_endings_left";
 /// Log lines that could not be written.
 pub const LOG_LINES_LOST: &str = "daylily_log_lines_lost_total";
 /// Refusals that no audit entry could be kept for, because too many prefixes were counted.
@@ -90,6 +92,7 @@ const LIST: &[(&str, Shape, Unit, &str)] = &[
     (LOOP_FAILURES, Shape::Counter, Unit::Count, "Turns of background loops that failed, by loop"),
     (CHECKPOINT_TIME, Shape::Gauge, Unit::Seconds, "Time of the newest checkpoint in the checkpoint folder"),
     (FAILED_LOG_COPIES, Shape::Counter, Unit::Count, "Tries that failed to copy the write-ahead log into the database"),
+    (ENDINGS_LEFT, Shape::Gauge, Unit::Count, "Endings that wait in the database for the file outside"),
     (LOG_LINES_LOST, Shape::Counter, Unit::Count, "Log lines that could not be written"),
     (REFUSALS_TOGETHER, Shape::Counter, Unit::Count, "Refusals that the audit log counts without their network"),
     (NOTIFICATIONS, Shape::Counter, Unit::Count, "Attempts to notify, by outcome"),
@@ -158,7 +161,7 @@ fn describe() {
     for name in [DOWNLOADED_BYTES, UPLOADED_BYTES, READERS_CUT, PANICS, REFUSALS_TOGETHER] {
         counter!(name).absolute(0);
     }
-    for name in [REQUESTS_RUNNING, DOWNLOADS_RUNNING, UPLOADS_RUNNING] {
+    for name in [REQUESTS_RUNNING, DOWNLOADS_RUNNING, UPLOADS_RUNNING, ENDINGS_LEFT] {
         gauge!(name).set(0.0);
     }
     for outcome in ["complete", "part", "broken", "cut"] {

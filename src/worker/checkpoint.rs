@@ -116,13 +116,13 @@ impl Checkpointer {
         let mut since: Vec<Hash> = Vec::new();
         while grown.size() < head.size {
             still_at_work();
-            let rows = self.store.audit_rows(grown.size(), PAGE).await?;
-            if rows.is_empty() {
+            let hashes = self.store.audit_hashes(grown.size(), PAGE).await?;
+            if hashes.is_empty() {
                 return Err(CheckpointError::NotGrown);
             }
             // What was written after the head was read belongs to the next checkpoint.
-            for row in rows.iter().filter(|row| row.seq < head.size) {
-                let hash: Hash = row.hash.as_slice().try_into().map_err(|_| CheckpointError::NotGrown)?;
+            for (_, hash) in hashes.into_iter().filter(|(seq, _)| *seq < head.size) {
+                let hash: Hash = hash.try_into().map_err(|_| CheckpointError::NotGrown)?;
                 grown.append(hash);
                 since.push(hash);
             }

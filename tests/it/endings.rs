@@ -3,13 +3,15 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use daylily::app::Ended as End;
 use daylily::app::endings::{self, ENDINGS};
 use daylily::control::{Request, Response, RevocationAim};
 use daylily::domain::audit::VerifyingKey;
-use daylily::domain::audit::endings::{Ended, Endings, LinksOf};
+use daylily::domain::audit::endings::{Ended, Endings, LinksOf, Place, Reading};
 use daylily::domain::audit::verify::Finding;
 use daylily::domain::id::ResourceId;
 use daylily::domain::lifecycle::State;
+use daylily::store::EndingsStanding;
 use serde_json::json;
 
 use crate::support::stopped::*;
@@ -21,10 +23,10 @@ fn key(daylily: &TestDaylily) -> VerifyingKey {
 }
 
 fn told(daylily: &TestDaylily) -> Endings {
-    endings::read(&daylily.settings().audit.checkpoints, &key(daylily)).unwrap()
+    endings::read(&daylily.settings().audit.checkpoints, &key(daylily), Place::default(), usize::MAX).unwrap()
 }
 
-async fn standing(daylily: &TestDaylily) -> (u64, u64) {
+async fn standing(daylily: &TestDaylily) -> EndingsStanding {
     daylily.running().delivery().store().endings().await.unwrap()
 }
 
@@ -86,7 +88,9 @@ async fn f105_whatever_ends_is_told_outside_before_it_is_answered_and_every_chan
         ("a changed line", text.replacen("source", "other1", 1)),
         ("a line of another", format!("{text}{{\"ending\":1}}\n")),
     ] {
-        let read = daylily::domain::audit::endings::read(changed.as_bytes(), &key(&daylily));
+        let mut reading = Reading::begin(&key(&daylily), Place::default());
+        reading.feed(changed.as_bytes());
+        let read = reading.finish();
         let found = endings::check(&read, standing);
         let is = matches!(found, Some(Finding::EndingsShortened { .. } | Finding::EndingsChanged { .. }));
         assert!(is, "{what}: {found:?}");
@@ -104,13 +108,96 @@ async fn f105_where_the_folder_cannot_be_written_access_is_cut_and_the_endings_c
     std::fs::write(&folder, b"full").unwrap();
     revoke(&daylily, RevocationAim::Document(id), false).await;
     assert_eq!(daylily.get(&link).await.said(), (410, "link-revoked"));
-    assert_eq!(standing(&daylily).await.1, 1, "it waits");
+    assert_eq!(standing(&daylily).await.waiting, 1, "it waits");
+    assert_eq!(daylily.running().delivery().store().endings_left(), 1);
+    let Ok(Response::Status(status)) = daylily.command(Request::Status {}).await else { panic!("no status") };
+    assert_eq!(status.endings_left, 1, "doctor tells of it");
+    let ready = daylily.get("/readyz").await;
+    let degraded = "degraded: what ended is not told outside the database\n";
+    assert_eq!((ready.status, ready.text()), (200, degraded));
     std::fs::remove_file(&folder).unwrap();
     std::fs::rename(&aside, &folder).unwrap();
     daylily.stop().await;
     daylily.start_again().await.unwrap();
     assert_eq!(told(&daylily).endings.len(), 1);
     assert_eq!(endings::check(&told(&daylily), standing(&daylily).await), None);
+}
+
+/// Stops after a full check that covers what has ended so far.
+async fn stop_checked(daylily: &mut TestDaylily) {
+    let ended = told(daylily).length.to_string();
+    daylily.stop().await;
+    daylily.start_again().await.unwrap();
+    let note = daylily.data().join("log-check");
+    let covers = |note: &str| note.lines().nth(6).is_some_and(|line| line.starts_with(&format!("{ended} ")));
+    let checked = async || covers(&std::fs::read_to_string(&note).unwrap_or_default()).then_some(());
+    daylily.until("a full check in the background", checked).await;
+    daylily.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn f105_a_start_reads_the_endings_after_the_last_full_check_and_the_background_reads_all() {
+    let mut daylily = TestDaylily::start().await;
+    let source = daylily.source().await;
+    let (id, _) = daylily.ready_link(&source, &pdf(1, 400)).await;
+    for _ in 0..3 {
+        revoke(&daylily, RevocationAim::Document(id.clone()), false).await;
+    }
+    stop_checked(&mut daylily).await;
+    let file = daylily.settings().audit.checkpoints.join(ENDINGS);
+    let text = std::fs::read_to_string(&file).unwrap();
+    let altered = text.replacen("document", "Document", 1);
+    std::fs::write(&file, &altered).unwrap();
+    daylily.start_again().await.expect("what was checked before is not read again at the start");
+    let ended = tokio::time::timeout(PATIENCE, daylily.running().failed()).await.expect("an end in time");
+    let End::Log(failure) = ended else { panic!("{ended:?}") };
+    assert_eq!(said(&failure), (3, "audit-mismatch"));
+    assert!(failure.issues[0].message().contains("from line 1 on"), "{failure:?}");
+    daylily.stop().await;
+    assert_eq!(daylily.start_again().await.unwrap_err(), failure, "the next start reads all of it");
+    // What comes behind the check is read at every start.
+    std::fs::write(&file, &text).unwrap();
+    daylily.start_again().await.unwrap();
+    stop_checked(&mut daylily).await;
+    std::fs::write(&file, format!("{text}{{\"ending\":1}}\n")).unwrap();
+    assert_eq!(said(&daylily.start_again().await.unwrap_err()), (3, "audit-mismatch"));
+    std::fs::write(&file, &text[..text.len() - 1]).unwrap();
+    assert_eq!(said(&daylily.start_again().await.unwrap_err()), (3, "audit-mismatch"));
+    std::fs::write(&file, &text).unwrap();
+    daylily.start_again().await.unwrap();
+    revoke(&daylily, RevocationAim::Document(id), false).await;
+    assert_eq!((told(&daylily).wrong, told(&daylily).chain.number), (None, 4));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn f105_an_ending_that_cannot_be_read_holds_up_no_other_and_is_a_finding() {
+    let mut daylily = TestDaylily::start().await;
+    let source = daylily.source().await;
+    let (id, _) = daylily.ready_link(&source, &pdf(1, 400)).await;
+    let strange = "INSERT INTO ending (what, at) VALUES ('{}', 0)";
+    assert_eq!(altered(&daylily.data().join("daylily.db"), strange), 1);
+    for _ in 0..2 {
+        revoke(&daylily, RevocationAim::Document(id.clone()), false).await;
+    }
+    assert_eq!(told(&daylily).endings.len(), 2, "those behind it are told");
+    assert_eq!(daylily.running().delivery().store().endings_left(), 1);
+    assert_eq!(daylily.get("/readyz").await.text(), "degraded: what ended is not told outside the database\n");
+    daylily.stop().await;
+    for (id, role) in [("anna", "operator"), ("ben", "security")] {
+        operator(&daylily, id, role).await;
+    }
+    let failure = daylily.start_again().await.unwrap_err();
+    assert_eq!(said(&failure), (3, "audit-mismatch"));
+    assert!(failure.issues[0].message().contains("cannot be read"), "{failure:?}");
+    assert_eq!(code(&acknowledge(&daylily, "anna").await), "second-person-required");
+    acknowledge(&daylily, "ben").await.unwrap();
+    for number in [3, 4] {
+        daylily.start_again().await.unwrap();
+        revoke(&daylily, RevocationAim::Document(id.clone()), false).await;
+        assert_eq!(told(&daylily).endings.len(), number);
+        assert_eq!(endings::check(&told(&daylily), standing(&daylily).await), None);
+        daylily.stop().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -141,6 +228,8 @@ async fn f105_a_file_that_is_not_what_was_written_is_refused_until_two_operators
             None => std::fs::remove_file(&file).unwrap(),
         }
         let before = std::fs::read(&file).ok();
+        // What lies before the last full check is otherwise left to the check in the background.
+        let _ = std::fs::remove_file(daylily.data().join("log-check"));
         let failure = daylily.start_again().await.unwrap_err();
         assert_eq!(said(&failure), (3, "audit-mismatch"), "{what}: {failure:?}");
         assert!(failure.issues[0].message().contains("the file `endings`"), "{what}: {failure:?}");

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use daylily::app::log_check::{LogSource, check, check_since};
 use daylily::domain::audit::Frontier;
 use daylily::domain::audit::effect::Expected;
-use daylily::store::{AuditHead, AuditRow, StoreError};
+use daylily::store::{AuditHead, AuditRow, EndingsStanding, StoreError};
 
 use crate::support::*;
 
@@ -50,8 +50,8 @@ impl LogSource for Counting {
         Ok(self.checkpoints.last().cloned())
     }
 
-    async fn endings(&self) -> Result<(u64, u64), StoreError> {
-        Ok((0, 0))
+    async fn endings(&self) -> Result<EndingsStanding, StoreError> {
+        Ok(EndingsStanding::default())
     }
 
     async fn stand(&self, expected: Vec<Expected>) -> Result<Vec<bool>, StoreError> {

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use daylily::app::Ended;
 use daylily::control::{Request, Response};
-use daylily::domain::audit::Leaf;
+use daylily::domain::audit::{Action, Entry, Leaf, Outcome};
 
 use crate::support::stopped::*;
 use crate::support::*;
@@ -142,6 +142,34 @@ async fn stopped_after_a_full_check() -> (TestDaylily, u64) {
     daylily.until("a full check in the background", async || (checked_size(&daylily) >= size).then_some(())).await;
     daylily.stop().await;
     (daylily, size)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn f40_a_damaged_page_of_the_log_that_a_start_leaves_out_ends_serving_once_it_is_read() {
+    let mut daylily = TestDaylily::start().await;
+    let heartbeat = Entry::new(Action::AuditHeartbeat, Outcome::Ok).server();
+    for _ in 0..120 {
+        daylily.running().delivery().record(&heartbeat).await.unwrap();
+    }
+    let old = daylily.running().delivery().store().audit_rows(60, 1).await.unwrap().remove(0);
+    daylily.stop().await;
+    daylily.start_again().await.unwrap();
+    daylily.until("a full check in the background", async || (checked_size(&daylily) >= 120).then_some(())).await;
+    daylily.stop().await;
+    let database = daylily.data().join("daylily.db");
+    let mut bytes = std::fs::read(&database).unwrap();
+    let at = bytes.windows(old.body.len()).position(|window| window == old.body).unwrap();
+    let page = at / 4_096 * 4_096;
+    bytes[page..page + 8].iter_mut().for_each(|byte| *byte ^= 0x55);
+    std::fs::write(&database, bytes).unwrap();
+    daylily.start_again().await.expect("the start reads the end of the log only");
+    let ended = tokio::time::timeout(PATIENCE, daylily.running().failed()).await.expect("an end in time");
+    let Ended::Log(failure) = ended else { panic!("{ended:?}") };
+    assert_eq!(said(&failure), (3, "folder-unsafe"));
+    let ready = daylily.get("/readyz").await;
+    assert_eq!((ready.status, ready.text()), (503, "not ready: audit log: it is not what was recorded\n"));
+    daylily.stop().await;
+    assert_eq!(said(&daylily.start_again().await.unwrap_err()), (3, "folder-unsafe"), "the next start reads all of it");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

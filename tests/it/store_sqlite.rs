@@ -10,7 +10,7 @@ use daylily::domain::principal::Reach;
 use daylily::domain::resource::Kind;
 use daylily::domain::resource::Target;
 use daylily::store::sqlite::{OpenError, Settings, SqliteStore};
-use daylily::store::{NewDocument, Revocations, Sent, Store, StoreError, Subscriptions};
+use daylily::store::{AuditRow, NewDocument, Revocations, SealedEntry, Sent, Store, StoreError, Subscriptions};
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 use tempfile::TempDir;
@@ -217,22 +217,53 @@ async fn f40_a_file_with_damaged_pages_is_not_opened() {
     let pages = whole.len() / 4_096;
     let spared = spared_pages(&path);
     assert!(spared.len() < pages / 10, "{spared:?} of {pages}");
+    let mut later = 0;
     for page in (0..pages).filter(|page| !spared.contains(page)) {
         // The page's own header: its kind and the places of its cells.
         let mut changed = whole.clone();
         let start = page * 4_096 + if page == 0 { 100 } else { 0 };
         changed[start..start + 8].iter_mut().for_each(|byte| *byte ^= 0x55);
         std::fs::write(&path, &changed).unwrap();
-        let failure = open(dir.path()).unwrap_err();
-        let known = matches!(failure, OpenError::Damaged | OpenError::Store(_) | OpenError::AuditLog);
-        assert!(known, "page {page} of {pages}: {failure:?}");
+        match open(dir.path()) {
+            Ok(store) => {
+                // Of the log and what is made from it: whoever reads it whole comes upon it.
+                let found = [store.audit_rows(0, 100).await.map(drop), store.check_pages().await];
+                let found = found.iter().any(|found| matches!(found, Err(StoreError::Damaged(_))));
+                assert!(found, "page {page} of {pages}");
+                later += 1;
+            }
+            Err(failure) => {
+                let known = matches!(failure, OpenError::Damaged | OpenError::Store(_) | OpenError::AuditLog);
+                assert!(known, "page {page} of {pages}: {failure:?}");
+            }
+        }
     }
+    assert!(later < pages / 4, "{later} of {pages} are found by the open store only");
     for (name, bytes) in [("no database", vec![7; 8_192]), ("half of it", whole[..whole.len() / 2].to_vec())] {
         std::fs::write(&path, bytes).unwrap();
         assert!(matches!(open(dir.path()), Err(OpenError::Damaged)), "{name}");
     }
     std::fs::write(&path, whole).unwrap();
     assert!(open(dir.path()).is_ok());
+}
+
+#[tokio::test]
+async fn entries_are_read_by_bytes_too_and_at_least_one() {
+    let (store, _dir) = fresh();
+    for megabytes in [5, 5, 5, 20, 1] {
+        store.record(SealedEntry { cells: vec![0; megabytes << 20], ..entry() }).await.unwrap();
+    }
+    let numbers = |rows: Vec<AuditRow>| rows.iter().map(|row| row.seq).collect::<Vec<_>>();
+    let from = async |first| numbers(store.audit_rows(first, 10).await.unwrap());
+    assert_eq!(
+        (from(0).await, from(2).await, from(3).await, from(4).await),
+        (vec![0, 1], vec![2, 3], vec![3], vec![4])
+    );
+    let before = async |end| numbers(store.audit_rows_before(end, 10).await.unwrap());
+    assert_eq!((before(5).await, before(4).await, before(3).await), (vec![3, 4], vec![3], vec![1, 2]));
+    assert!(before(0).await.is_empty());
+    let hashes = store.audit_hashes(1, 3).await.unwrap();
+    assert_eq!(hashes.iter().map(|(seq, _)| *seq).collect::<Vec<_>>(), [1, 2, 3]);
 }
 
 #[tokio::test]

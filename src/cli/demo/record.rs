@@ -10,7 +10,7 @@ use crate::app::log_check::{self, Against, Checked, LogSource};
 use crate::config::Settings;
 use crate::domain::audit::effect::Expected;
 use crate::domain::refusal::Code;
-use crate::store::{AuditHead, AuditRow, StoreError};
+use crate::store::{AuditHead, AuditRow, EndingsStanding, StoreError};
 
 /// A copy of a log in which one byte of one entry is another.
 struct Changed<'a> {
@@ -42,7 +42,7 @@ impl LogSource for Changed<'_> {
         self.source.newest_checkpoint().await
     }
 
-    async fn endings(&self) -> Result<(u64, u64), StoreError> {
+    async fn endings(&self) -> Result<EndingsStanding, StoreError> {
         self.source.endings().await
     }
 

@@ -2,12 +2,15 @@
 //! by hash; behind every group of lines one that signs the chain so far, and is a part of it. A restore replays them, so that what was purged stays purged.
 //! Where a file was altered and two operators acknowledged it, a signed line goes on behind what is sound, with numbers that were never given.
 
+mod reading;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
+pub use self::reading::{Place, Reading, Settled};
 use super::tree::{Hash, sha256};
-use super::vkey::{SigningKey, VerifyingKey};
+use super::vkey::SigningKey;
 use crate::domain::clock::Timestamp;
 use crate::domain::id::{ClientId, FileId, LinkId, ResourceId};
 use crate::domain::lifecycle::State;
@@ -173,7 +176,7 @@ impl Chain {
 /// What a file of endings says.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Endings {
-    /// Every ending that is signed, in order.
+    /// Endings that are signed, in order, as far as they were kept.
     pub endings: Vec<Ending>,
     /// Where the chain stands after them.
     pub chain: Chain,
@@ -187,73 +190,19 @@ pub struct Endings {
     pub rest: Hash,
 }
 
-/// Reads a file of endings. What stands behind the first line that is not what was written is not believed.
-pub fn read(text: &[u8], key: &VerifyingKey) -> Endings {
-    let mut endings = read_signed(text, key);
-    let rest = text.get(usize::try_from(endings.length).unwrap_or(usize::MAX)..).unwrap_or_default();
-    endings.beyond = u64::try_from(rest.split_inclusive(|byte| *byte == b'\n').count()).unwrap_or(u64::MAX);
-    endings.rest = sha256(&[rest]);
-    endings
-}
-
-fn read_signed(text: &[u8], key: &VerifyingKey) -> Endings {
-    let (mut good, mut chain, mut group, mut length) = (Endings::default(), Chain::default(), Vec::new(), 0_u64);
-    let lines: Vec<&[u8]> = text.split_inclusive(|byte| *byte == b'\n').collect();
-    for (place, line) in (1_u64..).zip(&lines) {
-        length = length.saturating_add(u64::try_from(line.len()).unwrap_or_default());
-        match read_line(line, &mut chain, key) {
-            Some(Line::Ending(ending)) => group.push(ending),
-            Some(Line::Signed) => {
-                good.endings.append(&mut group);
-                (good.chain, good.length) = (chain, length);
-            }
-            // The last line may be one that a crash cut off.
-            None if line.ends_with(b"\n") || place < u64::try_from(lines.len()).unwrap_or_default() => {
-                good.wrong = Some(place);
-                return good;
-            }
-            None => return good,
-        }
-    }
-    good
-}
-
-enum Line {
-    Ending(Ending),
-    Signed,
-}
-
-fn read_line(line: &[u8], chain: &mut Chain, key: &VerifyingKey) -> Option<Line> {
-    let line = line.strip_suffix(b"\n")?;
-    let value: Map<String, Value> = serde_json::from_slice(line).ok()?;
-    let text = |name: &str| value.get(name).and_then(Value::as_str);
-    if let Some(signed) = value.get("signed") {
-        let signature = STANDARD.decode(text("signature")?).ok()?;
-        let fits = signed.as_u64()? == chain.number && key.verifies(&chain.message(key.name()), &signature);
-        chain.hash = sha256(&[line]);
-        return fits.then_some(Line::Signed);
-    }
-    if let Some(resumed) = value.get("resumed") {
-        let next = Chain { number: resumed.as_u64()?, hash: chain.hash };
-        let signature = STANDARD.decode(text("signature")?).ok()?;
-        let fits = next.number >= chain.number && key.verifies(&next.message_of_resumption(key.name()), &signature);
-        *chain = Chain { number: next.number, hash: sha256(&[line]) };
-        return fits.then_some(Line::Signed);
-    }
-    let number = value.get("ending")?.as_u64()?;
-    let at = Timestamp::parse(text("at")?)?;
-    let follows = number == chain.number.checked_add(1)? && text("before")? == hex::encode(chain.hash);
-    let ended = Ended::from_json(&Value::Object(value.clone())).filter(|_| follows)?;
-    *chain = Chain { number, hash: sha256(&[line]) };
-    Some(Line::Ending(Ending { number, at, ended }))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::audit::VerifyingKey;
 
     fn key() -> SigningKey {
         SigningKey::from_seed("log.example/1", &[7; 32]).unwrap()
+    }
+
+    fn read(text: &[u8], key: &VerifyingKey) -> Endings {
+        let mut reading = Reading::begin(key, Place::default());
+        let endings = reading.feed(text);
+        Endings { endings, ..reading.finish() }
     }
 
     fn endings() -> Vec<Ending> {
@@ -335,5 +284,46 @@ mod tests {
             assert_eq!(read.wrong, None, "{end}");
             assert!(read.endings.len() == 4 || read.endings.is_empty(), "a group whole or not at all");
         }
+    }
+
+    #[test]
+    fn f105_in_pieces_and_from_any_signed_line_the_same_is_read() {
+        let (text, key) = (written(), key().verifying_key().clone());
+        let altered = text.replacen("lab", "wab", 1);
+        for text in [&text, &altered, &text[..text.len() - 3]] {
+            let whole = read(text.as_bytes(), &key);
+            for size in [1, 7, 100, 1_000] {
+                let mut reading = Reading::begin(&key, Place::default());
+                let mut endings = Vec::new();
+                for piece in text.as_bytes().chunks(size) {
+                    endings.extend(reading.feed(piece));
+                }
+                assert_eq!(Endings { endings, ..reading.finish() }, whole, "pieces of {size}");
+            }
+        }
+        let mut reading = Reading::begin(&key, Place::default()).settling(5);
+        reading.feed(text.as_bytes());
+        let place = Place::from_text(&reading.settled().to_text()).unwrap();
+        assert_eq!((place, place.chain.number), (reading.settled(), 4), "the second group has the sixth");
+        let tail = |text: &str| {
+            let mut reading = Reading::begin(&key, place);
+            let endings = reading.feed(&text.as_bytes()[usize::try_from(place.length).unwrap()..]);
+            Endings { endings, ..reading.finish() }
+        };
+        assert_eq!(
+            (tail(&text).endings, tail(&text).chain),
+            (endings()[4..].to_vec(), read(text.as_bytes(), &key).chain)
+        );
+        assert_eq!(tail(&altered).wrong, Some(3), "the line after the altered one does not follow it");
+    }
+
+    #[test]
+    fn f105_a_line_without_an_end_is_not_kept() {
+        let mut reading = Reading::begin(key().verifying_key(), Place::default());
+        for _ in 0..100 {
+            reading.feed(&[b'x'; 1_000]);
+        }
+        let read = reading.finish();
+        assert_eq!((read.wrong, read.beyond, read.rest), (Some(1), 1, sha256(&[&[b'x'; 100_000]])));
     }
 }

@@ -6,6 +6,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use super::action::Action;
+use super::endings::Settled;
 use super::note::Checkpoint;
 use super::signed_lines;
 use super::tree::Frontier;
@@ -27,6 +28,8 @@ pub struct FullCheck {
     pub last: Option<(u64, Action)>,
     /// Size and root of the newest checkpoint that fitted.
     pub newest: Option<Checkpoint>,
+    /// Up to where the file of endings was found whole.
+    pub endings: Option<Settled>,
 }
 
 impl FullCheck {
@@ -36,16 +39,25 @@ impl FullCheck {
         let newest = self.newest.as_ref().map(|newest| format!("{} {}", newest.size, STANDARD.encode(newest.root)));
         let or_nothing = |text: Option<String>| text.unwrap_or_else(|| NOTHING.to_owned());
         let tree = STANDARD.encode(self.tree.encode());
-        signed_lines::seal(HEAD, &[self.tree.size().to_string(), tree, or_nothing(last), or_nothing(newest)], key)
+        let endings = self.endings.as_ref().and_then(Settled::to_text);
+        let lines = [self.tree.size().to_string(), tree, or_nothing(last), or_nothing(newest), or_nothing(endings)];
+        signed_lines::seal(HEAD, &lines, key)
     }
 
     /// Reads a note of the log `key` is named after. `None` for anything else: another shape, another log, another key, changed.
     pub fn open(note: &[u8], key: &VerifyingKey) -> Option<Self> {
         let lines = signed_lines::open(HEAD, note, key)?;
-        let [size, tree, last, newest] = lines.as_slice() else { return None };
+        // Before the file of endings was read in pieces, a note had no line of it.
+        let (size, tree, last, newest, endings) = match lines.as_slice() {
+            [size, tree, last, newest] => (size, tree, last, newest, NOTHING),
+            [size, tree, last, newest, endings] => (size, tree, last, newest, endings.as_str()),
+            _ => return None,
+        };
         let tree = Frontier::decode(&STANDARD.decode(tree).ok()?)?;
         let (last, newest) = (absent_or(last, read_last)?, absent_or(newest, |line| read_newest(key.name(), line))?);
-        (*size == tree.size().to_string()).then_some(Self { origin: key.name().to_owned(), tree, last, newest })
+        let endings = absent_or(endings, Settled::from_text)?;
+        let origin = key.name().to_owned();
+        (*size == tree.size().to_string()).then_some(Self { origin, tree, last, newest, endings })
     }
 }
 
@@ -80,7 +92,8 @@ mod tests {
         let tree: Frontier = (0..size).map(|n| leaf_hash(&n.to_be_bytes())).collect();
         let newest = (size > 0).then(|| Checkpoint::of(ORIGIN, &tree));
         let last = (size > 0).then_some((1_700_000_000_000_000, Action::ServerStop));
-        FullCheck { origin: ORIGIN.to_owned(), tree, last, newest }
+        let endings = Settled::from_text(&format!("{} {size} {} 1-3,7-7", size * 200, "0a".repeat(32)));
+        FullCheck { origin: ORIGIN.to_owned(), tree, last, newest, endings }
     }
 
     #[test]
@@ -92,6 +105,14 @@ mod tests {
             let other = SigningKey::from_seed("other.example/1", &[1; 32]).unwrap();
             assert_eq!(FullCheck::open(note.as_bytes(), other.verifying_key()), None, "another log");
         }
+    }
+
+    #[test]
+    fn a_note_of_an_earlier_version_says_nothing_of_endings() {
+        let note = FullCheck { endings: None, ..full(0) };
+        let lines = ["0".to_owned(), STANDARD.encode(note.tree.encode()), NOTHING.to_owned(), NOTHING.to_owned()];
+        let sealed = signed_lines::seal(HEAD, &lines, &key(1));
+        assert_eq!(FullCheck::open(sealed.as_bytes(), key(1).verifying_key()), Some(note));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use super::tx::Tx;
 use crate::domain::audit::index::Block;
 use crate::domain::audit::{Leaf, sparse};
 use crate::domain::id::FileId;
-use crate::store::{AuditBlock, AuditHead, AuditRow, Health, SealedEntry, StoreError};
+use crate::store::{AuditBlock, AuditHead, AuditRow, Health, PAGE_BYTES, SealedEntry, StoreError};
 
 /// Build options that `doctor` shows, because a build without them works too, only slower or less safely.
 const OPTIONS: &str = "SELECT compile_options FROM pragma_compile_options WHERE compile_options LIKE 'THREADSAFE%' \
@@ -20,15 +20,33 @@ const PRUNED_AT_ONCE: usize = 1_000;
 
 type LeafRow = (i64, Vec<u8>, Vec<u8>, Vec<u8>);
 
-/// Entries from `first` on.
+/// Entries from `first` on, with no more bytes than are read at once.
 pub(super) fn entries(conn: &mut SqliteConnection, first: u64, limit: usize) -> Result<Vec<AuditRow>, StoreError> {
     let limit = u64::try_from(limit).unwrap_or(u64::MAX);
     let query = "SELECT seq, body, hash, cells FROM audit WHERE seq >= ? ORDER BY seq LIMIT ?";
-    let rows: Vec<LeafRow> = sql(query, [first.into(), limit.into()]).rows(conn)?;
-    let entry = |(seq, body, hash, cells): LeafRow| {
-        Ok(AuditRow { seq: at("audit", &seq).number("seq", seq)?, body, hash, cells })
-    };
+    let rows: Vec<LeafRow> = sql(query, [first.into(), limit.into()]).rows_until(conn, a_page())?;
     rows.into_iter().map(entry).collect()
+}
+
+/// The entries before `end`, with no more bytes than are read at once.
+pub(super) fn entries_before(conn: &mut SqliteConnection, end: u64, limit: usize) -> Result<Vec<AuditRow>, StoreError> {
+    let limit = u64::try_from(limit).unwrap_or(u64::MAX);
+    let query = "SELECT seq, body, hash, cells FROM audit WHERE seq < ? ORDER BY seq DESC LIMIT ?";
+    let rows: Vec<LeafRow> = sql(query, [end.into(), limit.into()]).rows_until(conn, a_page())?;
+    rows.into_iter().rev().map(entry).collect()
+}
+
+/// Says when the rows so far are a page.
+fn a_page() -> impl FnMut(&LeafRow) -> bool {
+    let mut bytes = 0_usize;
+    move |(_, body, hash, cells)| {
+        bytes = bytes.saturating_add(body.len()).saturating_add(hash.len()).saturating_add(cells.len());
+        bytes >= PAGE_BYTES
+    }
+}
+
+fn entry((seq, body, hash, cells): LeafRow) -> Result<AuditRow, StoreError> {
+    Ok(AuditRow { seq: at("audit", &seq).number("seq", seq)?, body, hash, cells })
 }
 
 /// Number and stored hash of entries from `first` on.

@@ -1,5 +1,6 @@
 //! Rows of endings, and their way to the ledger: the writer hands over what is committed, before it answers.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -8,17 +9,19 @@ use diesel::prelude::*;
 
 use super::SqliteStore;
 use super::rows::{at, time};
-use super::statement::sql;
+use super::statement::{numbers, sql};
 use super::tx::Tx;
 use crate::domain::audit::endings::{Ended, Ending, LinksOf};
 use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::epoch::{Revocation, Scope};
 use crate::domain::id::{ClientId, FileId, ResourceId};
 use crate::domain::lifecycle::State;
-use crate::store::{EndingRows, Ledger, StoreError};
+use crate::store::{EndingRows, EndingsStanding, Ledger, StoreError};
 
 /// Endings that are handed over at once.
 const MOST: u64 = 4_096;
+/// Rows that cannot be read and are kept.
+const MOST_UNREAD: usize = 4_096;
 /// How long a ledger that could not be written is left alone.
 const AGAIN_AFTER: Duration = Duration::from_secs(1);
 
@@ -32,7 +35,11 @@ impl EndingRows for SqliteStore {
         self.writer.run_plain(|_| Ok(())).await
     }
 
-    async fn endings(&self) -> Result<(u64, u64), StoreError> {
+    fn endings_left(&self) -> u64 {
+        self.endings_left.load(Ordering::Acquire)
+    }
+
+    async fn endings(&self) -> Result<EndingsStanding, StoreError> {
         self.read(|reading| standing(reading.conn))
     }
 }
@@ -117,36 +124,61 @@ fn client(conn: &mut SqliteConnection, number: i64) -> Result<Option<ClientId>, 
     Ok(id.as_deref().and_then(ClientId::parse))
 }
 
-/// Number of the last ending that was ever given, and how many wait.
-pub(super) fn standing(conn: &mut SqliteConnection) -> Result<(u64, u64), StoreError> {
+/// How endings stand.
+pub(super) fn standing(conn: &mut SqliteConnection) -> Result<EndingsStanding, StoreError> {
     let query =
         "SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'ending'), 0), (SELECT count(*) FROM ending)";
     let (last, waiting): (i64, i64) = sql(query, []).row(conn)?.unwrap_or_default();
-    Ok((at("ending", &last).number("number", last)?, at("ending", &last).number("number", waiting)?))
+    let place = at("ending", &last);
+    let unread = unread(conn)?;
+    let unread = unread.first().map(|first| (u64::try_from(unread.len()).unwrap_or(u64::MAX), *first));
+    Ok(EndingsStanding { last: place.number("number", last)?, waiting: place.number("number", waiting)?, unread })
 }
 
-fn waiting(conn: &mut SqliteConnection, after: u64) -> Result<Vec<Ending>, StoreError> {
+/// Numbers of rows that wait and cannot be read, not many more than are kept.
+fn unread(conn: &mut SqliteConnection) -> Result<Vec<u64>, StoreError> {
+    let (mut found, mut after) = (Vec::new(), None);
+    loop {
+        let page = waiting(conn, after)?;
+        let Some(last) = page.last() else { return Ok(found) };
+        after = Some(last.number);
+        found.extend(
+            page.iter().filter(|row| row.ending.is_none()).map(|row| u64::try_from(row.number).unwrap_or_default()),
+        );
+        if found.len() >= MOST_UNREAD {
+            return Ok(found);
+        }
+    }
+}
+
+/// A row that waits.
+struct Waiting {
+    number: i64,
+    /// What it says; `None`: it was changed, and stays as it is for a check to tell of.
+    ending: Option<Ending>,
+}
+
+fn waiting(conn: &mut SqliteConnection, after: Option<i64>) -> Result<Vec<Waiting>, StoreError> {
     let query = "SELECT number, what, at FROM ending WHERE number > ? ORDER BY number LIMIT ?";
-    let rows: Vec<(i64, String, i64)> = sql(query, [after.into(), MOST.into()]).rows(conn)?;
-    let ending = |(number, what, moment): (i64, String, i64)| {
-        let place = at("ending", &number);
-        let ended = Ended::from_text(&what).ok_or_else(|| place.corrupt("what"))?;
-        Ok(Ending { number: place.number("number", number)?, at: time(moment), ended })
+    let rows: Vec<(i64, String, i64)> = sql(query, [after.unwrap_or(i64::MIN).into(), MOST.into()]).rows(conn)?;
+    let row = |(number, what, moment): (i64, String, i64)| {
+        let ended = Ended::from_text(&what).zip(u64::try_from(number).ok());
+        Waiting { number, ending: ended.map(|(ended, number)| Ending { number, at: time(moment), ended }) }
     };
-    rows.into_iter().map(ending).collect()
+    Ok(rows.into_iter().map(row).collect())
 }
 
 /// Gives what waits numbers behind the ledger's last, but for what stands there already; it is forgotten.
 fn renumber(tx: &mut Tx<'_>, ledger: &dyn Ledger) -> Result<(), StoreError> {
     let behind = ledger.last();
     go_on_behind(tx.conn, behind)?;
-    let mut after = 0;
+    let mut after = None;
     loop {
         let mut overtaken = waiting(tx.conn, after)?;
-        overtaken.retain(|ending| ending.number <= behind);
+        overtaken.retain(|row| u64::try_from(row.number).is_ok_and(|number| number <= behind));
         let Some(last) = overtaken.last() else { return Ok(()) };
-        after = last.number;
-        for Ending { number, at, ended } in overtaken {
+        after = Some(last.number);
+        for Ending { number, at, ended } in overtaken.into_iter().filter_map(|row| row.ending) {
             sql("DELETE FROM ending WHERE number = ?", [number.into()]).run(tx.conn)?;
             if !ledger.has(&ended, at) {
                 add(tx.conn, &ended, at)?;
@@ -170,6 +202,10 @@ pub(super) struct Outlet {
     ledger: Arc<OnceLock<Arc<dyn Ledger>>>,
     /// The last row that this process handed over.
     kept: u64,
+    /// Rows up to there that cannot be read: they stay.
+    unread: Vec<i64>,
+    /// What the ledger has not got, as it is shown.
+    left: Arc<AtomicU64>,
     done: Done,
     again: Option<Duration>,
 }
@@ -184,14 +220,15 @@ pub(super) struct Done {
 }
 
 impl Outlet {
-    pub(super) fn new(ledger: Arc<OnceLock<Arc<dyn Ledger>>>) -> Self {
-        Self { ledger, ..Self::default() }
+    pub(super) fn new(ledger: Arc<OnceLock<Arc<dyn Ledger>>>, left: Arc<AtomicU64>) -> Self {
+        Self { ledger, left, ..Self::default() }
     }
 
     /// Forgets, in the next transaction, rows that the ledger has.
     pub(super) fn forget(&self, conn: &mut SqliteConnection) -> Result<Done, StoreError> {
         if self.kept > self.done.forgotten {
-            sql("DELETE FROM ending WHERE number <= ?", [self.kept.into()]).run(conn)?;
+            let forget = "DELETE FROM ending WHERE number <= ? AND number NOT IN (SELECT value FROM json_each(?))";
+            sql(forget, [self.kept.into(), numbers(self.unread.iter().copied())]).run(conn)?;
         }
         let last = self.ledger.get().map_or(0, |ledger| ledger.last());
         if last > self.kept.max(self.done.behind) {
@@ -211,22 +248,40 @@ impl Outlet {
         if self.again.is_some_and(|again| clock.monotonic() < again) {
             return;
         }
-        let kept = loop {
-            match waiting(conn, self.kept) {
-                Ok(rows) => {
-                    let Some(last) = rows.last().map(|row| row.number) else { break Ok(()) };
-                    let endings: Vec<_> = rows.into_iter().map(|row| (row.ended, row.at)).collect();
-                    if let Err(error) = ledger.append(&endings) {
-                        break Err(StoreError::Unavailable(error.into()));
-                    }
-                    self.kept = last;
-                }
-                Err(error) => break Err(error),
-            }
-        };
-        self.again = kept.is_err().then(|| clock.monotonic().saturating_add(AGAIN_AFTER));
-        if let Err(error) = kept {
+        let given = self.give(conn, ledger.as_ref());
+        let unread = u64::try_from(self.unread.len()).unwrap_or(u64::MAX);
+        let behind = if given.is_ok() { Ok(0) } else { count_behind(conn, self.kept) };
+        // Where not even that can be read, something is left all the same.
+        self.left.store(unread.saturating_add(behind.unwrap_or(1)), Ordering::Release);
+        self.again = given.is_err().then(|| clock.monotonic().saturating_add(AGAIN_AFTER));
+        if let Err(error) = given {
             tracing::error!(?error, "endings cannot be written outside the database: they wait in it");
         }
     }
+
+    /// Gives the ledger what it has not got. What cannot be read keeps nothing else from it.
+    fn give(&mut self, conn: &mut SqliteConnection, ledger: &dyn Ledger) -> Result<(), StoreError> {
+        loop {
+            let rows = waiting(conn, Some(i64::try_from(self.kept).unwrap_or(i64::MAX)))?;
+            let Some(last) = rows.last().map(|row| row.number) else { return Ok(()) };
+            let unread: Vec<i64> = rows.iter().filter(|row| row.ending.is_none()).map(|row| row.number).collect();
+            let endings: Vec<_> =
+                rows.into_iter().filter_map(|row| row.ending).map(|ending| (ending.ended, ending.at)).collect();
+            if !endings.is_empty() {
+                ledger.append(&endings).map_err(|error| StoreError::Unavailable(error.into()))?;
+            }
+            if let Some(first) = unread.first() {
+                tracing::error!(row = first, count = unread.len(), "endings in the database cannot be read");
+            }
+            self.unread.extend(unread);
+            self.unread.truncate(MOST_UNREAD);
+            self.kept = u64::try_from(last).unwrap_or(u64::MAX);
+        }
+    }
+}
+
+/// How many rows wait behind one.
+fn count_behind(conn: &mut SqliteConnection, kept: u64) -> Result<u64, StoreError> {
+    let count: Option<i64> = sql("SELECT count(*) FROM ending WHERE number > ?", [kept.into()]).one(conn)?;
+    Ok(count.and_then(|count| u64::try_from(count).ok()).unwrap_or_default())
 }

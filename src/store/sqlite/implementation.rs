@@ -10,7 +10,9 @@ use super::log::check_entry;
 use super::rows::pack;
 use super::search_time::{self, Until};
 use super::tx::Tx;
-use super::{SqliteStore, audit_rows, create, due, effects, lifecycle, purge, read, search, server, visibility};
+use super::{
+    SqliteStore, audit_rows, create, due, effects, lifecycle, purge, read, search, server, soundness, visibility,
+};
 use crate::domain::audit::effect::Expected;
 use crate::domain::audit::index::Block;
 use crate::domain::clock::Timestamp;
@@ -40,6 +42,14 @@ impl Store for SqliteStore {
 
     async fn audit_rows(&self, first: u64, limit: usize) -> Result<Vec<AuditRow>, StoreError> {
         self.long_read(move |conn| audit_rows::entries(conn, first, limit)).await
+    }
+
+    async fn audit_rows_before(&self, end: u64, limit: usize) -> Result<Vec<AuditRow>, StoreError> {
+        self.long_read(move |conn| audit_rows::entries_before(conn, end, limit)).await
+    }
+
+    async fn audit_hashes(&self, first: u64, limit: usize) -> Result<Vec<(u64, Vec<u8>)>, StoreError> {
+        self.long_read(move |conn| audit_rows::hashes(conn, first, limit)).await
     }
 
     async fn stand(&self, expected: Vec<Expected>) -> Result<Vec<bool>, StoreError> {
@@ -332,6 +342,10 @@ impl Store for SqliteStore {
 
     fn failed_checkpoints(&self) -> u64 {
         self.checkpointer.failed()
+    }
+
+    async fn check_pages(&self) -> Result<(), StoreError> {
+        self.long_read(soundness::check_later).await
     }
 
     async fn health(&self) -> Result<Health, StoreError> {

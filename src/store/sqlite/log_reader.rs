@@ -13,7 +13,7 @@ use super::{audit_rows, clock_rows, effects, endings, given_links, log, server};
 use crate::domain::audit::effect::Expected;
 use crate::domain::clock_watch::ClockRecord;
 use crate::domain::id::{FileId, LinkId};
-use crate::store::{AuditBlock, AuditHead, AuditRow, LinkRecord, SealedKey, StoreError};
+use crate::store::{AuditBlock, AuditHead, AuditRow, EndingsStanding, LinkRecord, SealedKey, StoreError};
 
 /// A reader of the log.
 #[derive(Clone)]
@@ -178,23 +178,33 @@ impl LogReader {
         self.read(given_links::backlog).await
     }
 
-    /// Number of the last ending, and how many of the last wait.
+    /// How endings stand.
     ///
     /// # Errors
     /// [`StoreError::Corrupt`], [`StoreError::Unavailable`].
-    pub async fn endings(&self) -> Result<(u64, u64), StoreError> {
+    pub async fn endings(&self) -> Result<EndingsStanding, StoreError> {
         if !self.schema.endings {
-            return Ok((0, 0));
+            return Ok(EndingsStanding::default());
         }
         self.read(endings::standing).await
     }
 
-    /// What SQLite finds wrong with the file at a first look (`PRAGMA quick_check`); `None`: nothing.
+    /// What SQLite finds wrong with the file at a first look (`PRAGMA quick_check`); `None`: nothing. A large file takes long: the look has a
+    /// thread of its own, which nobody waits for at the process's end.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
     pub async fn quick_check(&self) -> Result<Option<String>, StoreError> {
-        let found: Option<String> = self.read(|conn| sql("PRAGMA quick_check(1)", []).one(conn)).await?;
+        let (tell, told) = tokio::sync::oneshot::channel();
+        let conn = Arc::clone(&self.conn);
+        let look = move || {
+            let mut conn = conn.lock().unwrap_or_else(PoisonError::into_inner);
+            // Whoever asked may have gone away.
+            let _ = tell.send(sql("PRAGMA quick_check(1)", []).one::<String>(&mut conn));
+        };
+        let failed = |cause: Box<dyn std::error::Error + Send + Sync>| StoreError::Unavailable(cause);
+        std::thread::Builder::new().name("look".to_owned()).spawn(look).map_err(|cause| failed(Box::new(cause)))?;
+        let found = told.await.map_err(|cause| failed(Box::new(cause)))??;
         Ok(found.filter(|found| found != "ok"))
     }
 

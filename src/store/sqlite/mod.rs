@@ -42,7 +42,7 @@ mod visibility;
 mod writer;
 
 use std::path::Path;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -75,6 +75,7 @@ pub struct SqliteStore {
     memory: Arc<Memory>,
     reserve: Arc<Reserve>,
     ledger: Arc<OnceLock<Arc<dyn Ledger>>>,
+    endings_left: Arc<AtomicU64>,
     long_reads: Arc<Semaphore>,
     wide_searches: Places,
     search_time: Duration,
@@ -123,7 +124,7 @@ impl SqliteStore {
         let checkpoints = open::checkpointer(&location)?;
         let checkpointer =
             Checkpointer::start(location.clone(), checkpoints, Arc::clone(&truncate), Arc::clone(&reserve))?;
-        let ledger = Arc::default();
+        let (ledger, endings_left) = <(Arc<OnceLock<Arc<dyn Ledger>>>, Arc<AtomicU64>)>::default();
         let writer = Writer::start(Start {
             location: location.clone(),
             conn,
@@ -135,7 +136,7 @@ impl SqliteStore {
             truncate,
             reserve: Arc::clone(&reserve),
             queue: settings.queue,
-            outlet: endings::Outlet::new(Arc::clone(&ledger)),
+            outlet: endings::Outlet::new(Arc::clone(&ledger), Arc::clone(&endings_left)),
         })?;
         let long_reads = Arc::new(Semaphore::new(settings.long_reads.max(1)));
         // Half of the connections are left to what takes no time.
@@ -150,6 +151,7 @@ impl SqliteStore {
             memory,
             reserve,
             ledger,
+            endings_left,
             long_reads,
             wide_searches,
             search_time,

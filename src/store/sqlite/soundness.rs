@@ -1,6 +1,6 @@
 //! What is looked at before a database is used: that its pages are sound and that its schema is the one that this program made.
-//! Nothing is mended here. Contents that lie with their rows are sealed one by one and are checked whenever they are read, so
-//! their table, by far the largest, is not walked at every start.
+//! Nothing is mended here. A start does not walk what grows without end: contents that lie with their rows are sealed one by one and are
+//! checked whenever they are read; the log and what is made from it are read from the last full check on, and whole in the background.
 
 use std::collections::BTreeSet;
 
@@ -10,8 +10,10 @@ use super::open::OpenError;
 use super::statement::sql;
 use crate::store::StoreError;
 
-/// The table that is not walked.
-const SEALED: &str = "content";
+/// Tables that are not walked at a start: sealed contents, the log, and what is made from it.
+const NOT_WALKED: [&str; 4] = ["content", "audit", "audit_block", "given_link"];
+/// Those among them that nobody reads from end to end otherwise.
+const WALKED_LATER: [&str; 2] = ["audit_block", "given_link"];
 
 /// Every column, index and trigger with its shape. Texts of statements are not compared: SQLite writes them anew when a table is
 /// changed, and not in each version alike.
@@ -25,24 +27,36 @@ const SHAPES: &str = "\
 
 type Shapes = BTreeSet<(String, String)>;
 
-/// Walks the pages of the tables and their indexes (`PRAGMA quick_check`).
+/// Walks the pages of the tables that a start must know to be sound, with their indexes (`PRAGMA quick_check`).
 ///
 /// # Errors
 /// [`OpenError::Damaged`] when one is not sound; [`OpenError::Store`] when the database cannot be read.
 pub(super) fn check_pages(conn: &mut SqliteConnection) -> Result<(), OpenError> {
     let tables: Vec<(String,)> =
-        sql("SELECT name FROM sqlite_schema WHERE type = 'table' AND name <> ?", [SEALED.into()])
-            .rows(conn)
-            .map_err(told)?;
-    for (table,) in tables {
-        let check = "SELECT quick_check FROM pragma_quick_check(?)";
-        let found: Option<String> = sql(check, [table.as_str().into()]).one(conn).map_err(told)?;
-        if found.as_deref() != Some("ok") {
-            tracing::error!(table, found, "the database is damaged");
-            return Err(OpenError::Damaged);
-        }
+        sql("SELECT name FROM sqlite_schema WHERE type = 'table'", []).rows(conn).map_err(told)?;
+    let tables = tables.iter().map(|(table,)| table.as_str()).filter(|table| !NOT_WALKED.contains(table));
+    for table in tables {
+        walk(conn, table).map_err(told)?;
     }
     Ok(())
+}
+
+/// Walks the pages of what a start leaves out and nobody reads from end to end.
+///
+/// # Errors
+/// [`StoreError::Damaged`] when one is not sound; otherwise the database cannot be read.
+pub(super) fn check_later(conn: &mut SqliteConnection) -> Result<(), StoreError> {
+    WALKED_LATER.iter().try_for_each(|table| walk(conn, table))
+}
+
+fn walk(conn: &mut SqliteConnection, table: &str) -> Result<(), StoreError> {
+    let check = "SELECT quick_check FROM pragma_quick_check(?)";
+    let found: Option<String> = sql(check, [table.into()]).one(conn)?;
+    if found.as_deref() == Some("ok") {
+        return Ok(());
+    }
+    tracing::error!(table, found, "the database is damaged");
+    Err(StoreError::Damaged("its pages are not what was written".into()))
 }
 
 /// Holds the schema against the one that the migrations make in an empty database. An index more than needed is nobody's harm.
@@ -64,9 +78,7 @@ fn shapes(conn: &mut SqliteConnection) -> Result<Shapes, OpenError> {
 
 /// A failure of SQLite that says that its file is damaged.
 pub(super) fn told(error: StoreError) -> OpenError {
-    let StoreError::Unavailable(cause) = &error else { return error.into() };
-    let text = cause.to_string();
-    if is_damage(&text) { OpenError::Damaged } else { error.into() }
+    if matches!(error, StoreError::Damaged(_)) { OpenError::Damaged } else { error.into() }
 }
 
 /// Whether SQLite's words mean a damaged file (its result codes do not come through diesel).

@@ -3,13 +3,14 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
+use diesel::connection::DefaultLoadingMode;
 use diesel::prelude::*;
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
 use diesel::query_dsl::methods::LoadQuery;
 use diesel::sql_types::{BigInt, Binary, Nullable, Text};
 use diesel::sqlite::Sqlite;
 
-use super::search_time;
+use super::{search_time, soundness};
 use crate::store::StoreError;
 
 /// A value that is bound.
@@ -168,6 +169,28 @@ impl Sql {
         Typed::<R::Types> { sql: self, row: std::marker::PhantomData }.load(conn).map_err(failed)
     }
 
+    /// Runs it and answers its rows up to the first that is `enough`, that one included; what follows is not read.
+    pub(super) fn rows_until<R: Row>(
+        self,
+        conn: &mut SqliteConnection,
+        mut enough: impl FnMut(&R) -> bool,
+    ) -> Result<Vec<R>, StoreError>
+    where
+        Typed<R::Types>: LoadQuery<'static, SqliteConnection, R>,
+    {
+        let mut rows = Vec::new();
+        let typed = Typed::<R::Types> { sql: self, row: std::marker::PhantomData };
+        for row in typed.load_iter::<R, DefaultLoadingMode>(conn).map_err(failed)? {
+            let row = row.map_err(failed)?;
+            let last = enough(&row);
+            rows.push(row);
+            if last {
+                break;
+            }
+        }
+        Ok(rows)
+    }
+
     /// Runs it and answers its first row.
     pub(super) fn row<R: Row>(self, conn: &mut SqliteConnection) -> Result<Option<R>, StoreError>
     where
@@ -305,6 +328,9 @@ pub(super) fn failed(error: diesel::result::Error) -> StoreError {
         // SQLite's own limits on what one statement may be: the asker's doing, not the database's.
         if text.contains(search_time::OVER) || BEYOND_LIMITS.iter().any(|limit| text.contains(limit)) {
             return StoreError::TooCostly;
+        }
+        if soundness::is_damage(text) {
+            return StoreError::Damaged(Box::new(error));
         }
     }
     StoreError::Unavailable(Box::new(error))

@@ -187,6 +187,13 @@ pub enum Finding {
         /// The last that it was given.
         kept: u64,
     },
+    /// Endings that wait in the database for the file of endings are not what was written there.
+    EndingsUnread {
+        /// How many.
+        count: u64,
+        /// The number of the first.
+        first: u64,
+    },
     /// What an entry did to a row that says who may see what is not in that row any more.
     Undone {
         /// Its number.
@@ -248,6 +255,7 @@ impl Finding {
             | Self::ErasuresTooMany
             | Self::RevocationsGone { .. }
             | Self::EndChanged { .. }
+            | Self::EndingsUnread { .. }
             | Self::EndingsChanged { .. }
             | Self::EndingsShortened { .. } => None,
         }
