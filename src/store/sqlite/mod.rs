@@ -44,7 +44,6 @@ mod writer;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
 
 use diesel::prelude::*;
 use tokio::sync::Semaphore;
@@ -77,7 +76,6 @@ pub struct SqliteStore {
     ledger: Arc<OnceLock<Arc<dyn Ledger>>>,
     long_reads: Arc<Semaphore>,
     wide_searches: Places,
-    search_time: Duration,
     clock: Arc<dyn Clock>,
 }
 
@@ -141,7 +139,6 @@ impl SqliteStore {
         // Half of the connections are left to what takes no time.
         let wide_searches = Places::new(u64::from(settings.readers / 2), Shares::default(), None);
         let (writer, checkpointer) = (Arc::new(writer), Arc::new(checkpointer));
-        let search_time = settings.search_time;
         Ok(Arc::new(Self {
             location,
             readers,
@@ -152,7 +149,6 @@ impl SqliteStore {
             ledger,
             long_reads,
             wide_searches,
-            search_time,
             clock,
         }))
     }
