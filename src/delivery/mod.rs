@@ -263,7 +263,7 @@ impl Delivery {
     }
 
     /// Whether requests can be answered now: the database answers, and the place of the files does. `Ok` with a word where
-    /// only uploads are refused, or wait for an engine of the safety check.
+    /// only uploads are refused, or wait for an engine of the safety check, or work beside the requests is put off.
     ///
     /// # Errors
     /// What does not answer.
@@ -290,7 +290,8 @@ impl Delivery {
         let failing = self.engine_conditions().iter().any(|(_, condition)| !condition.is_ready());
         let failing = failing.then_some("a scan engine fails, new documents wait");
         let unsuited = || self.unsuited_engine().map(Unsuited::words);
-        Ok(full.then_some("disk nearly full, uploads are refused").or(clock).or(failing).or_else(unsuited))
+        let full = full.then_some("disk nearly full, uploads are refused");
+        Ok(full.or(clock).or(failing).or_else(unsuited).or_else(|| self.loops.degraded()))
     }
 
     /// Ends readiness: the log is not what was recorded.
