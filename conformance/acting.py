@@ -36,8 +36,6 @@ class Actor:
         self.revoking = set()
         # What a create may be refused with.
         self.tolerates = {429, 503}
-        # A process that is stopped for a while outlives the time of a search that it had begun.
-        self.freezes = False
         history.note("canary", word=canary)
 
     def _call(self, op, method, target, body=None, headers=None, **fields):
@@ -159,8 +157,7 @@ class Actor:
         if choice < 0.5:
             found = self.search(key)
             expect(found.status != 200 or len(found.json().get("entry", [])) == 1, "a search lost a document")
-            late = self.freezes and found is not None and found.code() == "search-too-costly"
-            return None if late else self._fine("a search", found)
+            return self._fine("a search", found)
         if choice < 0.65:
             return self._once(identifier)
         if choice < 0.9:

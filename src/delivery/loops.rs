@@ -1,5 +1,6 @@
 //! How the background loops do. Each gives a sign when it comes round and when it works on; one that fails again and again, or gives no
-//! sign for too long, ends readiness, for what it should do is not done: verdicts, messages, destruction, checkpoints.
+//! sign for too long, ends readiness where the answers need its work (verdicts, ends of transfers), and is told of at `/readyz` where
+//! they do not (destruction, messages, checkpoints): requests are answered as well without it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -30,7 +31,7 @@ macro_rules! loops {
             }
 
             /// What `/readyz` says when it does not do its work.
-            const fn not_ready(self) -> &'static str {
+            const fn ails(self) -> &'static str {
                 match self { $(Self::$loop => concat!("background loop ", $name),)+ }
             }
         }
@@ -68,6 +69,14 @@ loops! {
     LogCheck = "log-check",
     /// Takes commands.
     Commands = "commands",
+}
+
+impl Loop {
+    /// Whether a server without its work should get no requests: what it takes in would not be checked, or what it hands out would not
+    /// end when it must. Access ends without the others, and what they put off is done once they work again.
+    const fn is_needed_to_serve(self) -> bool {
+        matches!(self, Self::ScanFirst | Self::ScanSecond | Self::Engines | Self::Transfers)
+    }
 }
 
 /// Why a loop does not do its work.
@@ -131,9 +140,18 @@ impl Loops {
         self.pulses.iter().filter_map(|pulse| Some((pulse.which, pulse.ailment()?))).collect()
     }
 
-    /// The first of them, as `/readyz` says it.
+    /// The first of those without which nothing is to be served, as `/readyz` says it.
     pub fn not_ready(&self) -> Option<&'static str> {
-        self.ailing().first().map(|(which, _)| which.not_ready())
+        self.first_ailing(Loop::is_needed_to_serve)
+    }
+
+    /// The first of the others, as `/readyz` says it.
+    pub fn degraded(&self) -> Option<&'static str> {
+        self.first_ailing(|which| !which.is_needed_to_serve())
+    }
+
+    fn first_ailing(&self, of: fn(Loop) -> bool) -> Option<&'static str> {
+        self.ailing().into_iter().find(|(which, _)| of(*which)).map(|(which, _)| which.ails())
     }
 }
 
@@ -208,10 +226,11 @@ mod tests {
         assert_eq!(loops.ailing(), [], "loops that do not run are not waited for");
         loops.tick();
         assert_eq!(loops.ailing(), [(Loop::Retention, Ailment::Silent(Duration::from_secs(121)))]);
-        assert_eq!(loops.not_ready(), Some("background loop retention"));
+        assert_eq!((loops.not_ready(), loops.degraded()), (None, Some("background loop retention")));
         retention.at_work();
         (0..60).for_each(|_| loops.tick());
         assert_eq!(loops.ailing(), [(Loop::ScanFirst, Ailment::Silent(Duration::from_secs(181)))]);
+        assert_eq!((loops.not_ready(), loops.degraded()), (Some("background loop scan-1"), None));
         scan.stopped();
         assert_eq!(loops.not_ready(), None);
     }
@@ -227,6 +246,17 @@ mod tests {
         assert_eq!(loops.ailing(), [(Loop::Upkeep, Ailment::Failing(3))]);
         assert_eq!(upkeep.came_round(), 3);
         assert_eq!(loops.ailing(), []);
+    }
+
+    #[test]
+    fn readiness_ends_with_the_loops_that_check_or_end_what_is_served_and_with_no_other() {
+        let needed = ["scan-1", "scan-2", "engines", "transfers"];
+        for which in Loop::ALL {
+            let loops = Loops::default();
+            (0..3).for_each(|_| _ = loops.pulse(*which).failed());
+            let is_needed = needed.contains(&which.name());
+            assert_eq!((loops.not_ready().is_some(), loops.degraded().is_some()), (is_needed, !is_needed), "{which:?}");
+        }
     }
 
     #[tokio::test]

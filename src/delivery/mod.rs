@@ -263,7 +263,7 @@ impl Delivery {
     }
 
     /// Whether requests can be answered now: the database answers, and the place of the files does. `Ok` with a word where
-    /// only uploads are refused, or wait for an engine of the safety check.
+    /// only uploads are refused, or wait for an engine of the safety check, or work beside the requests is put off.
     ///
     /// # Errors
     /// What does not answer.
@@ -292,7 +292,7 @@ impl Delivery {
         let unsuited = || self.unsuited_engine().map(Unsuited::words);
         let untold = (self.store.endings_left() > 0).then_some("what ended is not told outside the database");
         let full = full.then_some("disk nearly full, uploads are refused");
-        Ok(full.or(clock).or(untold).or(failing).or_else(unsuited))
+        Ok(full.or(clock).or(untold).or(failing).or_else(unsuited).or_else(|| self.loops.degraded()))
     }
 
     /// Ends readiness: the log is not what was recorded.

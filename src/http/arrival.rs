@@ -93,6 +93,11 @@ impl Watches {
         Self { places, stopping, runtime: tokio::runtime::Handle::try_current().ok(), clock }
     }
 
+    /// Watches that there may be at a time.
+    pub(super) fn places(&self) -> &Places {
+        &self.places
+    }
+
     /// From now on nobody's silence is waited for: a watch ends once everything is acknowledged.
     pub(super) fn stop(&self) {
         self.stopping.send_replace(Stopping::Draining);

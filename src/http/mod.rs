@@ -27,6 +27,7 @@ mod link_path;
 mod operations;
 mod pages;
 mod peer;
+mod pools;
 pub mod ports;
 mod preconditions;
 mod prefetch;

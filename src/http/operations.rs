@@ -9,6 +9,7 @@ use super::error::Told;
 use super::exchange::Shared;
 use super::files::of;
 use super::pages;
+use super::pools::Pools;
 use crate::domain::refusal::Code;
 use crate::telemetry::Metrics;
 
@@ -41,7 +42,7 @@ pub(super) async fn metrics(request: HttpRequest, shared: Data<Shared>) -> Resul
     let exchange = of(&request)?;
     let local = exchange.socket.is_loopback() && exchange.address.is_loopback() && !forwarded(&request);
     match shared.metrics.as_ref().filter(|_| local) {
-        Some(metrics) => Ok(metrics_text(metrics)),
+        Some(metrics) => Ok(metrics_text(metrics, &Pools::of(&shared))),
         None => Err(Code::PathUnknown.into()),
     }
 }
@@ -52,11 +53,12 @@ fn forwarded(request: &HttpRequest) -> bool {
 }
 
 /// `/metrics` of the listener for metrics.
-pub(super) async fn metrics_alone(metrics: Data<Metrics>) -> HttpResponse {
-    metrics_text(&metrics)
+pub(super) async fn metrics_alone(metrics: Data<Metrics>, pools: Data<Pools>) -> HttpResponse {
+    metrics_text(&metrics, &pools)
 }
 
-fn metrics_text(metrics: &Metrics) -> HttpResponse {
+fn metrics_text(metrics: &Metrics, pools: &Pools) -> HttpResponse {
+    pools.tell();
     HttpResponse::Ok()
         .insert_header((header::CACHE_CONTROL, "no-store"))
         .content_type(METRICS_TEXT)

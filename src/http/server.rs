@@ -21,6 +21,7 @@ use super::client_rate::ClientRate;
 use super::connections::Connections;
 use super::exchange::{Shared, exchange};
 use super::peer::Proxies;
+use super::pools::Pools;
 use super::ports::{Documents, Gate};
 use super::probe::Probes;
 use super::refusals::Refusals;
@@ -113,9 +114,10 @@ pub fn start(
 ) -> Result<Server, StartFailed> {
     let shared = shared(&parts, metrics_listener.is_none());
     let watches = Arc::clone(&shared.watches);
+    let pools = Pools::of(&shared);
     let mut servers = vec![main_server(&parts, shared, listener)?];
     if let Some(listener) = metrics_listener {
-        servers.push(metrics_server(parts.metrics, listener)?);
+        servers.push(metrics_server(parts.metrics, pools, listener)?);
     }
     let handles = servers.iter().map(actix_web::dev::Server::handle).collect();
     let running = servers.into_iter().map(tokio::spawn).collect();
@@ -185,9 +187,14 @@ fn main_server(
     Ok(connections.serve(listener)?)
 }
 
-fn metrics_server(metrics: Metrics, listener: TcpListener) -> Result<actix_web::dev::Server, StartFailed> {
-    let metrics = Data::new(metrics);
-    let make = move || App::new().app_data(metrics.clone()).route("/metrics", web::get().to(operations::metrics_alone));
+fn metrics_server(
+    metrics: Metrics,
+    pools: Pools,
+    listener: TcpListener,
+) -> Result<actix_web::dev::Server, StartFailed> {
+    let (metrics, pools) = (Data::new(metrics), Data::new(pools));
+    let app = move || App::new().app_data(metrics.clone()).app_data(pools.clone());
+    let make = move || app().route("/metrics", web::get().to(operations::metrics_alone));
     Ok(HttpServer::new(make).workers(1).max_connections(16).disable_signals().listen(listener)?.run())
 }
 

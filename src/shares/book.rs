@@ -56,6 +56,14 @@ impl<T> Book<T> {
         self.size
     }
 
+    pub(super) fn taken(&self) -> u64 {
+        self.size.saturating_sub(self.free)
+    }
+
+    pub(super) fn waiting(&self) -> u64 {
+        self.waiting
+    }
+
     pub(super) fn is_idle(&self) -> bool {
         self.free == self.size
     }

@@ -2,6 +2,7 @@
 //! before the one that exceeds is turned away. Who may have how much stands in [`book`]; here stands what waits and wakes.
 
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -40,6 +41,23 @@ struct Pool {
     /// `None`: a turn is waited for as long as it takes.
     patience: Option<Duration>,
     idle: Notify,
+    over_share: AtomicU64,
+    full: AtomicU64,
+}
+
+/// How a pool does, without a word of who holds what.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Figures {
+    /// Units that there are.
+    pub size: u64,
+    /// Units that are held.
+    pub taken: u64,
+    /// Callers' requests that wait for their turn.
+    pub waiting: u64,
+    /// Requests turned away so far because their caller had its share.
+    pub over_share: u64,
+    /// Requests turned away so far because others held everything.
+    pub full: u64,
 }
 
 impl fmt::Debug for Places {
@@ -57,7 +75,27 @@ impl Places {
     /// The same, with room for so many that wait.
     pub fn with_room(size: u64, shares: Shares, patience: Option<Duration>, room: u64) -> Self {
         let book = Mutex::new(Book::new(size.max(1), shares, room));
-        Self(Arc::new(Pool { book, patience, idle: Notify::new() }))
+        let (over_share, full) = (AtomicU64::new(0), AtomicU64::new(0));
+        Self(Arc::new(Pool { book, patience, idle: Notify::new(), over_share, full }))
+    }
+
+    /// How it does now.
+    pub fn figures(&self) -> Figures {
+        let (size, taken, waiting) = {
+            let book = self.book();
+            (book.size(), book.taken(), book.waiting())
+        };
+        let so_far = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        Figures { size, taken, waiting, over_share: so_far(&self.0.over_share), full: so_far(&self.0.full) }
+    }
+
+    fn count(&self, turned: Turned) -> Turned {
+        let count = match turned {
+            Turned::OverShare => &self.0.over_share,
+            Turned::Full => &self.0.full,
+        };
+        count.fetch_add(1, Ordering::Relaxed);
+        turned
     }
 
     fn book(&self) -> MutexGuard<'_, Book<oneshot::Sender<Place>>> {
@@ -70,7 +108,10 @@ impl Places {
     /// [`Turned`].
     pub fn try_take(&self, holder: &Holder) -> Result<Place, Turned> {
         let mut book = self.book();
-        if book.take(holder, 1) { Ok(self.place(holder.clone(), 1)) } else { Err(book.why(holder, 1)) }
+        if book.take(holder, 1) {
+            return Ok(self.place(holder.clone(), 1));
+        }
+        Err(self.count(book.why(holder, 1)))
     }
 
     /// One place, waited for in turn.
@@ -94,7 +135,7 @@ impl Places {
                 return Ok(self.place(holder.clone(), amount));
             }
             let (wake, granted) = oneshot::channel();
-            let ticket = book.wait(holder, amount, wake)?;
+            let ticket = book.wait(holder, amount, wake).map_err(|turned| self.count(turned))?;
             (amount, Turn { places: self, holder, ticket }, granted)
         };
         let place = match self.0.patience {
@@ -106,7 +147,7 @@ impl Places {
         }
         let why = self.book().why(holder, amount);
         drop(turn);
-        Err(why)
+        Err(self.count(why))
     }
 
     /// Waits until nobody holds anything.

@@ -90,3 +90,21 @@ async fn what_many_threads_take_and_drop_at_random_is_all_there_in_the_end() {
     places.idle().await;
     assert!(places.try_take(&client(1)).is_ok());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_pool_tells_how_much_is_held_who_waits_and_why_others_were_turned_away() {
+    let places = places(4);
+    let figures = |taken, waiting, over_share, full| Figures { size: 4, taken, waiting, over_share, full };
+    assert_eq!(places.figures(), figures(0, 0, 0, 0));
+    let _held = places.take_many(&client(1), 2).await.unwrap();
+    assert_eq!(places.try_take(&client(1)).unwrap_err(), Turned::OverShare);
+    let rest = places.take_many(&client(2), 2).await.unwrap();
+    assert_eq!(places.try_take(&client(3)).unwrap_err(), Turned::Full);
+    let one = client(4);
+    let mut waits = Box::pin(places.take(&one));
+    assert!(futures_util::poll!(&mut waits).is_pending());
+    assert_eq!(places.figures(), figures(4, 1, 1, 1));
+    assert_eq!(waits.await.unwrap_err(), Turned::Full);
+    drop(rest);
+    assert_eq!(places.figures(), figures(2, 0, 1, 2), "one that waited in vain was turned away");
+}

@@ -17,6 +17,14 @@ pub const CONNECTIONS: &str = "daylily_connections";
 pub const CONNECTIONS_EVICTED: &str = "daylily_connections_evicted_total";
 /// New connections closed because no place could be had.
 pub const CONNECTIONS_TURNED_AWAY: &str = "daylily_connections_turned_away_total";
+/// Places that there are, by `kind`.
+pub const PLACES: &str = "daylily_places";
+/// Places that are held, by `kind`.
+pub const PLACES_TAKEN: &str = "daylily_places_taken";
+/// Requests that wait for a place, by `kind`.
+pub const PLACES_WAITED_FOR: &str = "daylily_places_waiting";
+/// Requests that got no place, by `kind` and `why` (`share`, `full`).
+pub const PLACES_REFUSED: &str = "daylily_places_refused_total";
 /// Requests being answered.
 pub const REQUESTS_RUNNING: &str = "daylily_http_requests_running";
 /// Refusals by `code`.
@@ -81,6 +89,10 @@ const LIST: &[(&str, Shape, Unit, &str)] = &[
     (CONNECTIONS, Shape::Gauge, Unit::Count, "Connections, by state"),
     (CONNECTIONS_EVICTED, Shape::Counter, Unit::Count, "Connections closed because their place went to another"),
     (CONNECTIONS_TURNED_AWAY, Shape::Counter, Unit::Count, "New connections closed because no place could be had"),
+    (PLACES, Shape::Gauge, Unit::Count, "Places that there are, by kind"),
+    (PLACES_TAKEN, Shape::Gauge, Unit::Count, "Places that are held, by kind"),
+    (PLACES_WAITED_FOR, Shape::Gauge, Unit::Count, "Requests that wait for a place, by kind"),
+    (PLACES_REFUSED, Shape::Counter, Unit::Count, "Requests that got no place, by kind and why"),
     (REFUSALS, Shape::Counter, Unit::Count, "Refusals, by code"),
     (DOWNLOADS, Shape::Counter, Unit::Count, "Downloads, by outcome"),
     (DOWNLOADS_RUNNING, Shape::Gauge, Unit::Count, "Downloads under way"),

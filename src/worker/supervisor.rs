@@ -281,7 +281,7 @@ mod tests {
                 }
             });
             until(|| runs.load(Ordering::Relaxed) >= 4).await;
-            assert_eq!(watched.loops.not_ready(), Some("background loop notifications"));
+            assert_eq!(watched.loops.degraded(), Some("background loop notifications"));
             until(|| watched.loops.ailing().is_empty()).await;
             assert_eq!(watched.told.load(Ordering::Relaxed), 4);
             watched.stop.send_replace(true);

@@ -8,7 +8,7 @@ use diesel::sqlite::SqliteConnection;
 
 use super::log::check_entry;
 use super::rows::pack;
-use super::search_time::{self, Until};
+use super::search_time::Began;
 use super::tx::Tx;
 use super::{
     SqliteStore, audit_rows, create, due, effects, lifecycle, purge, read, search, server, soundness, visibility,
@@ -177,17 +177,15 @@ impl Store for SqliteStore {
     }
 
     async fn search(&self, query: &Query, scope: &AccessScope) -> Result<Page, StoreError> {
-        let (clock, span) = (Arc::clone(&self.clock), self.search_time);
-        let until = move || {
-            let span = i64::try_from(span.as_micros()).unwrap_or(i64::MAX);
-            Until(Some(search_time::now(clock.as_ref()).saturating_add(span)))
-        };
+        let clock = Arc::clone(&self.clock);
         if search::is_selective(query) {
-            return self.read(|reading| search::page(reading.conn, reading.memory, query, scope, until()));
+            let began = || Began::now(clock.as_ref());
+            return self.read(|reading| search::page(reading.conn, reading.memory, query, scope, began()));
         }
         let holder = Holder::Client(scope.client());
         let (query, scope, memory) = (query.clone(), scope.clone(), Arc::clone(&self.memory));
-        let page = move |conn: &mut SqliteConnection| search::page(conn, &memory, &query, &scope, until());
+        let page =
+            move |conn: &mut SqliteConnection| search::page(conn, &memory, &query, &scope, Began::now(clock.as_ref()));
         // How many wait is bounded by the searches that may run.
         let place = self.wide_searches.take(&holder).await.map_err(|_| StoreError::Busy)?;
         self.elsewhere(place, page).await

@@ -44,7 +44,6 @@ mod writer;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
 
 use diesel::prelude::*;
 use tokio::sync::Semaphore;
@@ -78,7 +77,6 @@ pub struct SqliteStore {
     endings_left: Arc<AtomicU64>,
     long_reads: Arc<Semaphore>,
     wide_searches: Places,
-    search_time: Duration,
     clock: Arc<dyn Clock>,
 }
 
@@ -142,7 +140,6 @@ impl SqliteStore {
         // Half of the connections are left to what takes no time.
         let wide_searches = Places::new(u64::from(settings.readers / 2), Shares::default(), None);
         let (writer, checkpointer) = (Arc::new(writer), Arc::new(checkpointer));
-        let search_time = settings.search_time;
         Ok(Arc::new(Self {
             location,
             readers,
@@ -154,7 +151,6 @@ impl SqliteStore {
             endings_left,
             long_reads,
             wide_searches,
-            search_time,
             clock,
         }))
     }

@@ -214,12 +214,15 @@ fn parse_version(text: &str) -> Option<(u32, u32, u32)> {
 pub(super) type Readers = Pool<ConnectionManager<SqliteConnection>>;
 
 #[derive(Debug)]
-struct Reader(Arc<dyn Clock>);
+struct Reader {
+    clock: Arc<dyn Clock>,
+    search_time: Duration,
+}
 
 impl CustomizeConnection<SqliteConnection, diesel::r2d2::Error> for Reader {
     fn on_acquire(&self, conn: &mut SqliteConnection) -> Result<(), diesel::r2d2::Error> {
         let settings = conn.batch_execute(BUSY_TIMEOUT).and_then(|()| conn.batch_execute(READER));
-        let whole = settings.and_then(|()| search_time::register(conn, Arc::clone(&self.0)));
+        let whole = settings.and_then(|()| search_time::register(conn, Arc::clone(&self.clock), self.search_time));
         whole.map_err(diesel::r2d2::Error::QueryError)
     }
 }
@@ -231,7 +234,7 @@ pub(super) fn readers(location: &Location, settings: &Settings, clock: &Arc<dyn 
         .max_size(settings.readers.max(1))
         .test_on_check_out(false)
         .connection_timeout(Duration::from_secs(5))
-        .connection_customizer(Box::new(Reader(Arc::clone(clock))))
+        .connection_customizer(Box::new(Reader { clock: Arc::clone(clock), search_time: settings.search_time }))
         .build(manager)
         .map_err(|cause| OpenError::Database(Box::new(cause)))
 }

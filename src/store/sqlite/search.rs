@@ -9,7 +9,7 @@ use diesel::prelude::*;
 use super::create::{ENCOUNTER, NO_DATE_DOWN};
 use super::memory::Memory;
 use super::read::{Reading, StoredRow, select_current};
-use super::search_time::Until;
+use super::search_time::Began;
 use super::statement::{Sql, list, sql};
 use super::visibility::{self, Of};
 use crate::domain::clock::Timestamp;
@@ -36,10 +36,10 @@ pub(super) fn page(
     memory: &Memory,
     query: &Query,
     scope: &AccessScope,
-    until: Until,
+    began: Began,
 ) -> Result<Page, StoreError> {
     sql("BEGIN", []).run(conn)?;
-    let page = in_snapshot(conn, memory, query, scope, until);
+    let page = in_snapshot(conn, memory, query, scope, began);
     // Ends a snapshot only: nothing was written.
     sql("ROLLBACK", []).run(conn)?;
     page
@@ -50,11 +50,11 @@ fn in_snapshot(
     memory: &Memory,
     query: &Query,
     scope: &AccessScope,
-    until: Until,
+    began: Began,
 ) -> Result<Page, StoreError> {
     let count = query.count.min(MAX_PAGE);
     let (mut rows, more) =
-        if count == 0 { (Vec::new(), true) } else { rows(conn, memory, query, scope, (count, until))? };
+        if count == 0 { (Vec::new(), true) } else { rows(conn, memory, query, scope, (count, began))? };
     let next = match rows.last() {
         Some((rid, stored)) if more => Some(Position { key: key_of(query.sort, stored, conn, *rid)?, arrival: *rid }),
         _ => None,
@@ -62,7 +62,7 @@ fn in_snapshot(
     // A first page that is also the last has the total in hand.
     let total = match (query.after, more) {
         (None, false) => u64::try_from(rows.len()).unwrap_or(u64::MAX),
-        _ => total(conn, query, scope, until)?,
+        _ => total(conn, query, scope, began)?,
     };
     let newest = newest(conn, query)?;
     Reading { conn, memory, committed: true }.add_files(&mut rows)?;
@@ -75,9 +75,9 @@ fn rows(
     memory: &Memory,
     query: &Query,
     scope: &AccessScope,
-    (count, until): (usize, Until),
+    (count, began): (usize, Began),
 ) -> Result<(Vec<(i64, Stored)>, bool), StoreError> {
-    let found: Vec<StoredRow> = page_statement(query, scope, count, until).rows(conn)?;
+    let found: Vec<StoredRow> = page_statement(query, scope, count, began).rows(conn)?;
     let more = found.len() > count;
     let mut reading = Reading { conn, memory, committed: true };
     let rows = found.into_iter().take(count).map(|row| reading.stored(row)).collect::<Result<Vec<_>, _>>()?;
@@ -95,7 +95,7 @@ fn keep_few(statement: &mut Sql, filters: usize) {
 }
 
 /// The page and one row more, by which it is seen whether others follow.
-fn page_statement(query: &Query, scope: &AccessScope, count: usize, until: Until) -> Sql {
+fn page_statement(query: &Query, scope: &AccessScope, count: usize, began: Began) -> Sql {
     let order = Order::of(query);
     // Numbers of the page first, so that texts are read for the page alone.
     let mut page = sql("(SELECT ", []);
@@ -103,7 +103,7 @@ fn page_statement(query: &Query, scope: &AccessScope, count: usize, until: Until
     page.push(" AS rid, ", []);
     page.push(order.key, []);
     page.push(" AS sort_key ", []);
-    page.append(matching(query, scope, until));
+    page.append(matching(query, scope, began));
     if let Some(after) = query.after {
         page.append(order.after(after));
     }
@@ -115,9 +115,9 @@ fn page_statement(query: &Query, scope: &AccessScope, count: usize, until: Until
     statement
 }
 
-fn total(conn: &mut SqliteConnection, query: &Query, scope: &AccessScope, until: Until) -> Result<u64, StoreError> {
+fn total(conn: &mut SqliteConnection, query: &Query, scope: &AccessScope, began: Began) -> Result<u64, StoreError> {
     let mut statement = sql("SELECT count(*) FROM (SELECT 1 ", []);
-    statement.append(matching(query, scope, until));
+    statement.append(matching(query, scope, began));
     statement.push(" LIMIT ?)", [(TOTAL_LIMIT + 1).into()]);
     keep_few(&mut statement, query.filters.len());
     Ok(statement.one::<i64>(conn)?.and_then(|count| u64::try_from(count).ok()).unwrap_or_default())
@@ -218,26 +218,26 @@ pub(super) fn matches(
     statement.append(visibility::document(scope, Of::Doc));
     for filter in filters {
         statement.push(" AND ", []);
-        statement.append(condition(filter, Kind::DocumentReference, scope, Until::default()));
+        statement.append(condition(filter, Kind::DocumentReference, scope, Began::default()));
     }
     keep_few(&mut statement, filters.len());
     Ok(statement.one::<i64>(conn)?.is_some())
 }
 
 /// `FROM … WHERE …` of a search: rows that match and are visible.
-fn matching(query: &Query, scope: &AccessScope, until: Until) -> Sql {
+fn matching(query: &Query, scope: &AccessScope, began: Began) -> Sql {
     let mut statement = if query.kind == Kind::DocumentReference {
-        documents(query, scope, until)
+        documents(query, scope, began)
     } else {
         let mut statement = sql("FROM res r WHERE r.kind = ? AND ", [query.kind.number().into()]);
-        statement.append(until.first("search_time(r.rid, ?) AND "));
+        statement.append(began.first("search_time(r.rid, ?) AND "));
         statement.push("(r.kind <> 2 OR r.body IS NOT NULL) AND ", []);
         statement.append(visibility::resource(query.kind, scope));
         statement
     };
     for filter in &query.filters {
         statement.push(" AND ", []);
-        statement.append(condition(filter, query.kind, scope, until));
+        statement.append(condition(filter, query.kind, scope, began));
     }
     // Stamps may be ahead of the clock (see `newest`): the first page is read as things stand.
     if let (Some(as_of), SortKey::Updated, Some(_)) = (query.as_of, query.sort.key, query.after) {
@@ -257,7 +257,7 @@ pub(super) fn is_selective(query: &Query) -> bool {
 
 /// Documents, by the way that is narrowest: a patient's, those of the client's own, or all in the wanted order. Purged ones have
 /// no row in `doc`.
-fn documents(query: &Query, scope: &AccessScope, until: Until) -> Sql {
+fn documents(query: &Query, scope: &AccessScope, began: Began) -> Sql {
     let is = |test: fn(&Filter) -> bool| query.filters.iter().any(test);
     let by_patient =
         is(|filter| matches!(filter, Filter::Patient(_) | Filter::Subject(_) | Filter::PatientIdentifier(_)));
@@ -280,7 +280,7 @@ fn documents(query: &Query, scope: &AccessScope, until: Until) -> Sql {
     }
     statement.push(if from_res { " AND " } else { " WHERE " }, []);
     let by_access = own_only && !by_key && !by_patient && !from_res;
-    statement.append(until.first(match (from_res, by_access) {
+    statement.append(began.first(match (from_res, by_access) {
         (true, _) => "search_time(r.rid, ?) AND ",
         (_, true) => "search_time(a.rid, ?) AND ",
         _ => "search_time(d.rid, ?) AND ",
@@ -294,7 +294,7 @@ fn documents(query: &Query, scope: &AccessScope, until: Until) -> Sql {
 }
 
 /// One filter as a condition. What does not apply to a type never matches.
-fn condition(filter: &Filter, kind: Kind, scope: &AccessScope, until: Until) -> Sql {
+fn condition(filter: &Filter, kind: Kind, scope: &AccessScope, began: Began) -> Sql {
     let is_document = kind == Kind::DocumentReference;
     match filter {
         Filter::Id(ids) => {
@@ -304,7 +304,7 @@ fn condition(filter: &Filter, kind: Kind, scope: &AccessScope, until: Until) -> 
         }
         Filter::Identifier(tests) => {
             let mut among = sql("SELECT rid FROM identifier WHERE ", []);
-            among.append(until.first("search_time(rid, ?) AND "));
+            among.append(began.first("search_time(rid, ?) AND "));
             among.append(any_of(tests, identifier_test));
             among.push(")", []);
             row_in(is_document, among)
@@ -315,7 +315,7 @@ fn condition(filter: &Filter, kind: Kind, scope: &AccessScope, until: Until) -> 
             subject(targets.iter().filter(|target| is_patient(target)).map(|target| target.0.as_str()))
         }
         Filter::Subject(targets) => subject(targets.iter().map(|target| target.0.as_str())),
-        Filter::PatientIdentifier(tests) => patient_identifier(tests, scope, until),
+        Filter::PatientIdentifier(tests) => patient_identifier(tests, scope, began),
         Filter::Encounter(targets) => {
             let among = "d.rid IN (SELECT rid FROM ref WHERE target IN (SELECT number FROM target WHERE text IN \
                 (SELECT value FROM json_each(?))) AND role = ?)";
@@ -362,11 +362,11 @@ fn is_patient(target: &Target) -> bool {
     kind.is_none_or(|kind| kind == "Patient")
 }
 
-fn patient_identifier(tests: &[CodeTest], scope: &AccessScope, until: Until) -> Sql {
+fn patient_identifier(tests: &[CodeTest], scope: &AccessScope, began: Began) -> Sql {
     let mut condition =
         sql("d.patient IN (SELECT r.target FROM res r WHERE r.kind = ? AND r.rid IN ", [Kind::Patient.number().into()]);
     condition.push("(SELECT rid FROM identifier WHERE ", []);
-    condition.append(until.first("search_time(rid, ?) AND "));
+    condition.append(began.first("search_time(rid, ?) AND "));
     condition.append(any_of(tests, identifier_test));
     condition.push(") AND ", []);
     condition.append(visibility::context(scope));

@@ -85,6 +85,85 @@ async fn a_commit_that_is_refused_is_undone_and_writing_goes_on() {
     assert!(store.health().await.is_ok());
 }
 
+/// The writer's connection panics when a commit begins, or once it is done: a fault that leaves open what became of it.
+fn breaks_commits(conn: &mut SqliteConnection, once_done: bool) {
+    conn.set_instrumentation(move |event: InstrumentationEvent<'_>| {
+        let (query, is_done) = match event {
+            InstrumentationEvent::StartQuery { query, .. } => (query.to_string(), false),
+            InstrumentationEvent::FinishQuery { query, .. } => (query.to_string(), true),
+            _ => return,
+        };
+        assert!(is_done != once_done || !query.starts_with("COMMIT"), "a fault in the commit");
+    });
+}
+
+/// What readers of the log see is what its rows make.
+async fn holds(store: &SqliteStore, entries: usize) {
+    let rows = store.audit_rows(0, 100).await.unwrap();
+    let hashes = rows.iter().map(|row| <[u8; 32]>::try_from(row.hash.as_slice()).unwrap());
+    let frontier: crate::domain::audit::Frontier = hashes.collect();
+    assert_eq!((rows.len(), store.audit_head().await.unwrap().frontier), (entries, frontier.encode()));
+}
+
+#[tokio::test]
+async fn a_commit_that_was_done_when_its_connection_broke_is_found_and_answered_for() {
+    let (store, _dir) = open();
+    store.record(entry(10)).await.unwrap();
+    let broken = store.writer.run(|tx| {
+        breaks_commits(tx.conn, true);
+        tx.effects.changes += 1;
+        tx.append(entry(10))
+    });
+    assert_eq!(broken.await.unwrap(), 1, "it is there, as a new connection reads it");
+    assert_eq!((store.state_changes(), store.writing()), (1, Writing::Open), "and counts in memory too");
+    assert_eq!(store.record(entry(10)).await.unwrap(), 2, "the new connection writes");
+    holds(&store, 3).await;
+}
+
+#[tokio::test]
+async fn a_commit_that_was_not_begun_when_its_connection_broke_is_undone() {
+    let (store, _dir) = open();
+    store.record(entry(10)).await.unwrap();
+    let broken = store.writer.run(|tx| {
+        breaks_commits(tx.conn, false);
+        tx.effects.changes += 1;
+        tx.append(entry(10))
+    });
+    assert!(matches!(broken.await, Err(StoreError::Unavailable(_))));
+    assert_eq!((store.state_changes(), store.writing()), (0, Writing::Failing));
+    holds(&store, 1).await;
+}
+
+#[tokio::test]
+async fn a_transaction_that_is_gone_is_left_with_its_connection() {
+    let (store, _dir) = open();
+    store.record(entry(10)).await.unwrap();
+    let of_this_connection = "CREATE TEMP TABLE of_this_connection (x)";
+    on_writer(&store, of_this_connection).await;
+    let gone = store.writer.run(|tx| {
+        tx.append(entry(10))?;
+        sql("ROLLBACK", []).run(tx.conn)
+    });
+    assert!(matches!(gone.await, Err(StoreError::Unavailable(_))));
+    assert_eq!(store.record(entry(10)).await.unwrap(), 1, "no number is lost");
+    on_writer(&store, of_this_connection).await;
+    holds(&store, 2).await;
+}
+
+/// Without an entry nothing tells whether the commit is there: only the next start may say so.
+#[tokio::test]
+async fn a_commit_that_nothing_tells_of_ends_all_writing() {
+    let (store, _dir) = open();
+    let broken = store.writer.run(|tx| {
+        breaks_commits(tx.conn, true);
+        Ok(())
+    });
+    assert!(matches!(broken.await, Err(StoreError::Unknown(_))));
+    assert_eq!(store.writing(), Writing::Ended);
+    assert!(matches!(store.record(entry(10)).await, Err(StoreError::Unavailable(_))), "nothing more is taken");
+    assert!(store.writing().trouble().is_some(), "and readiness is over");
+}
+
 #[tokio::test]
 async fn one_job_that_fails_or_panics_leaves_the_others_of_its_batch_alone() {
     let (store, _dir) = open();

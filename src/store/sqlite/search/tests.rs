@@ -22,11 +22,11 @@ fn scope(reach: Reach) -> AccessScope {
 fn plan(filters: Vec<Filter>, key: SortKey, descending: bool, scope: &AccessScope) -> String {
     let mut conn = SqliteConnection::establish(":memory:").unwrap();
     crate::store::sqlite::open::migrate(&mut conn).unwrap();
-    search_time::register(&mut conn, Arc::new(Ticking::default())).unwrap();
+    search_time::register(&mut conn, Arc::new(Ticking::default()), QUARTER).unwrap();
     let kind = Kind::DocumentReference;
     let query = Query { kind, filters, sort: Sort { key, descending }, count: 20, after: None, as_of: None };
     let mut statement = sql("EXPLAIN QUERY PLAN ", []);
-    statement.append(page_statement(&query, scope, 20, Until(Some(1))));
+    statement.append(page_statement(&query, scope, 20, Began::now(&Ticking::default())));
     let steps: Vec<(i64, i64, i64, String)> = statement.rows(&mut conn).unwrap();
     steps.into_iter().map(|(_, _, _, step)| step + "\n").collect()
 }
@@ -76,9 +76,14 @@ fn each_search_walks_the_index_that_was_made_for_it() {
     assert!(!inner.contains("TEMP B-TREE"), "a page in index order is not sorted:\n{whole}");
 }
 
-/// A clock that goes on by a millisecond whenever it is looked at.
+const QUARTER: Duration = Duration::from_millis(250);
+
+/// A clock that goes on by a millisecond whenever it is looked at, and now and then leaps by what is said.
 #[derive(Debug, Default)]
-struct Ticking(AtomicU64);
+struct Ticking {
+    looks: AtomicU64,
+    leap: Duration,
+}
 
 impl Clock for Ticking {
     fn now_micros(&self) -> u64 {
@@ -86,16 +91,27 @@ impl Clock for Ticking {
     }
 
     fn monotonic(&self) -> Duration {
-        Duration::from_millis(self.0.fetch_add(1, Ordering::Relaxed))
+        let looks = self.looks.fetch_add(1, Ordering::Relaxed);
+        Duration::from_millis(looks) + self.leap * u32::try_from(looks / 50).unwrap()
     }
 }
 
 /// A database with so many documents, of two clients in turn, and a search that matches none of them.
 fn asked(documents: i64, filters: Vec<Filter>, key: SortKey, scope: &AccessScope) -> Result<Page, StoreError> {
+    asked_with(Ticking::default(), documents, filters, key, scope)
+}
+
+fn asked_with(
+    clock: Ticking,
+    documents: i64,
+    filters: Vec<Filter>,
+    key: SortKey,
+    scope: &AccessScope,
+) -> Result<Page, StoreError> {
     let mut conn = SqliteConnection::establish(":memory:").unwrap();
     crate::store::sqlite::open::migrate(&mut conn).unwrap();
-    let clock = Arc::new(Ticking::default());
-    search_time::register(&mut conn, clock.clone()).unwrap();
+    let clock = Arc::new(clock);
+    search_time::register(&mut conn, clock.clone(), QUARTER).unwrap();
     for statement in [
         "PRAGMA foreign_keys = OFF",
         "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT ?) INSERT INTO doc SELECT i, 1, NULL, \
@@ -111,8 +127,7 @@ fn asked(documents: i64, filters: Vec<Filter>, key: SortKey, scope: &AccessScope
     }
     let kind = Kind::DocumentReference;
     let query = Query { kind, filters, sort: Sort { key, descending: true }, count: 20, after: None, as_of: None };
-    let until = Until(Some(search_time::now(clock.as_ref()) + 250_000));
-    page(&mut conn, &Memory::default(), &query, scope, until)
+    page(&mut conn, &Memory::default(), &query, scope, Began::now(clock.as_ref()))
 }
 
 #[test]
@@ -135,4 +150,17 @@ fn a_search_reads_for_a_quarter_of_a_second_and_no_longer() {
         assert!(matches!(asked(1_000, filters, key, scope), Err(StoreError::TooCostly)), "{name}");
     }
     assert!(asked(1_000, patient(), SortKey::Date, &all).is_ok(), "nobody is this patient");
+}
+
+#[test]
+fn time_in_which_the_process_did_not_run_is_not_the_searchs() {
+    let all = scope(Reach { all: true, custodians: Vec::new() });
+    let none = || vec![Filter::Status(vec!["none-has-it".to_owned()])];
+    let stopped = || Ticking { leap: Duration::from_millis(1_200), ..Ticking::default() };
+    assert!(asked_with(stopped(), 100, none(), SortKey::Arrival, &all).is_ok());
+    let long = asked_with(stopped(), 1_000, none(), SortKey::Arrival, &all);
+    assert!(
+        matches!(long, Err(StoreError::TooCostly)),
+        "it is stopped again and again, and reads for too long all the same"
+    );
 }
