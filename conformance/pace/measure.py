@@ -36,15 +36,27 @@ class Target:
                 file.writelines(f"{key}: {value}\n" for key, value in headers.items())
                 file.write("\n")
 
-    def load(self, connections, seconds):
-        """A run of wrk with one thread. Any answer that is an error, and any lost connection, fails."""
-        done = subprocess.run(
+    def begun(self, connections, seconds):
+        """wrk with one thread, which ends after so long, or at an interrupt."""
+        return subprocess.Popen(
             ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "20s",
              "-s", os.path.join(HERE, "rotate.lua"), self.address, "--", self.file],
-            capture_output=True, text=True, timeout=seconds + 60,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )
-        lines = [line for line in done.stdout.splitlines() if line.startswith('{"requests"')]
-        expect(done.returncode == 0 and lines, f"wrk on {self.name}: {done.stdout[-500:]} {done.stderr[-500:]}")
+
+    def load(self, connections, seconds):
+        """A run of wrk. Any answer that is an error, and any lost connection, fails."""
+        return self.ended(self.begun(connections, seconds), seconds + 60)
+
+    def ended(self, process, seconds=60):
+        """What a run came to that ends within so long, or else is stopped."""
+        try:
+            out, errors = process.communicate(timeout=seconds)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise
+        lines = [line for line in out.splitlines() if line.startswith('{"requests"')]
+        expect(process.returncode == 0 and lines, f"wrk on {self.name}: {out[-500:]} {errors[-500:]}")
         load = Load(json.loads(lines[0]))
         expect(load.requests > 0, f"wrk on {self.name}: no answer at all")
         expect(not load.wrong, f"wrk on {self.name}: {load.wrong} of {load.requests}")

@@ -1,9 +1,11 @@
 //! Where bodies are read. A small one is read by who took it in; a large one takes so long that the others of its worker would wait, so a
-//! thread of its own reads it, and few at once do.
+//! thread of its own reads it, behind all others where processors are short, and few at once do.
 
 use std::sync::LazyLock;
 
 use bytes::Bytes;
+use rustix::process::nice;
+use tokio::sync::oneshot;
 
 use crate::domain::holder::{Holder, Shares};
 use crate::domain::refusal::{Code, Refusal};
@@ -16,10 +18,14 @@ const SMALL: usize = 256 * 1024;
 /// memory that there is for bodies.
 static PLACES: LazyLock<Places> = LazyLock::new(|| Places::new(2, Shares::default(), None));
 
+/// How far such a thread stands behind others where there are more than processors (`nice`): what is short goes first.
+const BEHIND: i32 = 10;
+
 /// What `read` makes of a body of `holder`.
 ///
 /// # Errors
-/// What it refuses; `server-fault` where it does not come to an end; `rate-limited`, `server-busy` where too many wait.
+/// What it refuses; `server-fault` where it does not come to an end; `rate-limited`, `server-busy` where too many wait, or where no
+/// thread can be begun.
 pub async fn read_body<T: Send + 'static>(
     holder: &Holder,
     body: &Bytes,
@@ -29,12 +35,17 @@ pub async fn read_body<T: Send + 'static>(
         return read(body);
     }
     let place = PLACES.take(holder).await?;
-    let body = body.clone();
+    let (body, (told, done)) = (body.clone(), oneshot::channel());
     let work = move || {
         let _place = place;
-        read(&body)
+        // Of the calling thread alone, in Linux. Without it the body is read all the same.
+        let _ = nice(BEHIND);
+        let _ = told.send(read(&body));
     };
-    tokio::task::spawn_blocking(work).await.unwrap_or_else(|_| Err(Refusal::of(Code::ServerFault)))
+    let fault = |_| Refusal::of(Code::ServerFault);
+    std::thread::Builder::new().name("large-body".to_owned()).spawn(work).map_err(|_| Refusal::of(Code::ServerBusy))?;
+    // Nothing is told by one that panicked.
+    done.await.map_err(fault)?
 }
 
 #[cfg(test)]
