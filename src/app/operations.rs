@@ -227,7 +227,8 @@ impl Commands {
             Request::Status {} => {
                 let writing = self.delivery.store().writing().trouble().map(str::to_owned);
                 let endings_left = self.delivery.store().endings_left();
-                Ok(Response::Status(StatusView { writing, endings_left, ..self.status.clone() }))
+                let log_not_copied = self.delivery.store().log_copies().are_failing();
+                Ok(Response::Status(StatusView { writing, endings_left, log_not_copied, ..self.status.clone() }))
             }
             Request::ClientAdd(new) => self.add(operator, new).await,
             Request::ClientList {} => {

@@ -96,6 +96,7 @@ impl Running {
             pid: std::process::id(),
             writing: None,
             endings_left: 0,
+            log_not_copied: false,
         };
         let allow_http = instance.settings.egress.allow_http;
         let (keys, probes) = ((Arc::clone(&fetch), allow_http), probes(&instance));
@@ -300,7 +301,7 @@ async fn start_workers(instance: &Instance, refusals: &Arc<Refusals>) -> Result<
         // Samples of requests pile up until they are put into their buckets; nobody may ever come to scrape.
         metrics.run_upkeep();
         ::metrics::gauge!(ENDINGS_LEFT).set(u32::try_from(store.endings_left()).map_or(f64::MAX, f64::from));
-        ::metrics::counter!(FAILED_LOG_COPIES).absolute(store.failed_checkpoints());
+        ::metrics::counter!(FAILED_LOG_COPIES).absolute(store.log_copies().failed);
         let written = |taken: Taken| -> Written { Box::new(move || taken.written()) };
         refusals.take(false).into_iter().map(|(entry, taken)| (entry, written(taken))).collect()
     });
@@ -342,6 +343,7 @@ pub fn local_commands(instance: &Instance) -> Result<Arc<dyn Operations>, StartF
         pid: std::process::id(),
         writing: None,
         endings_left: 0,
+        log_not_copied: false,
     };
     let fetch = way_out(&instance.settings)?;
     let allow_http = instance.settings.egress.allow_http;

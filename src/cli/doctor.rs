@@ -248,6 +248,10 @@ async fn database(patient: &Patient<'_>) -> Check {
             "look at the disk that it lies on, and at the server's log lines; start the server again if it has ended";
         return Check::fail("database", trouble, cure);
     }
+    if patient.server.as_ref().is_some_and(|server| server.log_not_copied) {
+        let cure = "look at the disk that it lies on, and at the server's log lines";
+        return Check::fail("database", "its write-ahead log cannot be copied into it, and grows", cure);
+    }
     let clock = &patient.nature.clock;
     let log = match OpenLog::open(patient.settings, patient.nature).await {
         Ok(log) => log,

@@ -219,8 +219,8 @@ limits! {
             "Parameters of a query."
         search_time "search-time": Count = 250, 10 => 60_000;
             "Milliseconds that one search may read; longer is answered 400 `search-too-costly`."
-        searches "searches": Count = 16, 1 => 1_000;
-            "Searches running at a time, so that they cannot starve the token endpoint."
+        searches "searches": Count = 0, 0 => 1_000;
+            "Searches running at a time, so that what is short does not wait behind many. 0: two for each processor, four at least."
     }
     "Documents and files" {
         binary_form "binary-form": Size = 16 * MIB, 64 * KIB => 64 * MIB;

@@ -324,6 +324,9 @@ pub struct StatusView {
     /// How many endings wait in the database for the file outside.
     #[serde(default)]
     pub endings_left: u64,
+    /// Whether the write-ahead log cannot be copied into the database.
+    #[serde(default)]
+    pub log_not_copied: bool,
 }
 
 /// A client, as shown. Never a secret.

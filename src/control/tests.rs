@@ -22,6 +22,7 @@ impl Operations for Answering {
                 pid: uid,
                 writing: None,
                 endings_left: 0,
+                log_not_copied: false,
             })),
             Request::PolicyApply { .. } => Err(Refusal::of_all(vec![
                 Issue::new(Code::PolicyMistake).fill("file", "p").fill("what", "wrong").fill("cure", "mend"),

@@ -292,7 +292,9 @@ impl Delivery {
         let unsuited = || self.unsuited_engine().map(Unsuited::words);
         let untold = (self.store.endings_left() > 0).then_some("what ended is not told outside the database");
         let full = full.then_some("disk nearly full, uploads are refused");
-        Ok(full.or(clock).or(untold).or(failing).or_else(unsuited).or_else(|| self.loops.degraded()))
+        let copies = self.store.log_copies().are_failing();
+        let copies = copies.then_some("the database's write-ahead log is not copied, and grows");
+        Ok(full.or(clock).or(untold).or(copies).or(failing).or_else(unsuited).or_else(|| self.loops.degraded()))
     }
 
     /// Ends readiness: the log is not what was recorded.

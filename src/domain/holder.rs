@@ -54,7 +54,19 @@ impl Shares {
         if *holder == Holder::TrustedProxies {
             return true;
         }
-        let percent = u128::from(if holder.within().is_some() { self.link } else { self.caller }.min(100));
-        u128::from(held) * (100 - percent) <= u128::from(free) * percent
+        let percent = if holder.within().is_some() { self.link } else { self.caller };
+        within(percent, held, free)
     }
+
+    /// Whether a client may have `held` through its links while `free` is left, where the link that asks holds nothing yet: half of what
+    /// its share leaves too. So a few of its links, whose holders stand still, do not stop all others, and other clients have the rest.
+    pub fn allow_another_link(self, held: u64, free: u64) -> bool {
+        within(self.caller.min(100).midpoint(100), held, free)
+    }
+}
+
+/// Whether what is held is at most so many per cent of itself and what is free.
+fn within(percent: u8, held: u64, free: u64) -> bool {
+    let percent = u128::from(percent.min(100));
+    u128::from(held) * (100 - percent) <= u128::from(free) * percent
 }

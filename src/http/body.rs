@@ -141,6 +141,8 @@ async fn whole(
     let span = allowed(&shared.limits, length.unwrap_or(most));
     // What is announced is taken at once, so that bodies which have come halfway never wait for each other.
     let expected = length.unwrap_or(ROOM_MOST.min(most));
+    // Not waited for: one that waits holds up its connection as well.
+    let _place = shared.bodies.try_take(holder)?;
     let memory = shared.body_memory.take_many(holder, memory_of(expected)).await?;
     let body = Collected { most, expected, bytes: BytesMut::new(), memory };
     within(span, body.collect(Paced::new(shared, payload))).await

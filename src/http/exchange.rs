@@ -61,6 +61,8 @@ pub(super) struct Shared {
     pub(super) uploads: Places,
     pub(super) waits: Places,
     pub(super) searches: Places,
+    /// Bodies that are read whole and have not come yet, however short: each holds up its connection.
+    pub(super) bodies: Places,
     /// Bytes of memory for bodies that are read whole.
     pub(super) body_memory: Places,
     pub(super) client_rate: ClientRate,

@@ -8,7 +8,7 @@ use crate::telemetry::metrics as names;
 
 /// The pools of one server, each with its kind.
 #[derive(Debug, Clone)]
-pub(super) struct Pools([(&'static str, Places); 6]);
+pub(super) struct Pools([(&'static str, Places); 7]);
 
 impl Pools {
     /// Those that requests take from.
@@ -18,6 +18,7 @@ impl Pools {
             ("upload", shared.uploads.clone()),
             ("wait", shared.waits.clone()),
             ("search", shared.searches.clone()),
+            ("body", shared.bodies.clone()),
             ("body-byte", shared.body_memory.clone()),
             ("watch", shared.watches.places().clone()),
         ])

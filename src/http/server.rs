@@ -148,7 +148,8 @@ pub(super) fn shared(parts: &HttpParts, metrics_here: bool) -> Data<Shared> {
         probes: Arc::clone(&parts.probes),
         uploads: count(limits.uploads),
         waits: count(limits.waits),
-        searches: count(limits.searches),
+        searches: count(searches(limits.searches)),
+        bodies: count(connections(limits.connections)),
         body_memory: places(limits.body_memory),
         client_rate: ClientRate::new(Arc::clone(&parts.clock), limits.client_requests),
     })
@@ -209,6 +210,12 @@ fn cut_stalled(listener: &TcpListener, stall: Duration) {
     }
     #[cfg(not(target_os = "linux"))]
     let _ = (listener, millis);
+}
+
+/// Searches that run at a time: as set, or as many as keep the processors busy while some wait for their commit.
+fn searches(wanted: usize) -> usize {
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    if wanted > 0 { wanted } else { processors.saturating_mul(2).max(4) }
 }
 
 /// Files that the process keeps open beside connections: database, log, workers, sockets of its own.

@@ -79,7 +79,13 @@ impl<T> Book<T> {
             let held = self.held(one);
             held > 0 && !self.shares.allow(one, held.saturating_add(amount), self.free.saturating_sub(amount))
         };
-        over(holder) || holder.within().is_some_and(|client| over(&client))
+        let first = self.held(holder) == 0;
+        let over_with_links = |client: &Holder| {
+            let held = self.held(client).saturating_add(amount);
+            held > amount && !self.shares.allow_another_link(held, self.free.saturating_sub(amount))
+        };
+        over(holder)
+            || holder.within().is_some_and(|client| if first { over_with_links(&client) } else { over(&client) })
     }
 
     fn fits(&self, holder: &Holder, amount: u64) -> bool {

@@ -76,6 +76,22 @@ impl Writing {
     }
 }
 
+/// Tries to copy the write-ahead log into the database, several a second, that failed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct LogCopies {
+    /// Since the start.
+    pub failed: u64,
+    /// Since the last that did not.
+    pub in_a_row: u64,
+}
+
+impl LogCopies {
+    /// Whether it has failed for so long (about five seconds) that the log grows until the disk is full.
+    pub const fn are_failing(self) -> bool {
+        self.in_a_row >= 20
+    }
+}
+
 /// Why a call failed. Outcomes that a caller can act on are variants; the rest carries its cause for the log only.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -368,8 +384,8 @@ pub trait Store:
     /// Whether writes are taken.
     fn writing(&self) -> Writing;
 
-    /// How often the write-ahead log could not be copied into the database since the start.
-    fn failed_checkpoints(&self) -> u64;
+    /// How the write-ahead log is copied into the database.
+    fn log_copies(&self) -> LogCopies;
 
     /// Looks at the pages of what grows with the log and is not looked at when the store is opened. [`StoreError::Damaged`] when they are
     /// not sound. The log's own are looked at by who reads it.

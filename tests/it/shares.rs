@@ -215,6 +215,26 @@ impl Two {
         (kept, refused)
     }
 
+    /// Readers of one link that stand still; those that were answered.
+    async fn take_by(&self, link: &str) -> Vec<TcpStream> {
+        let request =
+            format!("GET {} HTTP/1.1\r\nHost: {}\r\n\r\n", &link[self.daylily.base().len()..], host(&self.daylily));
+        let mut asking = JoinSet::new();
+        for _ in 0..MANY {
+            let (request, address) = (request.clone(), self.daylily.running().address());
+            asking.spawn(async move {
+                let socket = TcpSocket::new_v4().unwrap();
+                socket.set_recv_buffer_size(4096).unwrap();
+                let mut stream = socket.connect(address).await.unwrap();
+                stream.write_all(request.as_bytes()).await.unwrap();
+                let mut first = vec![0; 64];
+                let came = stream.read(&mut first).await.unwrap_or(0);
+                first[..came].starts_with(b"HTTP/1.1 200").then_some(stream)
+            });
+        }
+        asking.join_all().await.into_iter().flatten().collect()
+    }
+
     async fn answer(&self, deed: Deed) -> Answer {
         let (other, id) = (&self.other, &self.others_id);
         match deed {
@@ -259,7 +279,7 @@ impl Two {
     /// The metrics tell of each kind of places, and of nobody.
     async fn is_told(&self, way: Way) {
         let answer = self.daylily.get("/metrics").await;
-        for kind in ["download", "upload", "wait", "search", "body-byte", "watch"] {
+        for kind in ["download", "upload", "wait", "search", "body", "body-byte", "watch"] {
             for name in ["daylily_places", "daylily_places_taken", "daylily_places_waiting"] {
                 assert!(answer.text().contains(&format!("{name}{{kind=\"{kind}\"}} ")), "{way:?}: {name} {kind}");
             }
@@ -305,6 +325,51 @@ async fn a_link_whose_readers_stand_still_stops_no_other_link() {
     // Nor does it stop another link of the same client.
     let (_, link) = two.daylily.ready_link(&two.hostile, &pdf(4, 5_000)).await;
     assert_eq!(two.daylily.get(&link).await.said(), (200, ""));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn several_links_whose_readers_stand_still_stop_no_other_link_of_their_client() {
+    let two = Two::start().await;
+    let bound = two.bound().await;
+    let mut kept = Vec::new();
+    for number in 0..3 {
+        let stored = two.hostile.upload("application/pdf", &pdf(10 + number, LONG)).await.ok(201);
+        let url = format!("Binary/{}", text(&stored, "/id"));
+        let id = two.daylily.ready(&two.hostile, &document("p1", &[named("application/pdf", &url)])).await;
+        let link = two.daylily.link(&two.hostile, &id).await;
+        kept.push(two.take_by(&link).await);
+    }
+    let (_, fourth) = two.daylily.ready_link(&two.hostile, &pdf(4, 5_000)).await;
+    assert_eq!(two.daylily.get(&fourth).await.said(), (200, ""));
+    two.others_are_served(bound, "three links").await;
+}
+
+/// Bodies of two bytes of which one comes, from one caller behind a proxy: each holds up a connection, and connections of a proxy have no
+/// share.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn short_bodies_that_do_not_come_leave_connections_to_others_behind_a_proxy() {
+    let two = Two::start_with(|settings| {
+        without_rates(settings);
+        settings.limits.connections = MANY;
+        settings.server.behind_proxy = true;
+        settings.server.trusted_proxies = vec!["127.0.0.0/8".parse().unwrap()];
+    })
+    .await;
+    let request = format!(
+        "POST /auth/token HTTP/1.1\r\nHost: {}\r\nX-Forwarded-For: 203.0.113.9\r\nX-Forwarded-Proto: https\r\n\
+         Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 2\r\n\r\na",
+        host(&two.daylily)
+    );
+    let mut connections = Vec::new();
+    for _ in 0..2 * MANY {
+        let mut connection = RawConnection::to(&two.daylily).await;
+        connection.send(request.as_bytes()).await;
+        connections.push(connection);
+    }
+    for _ in 0..4 {
+        let answer = timeout(PATIENCE, two.answer(Deed::Read)).await.expect("an answer");
+        assert_eq!(answer.said(), (200, ""));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -48,11 +48,24 @@ fn one_alone_has_half_and_two_a_third_each_and_something_is_left() {
 fn a_link_has_a_quarter_and_the_links_of_one_client_have_its_half() {
     let mut book = book(512);
     assert_eq!(most(&mut book, &holder(4)), 128);
-    let others: u64 = (5..60).map(|link| most(&mut book, &holder(link))).sum();
-    assert_eq!(128 + others, 256);
+    let others: u64 = (5..8).map(|link| most(&mut book, &holder(link))).sum();
+    assert_eq!(128 + others, 256 + 1, "the last of them held nothing");
     assert_eq!(book.why(&holder(5), 1), Turned::OverShare);
     assert_eq!(book.why(&holder(3), 1), Turned::OverShare);
     assert!(book.take(&holder(0), 1));
+}
+
+#[test]
+fn links_that_hold_nothing_have_a_place_beyond_their_clients_share_and_others_still_have_theirs() {
+    let mut book = book(512);
+    // Readers of three links that stand still.
+    let still: u64 = (4..7).map(|link| most(&mut book, &holder(link))).sum();
+    assert_eq!(still, 256);
+    let more = (7..250).filter(|link| book.take(&holder(*link), 1)).count();
+    assert_eq!(256 + more, 384, "three quarters, however many links there are");
+    assert!(!book.take(&holder(7), 1) && !book.take(&holder(251), 1));
+    assert_eq!(book.why(&holder(251), 1), Turned::Full, "it exceeds nothing itself");
+    assert_eq!(most(&mut book, &holder(0)), 64);
 }
 
 #[test]

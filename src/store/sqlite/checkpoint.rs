@@ -5,6 +5,7 @@
 //! To begin anew it takes the place of the writer for a moment, and waits for readers of older pictures: so it is tried only when
 //! next to nothing is left to copy, for as long as [`super::open::checkpointer`] lets it wait, and ever more seldom while a reader stays.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,7 +17,7 @@ use diesel::prelude::*;
 use super::open::{Location, OpenError};
 use super::reserve::Reserve;
 use super::statement::sql;
-use crate::store::StoreError;
+use crate::store::{LogCopies, StoreError};
 
 /// Shorter gains nothing, longer lets the log grow (measured).
 const PAUSE: Duration = Duration::from_millis(250);
@@ -39,7 +40,7 @@ const MOST_ROUNDS_OFF: u32 = 8;
 #[derive(Debug)]
 pub(super) struct Checkpointer {
     running: Mutex<Option<(Sender<()>, JoinHandle<()>)>>,
-    failed: Arc<AtomicU64>,
+    failed: Arc<Failed>,
 }
 
 impl Checkpointer {
@@ -51,7 +52,7 @@ impl Checkpointer {
         reserve: Arc<Reserve>,
     ) -> Result<Self, OpenError> {
         let (stop, stopped) = channel();
-        let failed = Arc::new(AtomicU64::new(0));
+        let failed = Arc::new(Failed::default());
         let mut rounds = Rounds::new(location, conn, truncate, Arc::clone(&failed));
         let work = move || {
             let mut count = 0_u32;
@@ -67,9 +68,10 @@ impl Checkpointer {
         Ok(Self { running: Mutex::new(Some((stop, thread.map_err(OpenError::File)?))), failed })
     }
 
-    /// How often a round failed.
-    pub(super) fn failed(&self) -> u64 {
-        self.failed.load(Ordering::Acquire)
+    /// How often a round failed: ever, and since the last that did not.
+    pub(super) fn failed(&self) -> LogCopies {
+        let (failed, in_a_row) = (&self.failed.ever, &self.failed.in_a_row);
+        LogCopies { failed: failed.load(Ordering::Acquire), in_a_row: in_a_row.load(Ordering::Acquire) }
     }
 
     /// Ends it and waits for its end.
@@ -80,6 +82,14 @@ impl Checkpointer {
             let _ = thread.join();
         }
     }
+}
+
+/// Rounds that failed.
+#[derive(Debug, Default)]
+struct Failed {
+    ever: AtomicU64,
+    /// Since the last that did not.
+    in_a_row: AtomicU64,
 }
 
 /// What SQLite answers to a checkpoint, or to the question alone.
@@ -104,8 +114,7 @@ struct Rounds {
     location: Location,
     conn: SqliteConnection,
     truncate: Arc<AtomicBool>,
-    failed: Arc<AtomicU64>,
-    is_failing: bool,
+    failed: Arc<Failed>,
     /// As they were at the last look.
     seen: Option<Frames>,
     /// Frames of the log when it was last let begin anew: they stand there until the next commit writes over them.
@@ -116,23 +125,25 @@ struct Rounds {
 }
 
 impl Rounds {
-    fn new(location: Location, conn: SqliteConnection, truncate: Arc<AtomicBool>, failed: Arc<AtomicU64>) -> Self {
+    fn new(location: Location, conn: SqliteConnection, truncate: Arc<AtomicBool>, failed: Arc<Failed>) -> Self {
         let (seen, reset, wait, put_off) = (None, None, 0, 0);
-        Self { location, conn, truncate, failed, is_failing: false, seen, reset, wait, put_off }
+        Self { location, conn, truncate, failed, seen, reset, wait, put_off }
     }
 
+    /// A round, whatever becomes of it: the thread goes on.
     fn go(&mut self) {
-        match self.round() {
-            Ok(()) if self.is_failing => {
-                self.is_failing = false;
-                tracing::warn!("the write-ahead log is copied into the database again");
-            }
+        let panicked = || StoreError::Unavailable("a round of the checkpointer panicked".into());
+        match catch_unwind(AssertUnwindSafe(|| self.round())).unwrap_or_else(|_| Err(panicked())) {
             // Another process checkpoints, or holds the database: the next round tries again.
-            Ok(()) | Err(StoreError::Busy) => {}
+            Err(StoreError::Busy) => {}
+            Ok(()) => {
+                if self.failed.in_a_row.swap(0, Ordering::AcqRel) > 0 {
+                    tracing::warn!("the write-ahead log is copied into the database again");
+                }
+            }
             Err(error) => {
-                self.failed.fetch_add(1, Ordering::AcqRel);
-                if !self.is_failing {
-                    self.is_failing = true;
+                self.failed.ever.fetch_add(1, Ordering::AcqRel);
+                if self.failed.in_a_row.fetch_add(1, Ordering::AcqRel) == 0 {
                     tracing::warn!(?error, "the write-ahead log cannot be copied into the database, and grows");
                 }
             }
@@ -201,11 +212,14 @@ mod tests {
         std::fs::write(&path, [7; 8_192]).unwrap();
         let location = Location::prepare(&path).unwrap();
         let conn = SqliteConnection::establish(path.to_str().unwrap()).unwrap();
-        let failed = Arc::new(AtomicU64::new(0));
+        let failed = Arc::new(Failed::default());
         let mut rounds = Rounds::new(location, conn, Arc::default(), Arc::clone(&failed));
         rounds.go();
         rounds.go();
-        assert_eq!(failed.load(Ordering::Acquire), 2);
-        assert!(rounds.is_failing);
+        let counts = |failed: &Failed| [&failed.ever, &failed.in_a_row].map(|count| count.load(Ordering::Acquire));
+        assert_eq!(counts(&failed), [2, 2]);
+        rounds.conn = SqliteConnection::establish(":memory:").unwrap();
+        rounds.go();
+        assert_eq!(counts(&failed), [2, 0]);
     }
 }

@@ -24,7 +24,7 @@ use crate::domain::principal::{AccessScope, ClientNumber};
 use crate::domain::query::Query;
 use crate::domain::resource::{Body, DocumentNumber, FileFacts, Kind, PatientNumber, Step, Stored, Target};
 use crate::store::{
-    ActivePolicy, AuditBlock, AuditHead, AuditRow, Client, DueRound, Earlier, Health, NewBinary, NewContext,
+    ActivePolicy, AuditBlock, AuditHead, AuditRow, Client, DueRound, Earlier, Health, LogCopies, NewBinary, NewContext,
     NewDocument, Page, Receipt, Receipts, ScanJob, SealedEntry, SealedKey, Store, StoreError, Writing, Written,
 };
 
@@ -338,7 +338,7 @@ impl Store for SqliteStore {
         if self.reserve.is_missing() { Writing::Short } else { Writing::Open }
     }
 
-    fn failed_checkpoints(&self) -> u64 {
+    fn log_copies(&self) -> LogCopies {
         self.checkpointer.failed()
     }
 

@@ -217,7 +217,7 @@ async fn f52_the_log_shrinks_once_a_long_reader_is_gone_and_nothing_waits_for_it
         }
     };
     tokio::time::timeout(Duration::from_secs(60), shrunk).await.expect("the log shrinks");
-    assert_eq!(store.failed_checkpoints(), 0);
+    assert_eq!(store.log_copies().failed, 0);
 }
 
 #[tokio::test]
