@@ -4,6 +4,7 @@
 use std::io::{self, Read};
 use std::path::Path;
 
+use super::endings::ENDINGS;
 use super::folder::{DATABASE, write_durably};
 use super::log_check;
 use crate::domain::refusal::{Code, Issue};
@@ -34,8 +35,12 @@ pub fn look(data: &Path, checkpoints: &Path) -> Result<(), Issue> {
     }
     let keys = data.join(KEY).exists().then_some("its encryption key");
     let files = holds_files(&data.join(BLOBS)).then_some("its files");
-    let published = log_check::newest_in_folder(checkpoints).is_ok_and(|newest| newest.is_some());
-    match keys.or(files).or(published.then_some("a checkpoint of its log")) {
+    let published = log_check::newest_in_folder(checkpoints);
+    // What cannot be read may hold one.
+    let published = published.map_err(|(path, error)| super::folder::not_usable(&path, &error))?.is_some();
+    let published = published.then_some("a checkpoint of its log");
+    let ended = checkpoints.join(ENDINGS).exists().then_some("its file of endings");
+    match keys.or(files).or(published).or(ended) {
         Some(there) => Err(missing(&data.join(DATABASE), there)),
         None => Ok(()),
     }

@@ -13,8 +13,8 @@ use crate::domain::refusal::{Code, Issue};
 
 /// How long a command waits before it looks again whether the folder is free.
 const PAUSE: Duration = Duration::from_millis(50);
-/// How often it looks: for ten seconds.
-const LOOKS: u32 = 200;
+/// How often it looks: for five minutes, in which a server that begins without a note of a check has looked at some ten million entries.
+const LOOKS: u32 = 6_000;
 
 impl From<StartFailure> for Failure {
     fn from(failure: StartFailure) -> Self {

@@ -3,11 +3,13 @@
 
 mod record;
 mod trail;
+mod withdrawals;
 
 use std::net::{IpAddr, Ipv4Addr};
 
 use self::record::Record;
 use self::trail::{Seen, Trail};
+use self::withdrawals::Concerned;
 use super::Delivery;
 use super::clock_rules::clock_issue;
 use super::counting::UsesNow;
@@ -140,8 +142,16 @@ impl Delivery {
     /// What the rows say of a document, and whether the log says the same.
     async fn document_as_recorded(&self, operator: &Operator, id: &ResourceId) -> Result<(Explanation, bool), Refusal> {
         let scope = operator.scope();
-        let mut record = Record::of(id);
-        let looked = self.look_at_log(&mut |seen| record.take(seen)).await?;
+        let (mut record, mut trail) = (Record::of(id), Trail::default());
+        let subject = self.store.read(Kind::DocumentReference, id, &scope).await.map_err(store_failure)?;
+        let subject = subject.and_then(|stored| stored.document?.subject).map(|subject| subject.0);
+        let about = Concerned { document: Some(id.as_str()), patient: subject.as_deref(), client: None };
+        let looked = self
+            .look_at_log(&mut |seen| {
+                trail.take_of(seen, about);
+                record.take(seen)
+            })
+            .await?;
         let found = self.store.read(Kind::DocumentReference, id, &scope).await.map_err(store_failure)?;
         let document = found.and_then(|stored| stored.document).ok_or_else(nothing)?;
         let now = self.clock.now();
@@ -151,6 +161,7 @@ impl Delivery {
         facts.extend(holds.iter().map(hold_fact));
         let steps = self.store.steps(id, &scope).await.map_err(store_failure)?.unwrap_or_default();
         facts.extend(steps.iter().map(step_fact));
+        facts.extend(trail.lines());
         let held = u64::try_from(holds.len()).unwrap_or(u64::MAX);
         // More holds than are listed cannot be counted here.
         let fits = holds.len() >= LINES_MOST || record.fits(document.state, &steps, held);
@@ -206,9 +217,16 @@ impl Delivery {
         let id = row.as_ref().map_or(link.id, |row| &row.id);
         let mut trail = Trail::default();
         let oldest = link.expires.minus(MAX_AHEAD);
-        let looked = self.look_at_log(&mut |seen| trail.take(seen, id, oldest)).await?;
-        let reader = self.store.client_by_number(link.reader).map(|client| format!("client/{}", client.id));
-        let mut facts = vec![Fact { name: "link", by: reader, text: id.to_string(), ..Fact::default() }];
+        let reader = self.store.client_by_number(link.reader);
+        let document = file.as_ref().and_then(|facts| facts.document.as_ref());
+        let about = Concerned {
+            document: document.map(|document| document.id.as_str()),
+            patient: document.and_then(|document| document.subject.as_ref()).map(|subject| subject.0.as_str()),
+            client: reader.as_ref().map(|client| client.id.as_str()),
+        };
+        let looked = self.look_at_log(&mut |seen| trail.take(seen, (id, about), oldest)).await?;
+        let by = reader.map(|client| format!("client/{}", client.id));
+        let mut facts = vec![Fact { name: "link", by, text: id.to_string(), ..Fact::default() }];
         facts.extend(row.as_ref().into_iter().flat_map(|row| terms_of(row, &uses)));
         facts.extend(trail.made.take());
         let until = Fact { name: "until", at: Some(link.expires), ..Fact::default() };

@@ -1,5 +1,6 @@
 //! Older, altered and lost parts of a data folder: what a start says of each, and what it goes on with.
 
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use daylily::app::Ended;
@@ -300,4 +301,25 @@ async fn only_a_folder_with_nothing_in_it_is_set_up_and_what_is_missing_is_named
     }
     daylily.start_again().await.unwrap();
     daylily.verify().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_checkpoint_folder_that_has_endings_or_cannot_be_read_is_not_that_of_a_new_log() {
+    let mut daylily = stopped().await;
+    std::fs::remove_dir_all(daylily.data()).unwrap();
+    let checkpoints = daylily.settings().audit.checkpoints.clone();
+    let _ = std::fs::remove_dir_all(&checkpoints);
+    std::fs::DirBuilder::new().mode(0o700).recursive(true).create(&checkpoints).unwrap();
+    std::fs::write(checkpoints.join("endings"), "an ending\n").unwrap();
+    let failure = daylily.start_again().await.unwrap_err();
+    assert_eq!(said(&failure), (3, "folder-unsafe"), "{failure:?}");
+    assert!(failure.issues[0].message().contains("though its file of endings is there"), "{failure:?}");
+    std::fs::remove_file(checkpoints.join("endings")).unwrap();
+    // Its name cannot be read as a checkpoint's text.
+    std::fs::create_dir(checkpoints.join("checkpoint")).unwrap();
+    let failure = daylily.start_again().await.unwrap_err();
+    assert_eq!(failure.exit, 3, "{failure:?}");
+    assert!(!daylily.data().join("daylily.db").exists(), "nothing is made");
+    std::fs::remove_dir(checkpoints.join("checkpoint")).unwrap();
+    daylily.start_again().await.unwrap();
 }

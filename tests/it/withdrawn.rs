@@ -210,6 +210,14 @@ async fn explain_answers_from_the_reference_that_pages_show() {
     withdrawn_by_command(&daylily, RevocationAim::Client("source".to_owned()), false).await;
     let view = explained(&daylily, &reference(&shown)).await.unwrap();
     assert_eq!((view.can_open, view.code.as_deref()), (Some(false), Some("link-revoked")));
+    assert!(view.facts.iter().any(|fact| fact.text == "all links of the client given until then"), "{view:?}");
+    let aim = RevocationAim::Document(id.clone());
+    withdrawn_by_command(&daylily, aim, false).await;
+    let view = explained(&daylily, &format!("DocumentReference/{id}")).await.unwrap();
+    assert_eq!(view.can_open, Some(true), "links only");
+    let withdrawn = fact(&view, "withdrawn").unwrap();
+    assert_eq!(withdrawn.text, "all links of the document given until then");
+    assert!(withdrawn.at.is_some() && withdrawn.by.is_some());
     let unknown = explained(&daylily, "lk_000000000").await.unwrap_err();
     assert_eq!(unknown.code().name(), "resource-not-found");
     assert_eq!(unknown.first().message(), "no link that can be open has this reference");

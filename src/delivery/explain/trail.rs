@@ -1,5 +1,6 @@
 //! What the record says of one link or request, entry by entry.
 
+use super::withdrawals::Concerned;
 use super::{Fact, LINES_MOST};
 use crate::domain::audit::detail::{Detail, Object};
 use crate::domain::audit::{Action, Outcome};
@@ -61,10 +62,11 @@ pub(super) struct Trail {
 
 impl Trail {
     /// Takes an entry, newest first; `false` when none before it can be about the link.
-    pub(super) fn take(&mut self, seen: &Seen, link: &LinkId, oldest: Timestamp) -> bool {
+    pub(super) fn take(&mut self, seen: &Seen, (link, about): (&LinkId, Concerned<'_>), oldest: Timestamp) -> bool {
         if seen.at < oldest {
             return false;
         }
+        self.withdrawn(seen, about);
         let named = seen.text("link") == Some(link.as_str());
         match seen.action {
             Action::LinkIssue if named && seen.outcome == Outcome::Ok => {
@@ -84,6 +86,24 @@ impl Trail {
             _ => {}
         }
         true
+    }
+
+    /// Takes an entry, newest first, about any link of a document.
+    pub(super) fn take_of(&mut self, seen: &Seen, about: Concerned<'_>) {
+        self.withdrawn(seen, about);
+        if seen.action == Action::LinkRedeem && seen.text("document") == about.document {
+            self.redeemed(seen);
+            // Whoever holds it can open it.
+            let given = seen.by().map(|by| format!(", by a link given to {by}"));
+            if let (Some(given), Some(used)) = (given, self.uses.last_mut().filter(|used| used.at == Some(seen.at))) {
+                used.text.push_str(&given);
+            }
+        }
+    }
+
+    fn withdrawn(&mut self, seen: &Seen, about: Concerned<'_>) {
+        let room = self.uses.len() < LINES_MOST;
+        self.uses.extend(about.withdrawn(seen).filter(|_| room));
     }
 
     fn redeemed(&mut self, seen: &Seen) {

@@ -8,7 +8,7 @@ use super::opened::Opened;
 use crate::domain::audit::Action;
 
 /// The columns, in order (docs/operations.md).
-const COLUMNS: [&str; 17] = [
+const COLUMNS: [&str; 18] = [
     "time",
     "seq",
     "action",
@@ -26,6 +26,7 @@ const COLUMNS: [&str; 17] = [
     "state",
     "aim",
     "authority",
+    "meant-for",
 ];
 
 /// Writes lines; remembers whom links are meant for, since who follows one is named nowhere else.
@@ -57,7 +58,7 @@ impl Csv {
             entry.action.code().to_owned(),
             entry.outcome.code().to_owned(),
             own(entry.client()),
-            own(self.person(entry)),
+            own(entry.operator().or_else(|| entry.spoken_for())),
             documents(entry),
             files(entry),
             links(entry),
@@ -69,13 +70,13 @@ impl Csv {
             own(entry.text("to").filter(|_| entry.tells_state())),
             aim(entry),
             own(entry.text("authority")),
+            own(self.meant_for(entry)),
         ])
     }
 
-    /// The operator, else whom the token spoke for, else whom the link is meant for.
-    fn person<'a>(&'a self, entry: &'a Opened) -> Option<&'a str> {
-        let meant = || self.recipients.get(entry.text("link")?).map(String::as_str);
-        entry.operator().or_else(|| entry.spoken_for()).or_else(meant)
+    /// Whom the link is meant for that the entry is about. Who opened it may be another: it works for whoever holds it.
+    fn meant_for(&self, entry: &Opened) -> Option<&str> {
+        self.recipients.get(entry.text("link")?).map(String::as_str)
     }
 }
 
@@ -144,20 +145,20 @@ mod tests {
         let lines: Vec<String> = letter().iter().map(|entry| csv.line(entry)).collect();
         assert_eq!(
             Csv::header(),
-            "time,seq,action,outcome,client,person,document,file,link,bytes,address,code,reason,request,state,aim,authority"
+            "time,seq,action,outcome,client,person,document,file,link,bytes,address,code,reason,request,state,aim,authority,meant-for"
         );
         assert_eq!(
             lines.get(1).unwrap(),
             &format!(
-                "2026-11-23T13:02:01.000000Z,1,link.issue,ok,ward-viewer,Practitioner/7,DocumentReference/9f31,{file},\
-                 {LETTER_LINK},,,,,,,,"
+                "2026-11-23T13:02:01.000000Z,1,link.issue,ok,ward-viewer,,DocumentReference/9f31,{file},\
+                 {LETTER_LINK},,,,,,,,,Practitioner/7"
             )
         );
         assert_eq!(
             lines.get(3).unwrap(),
             &format!(
-                "2026-11-23T13:02:03.000000Z,3,link.redeem,ok,ward-viewer,Practitioner/7,DocumentReference/9f31,{file},\
-                 {LETTER_LINK},70000,203.0.113.9,,,,,,"
+                "2026-11-23T13:02:03.000000Z,3,link.redeem,ok,ward-viewer,,DocumentReference/9f31,{file},\
+                 {LETTER_LINK},70000,203.0.113.9,,,,,,,Practitioner/7"
             )
         );
     }
@@ -165,8 +166,9 @@ mod tests {
     #[test]
     fn states_aims_and_authorities_have_columns() {
         let mut csv = Csv::default();
-        let last =
-            |entry: &Opened, csv: &mut Csv| csv.line(entry).rsplitn(4, ',').take(3).collect::<Vec<_>>().join(" ");
+        let last = |entry: &Opened, csv: &mut Csv| {
+            csv.line(entry).rsplitn(5, ',').skip(1).take(3).collect::<Vec<_>>().join(" ")
+        };
         let said: Vec<String> = letter().iter().map(|entry| last(entry, &mut csv)).collect();
         assert_eq!((said.get(5).unwrap().as_str(), said.get(7).unwrap().as_str()), ("court  ", "  revoked"));
         let wide = Entry::new(Action::LinkRevoke, Outcome::Ok).os_user(1);
@@ -181,6 +183,9 @@ mod tests {
     fn what_an_operator_wrote_is_no_formula_and_no_second_line() {
         let entry = Entry::new(Action::LinkRevoke, Outcome::Ok).os_user(1000).reason("=cmd|' /C calc'!A0\n,x");
         let line = Csv::default().line(&entry_of(0, &entry));
-        assert_eq!(line, "2026-11-23T13:02:00.000000Z,0,link.revoke,ok,,os:1000,,,,,,,\"'=cmd|' /C calc'!A0\n,x\",,,,");
+        assert_eq!(
+            line,
+            "2026-11-23T13:02:00.000000Z,0,link.revoke,ok,,os:1000,,,,,,,\"'=cmd|' /C calc'!A0\n,x\",,,,,"
+        );
     }
 }

@@ -129,6 +129,14 @@ fn received(entry: &Opened, end: Option<&Opened>) -> String {
     }
 }
 
+/// Whether one who has received something has the whole file by this alone.
+pub(super) fn has_all(entry: &Opened, end: Option<&Opened>) -> bool {
+    let ended = end.unwrap_or(entry);
+    let (bytes, size) = (ended.number("bytes"), ended.number("size"));
+    // A read of a file as such has no size of its own: it was handed out whole.
+    ended.outcome == Outcome::Ok && bytes.is_some() && (size.is_none() || bytes == size)
+}
+
 /// Whether the reader has all or a part of the file now.
 pub(super) fn has_received(entry: &Opened, end: Option<&Opened>) -> bool {
     let ended = end.unwrap_or(entry);

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use super::super::super::words::{counted, number, of_micros};
 use super::legend::{Legend, document};
 use super::opened::Opened;
-use super::sentences::{has_received, what, who, withdrawn};
+use super::sentences::{has_all, has_received, what, who, withdrawn};
 use crate::config::TimeZoneName;
 use crate::domain::audit::{Action, Outcome};
 use crate::domain::clock::Timestamp;
@@ -62,7 +62,15 @@ pub(super) fn lines(sheet: &Sheet<'_>) -> Vec<String> {
     let withdrawals = withdrawals(&acts);
     let (own, others) = by_document(&legend, &acts);
     let mut lines = vec![first_line(sheet)];
-    lines.push(format!("Times are those of {}, with their distance from UTC.", sheet.zone.as_str()));
+    lines.push(match sheet.zone.as_str() {
+        "UTC" => "Times are UTC.".to_owned(),
+        zone => format!("Times are those of {zone}; behind each stands its distance from UTC."),
+    });
+    if sheet.one_patient && sheet.entries.iter().all(|entry| entry.action == Action::AuditExport) {
+        lines.push(
+            "Nothing else names this patient: see whether the reference is written as in the documents.".to_owned(),
+        );
+    }
     for (place, own) in own.iter().enumerate() {
         lines.extend([String::new(), capitalized(&document(place))]);
         lines.extend(summary(sheet, &legend, (place, own), &withdrawals));
@@ -77,6 +85,7 @@ pub(super) fn lines(sheet: &Sheet<'_>) -> Vec<String> {
         lines.extend([String::new(), "What the short names stand for".to_owned()]);
         lines.extend(legend.lines());
         lines.push("\"Read the document\" means what is said about it (kind, title, dates), not its file.".to_owned());
+        lines.push("A link works for whoever holds it: a line about one names whom it was given to, who may not be who opened it.".to_owned());
     }
     lines.iter().map(|line| visible(line.trim_end())).collect()
 }
@@ -168,8 +177,11 @@ fn summary(
     let read = own.iter().filter(|act| {
         matches!(act.entry.action, Action::DocumentRead | Action::Search) && act.entry.outcome == Outcome::Ok
     });
-    let mut lines =
-        said("file received by", "nobody", times(sheet, received.map(|act| (reader(act.entry, legend), act.entry))));
+    let received = received.map(|act| {
+        let part = if has_all(act.entry, act.end) { "" } else { " (a part, or how it ended is not known)" };
+        (format!("{}{part}", reader(act.entry, legend)), act.entry)
+    });
+    let mut lines = said("file received by", "nobody", times(sheet, received));
     lines.extend(said("read by", "nobody", times(sheet, read.map(|act| (who(act.entry), act.entry)))));
     let withdrawals = withdrawals.iter().filter(|entry| legend.has_ended(entry, place));
     lines.extend(said("withdrawn", "no", withdrawals.map(|entry| withdrawal(sheet, legend, entry)).collect()));
@@ -237,7 +249,13 @@ fn withdrawals<'a>(acts: &[Act<'a>]) -> Vec<&'a Opened> {
 
 fn withdrawal(sheet: &Sheet<'_>, legend: &Legend, entry: &Opened) -> String {
     let reason = entry.text("reason").map_or_else(String::new, |reason| format!(": {reason}"));
-    format!("{}, {} {}{reason}", stamp(sheet, entry), who(entry), withdrawn(entry, legend))
+    // Links only: a document that was closed moved to a state.
+    let open = match (entry.text("to").or(entry.text("link")), entry.document()) {
+        (Some(_), _) => "",
+        (None, Some(_)) => " (those given until then; the document stayed open)",
+        (None, None) => " (those given until then)",
+    };
+    format!("{}, {} {}{open}{reason}", stamp(sheet, entry), who(entry), withdrawn(entry, legend))
 }
 
 fn holds(sheet: &Sheet<'_>, own: &[&Act<'_>]) -> Vec<String> {

@@ -75,7 +75,7 @@ fn a_stranger_reads_who_saw_the_letter_when_and_that_it_was_withdrawn() {
         "\
 10 entries about Patient/p1 from 2026-11-23 14:02:00+01:00 to 2026-11-23 14:02:09+01:00; the log was verified: none of its 57 \
 entries was changed, none is missing
-Times are those of Europe/Berlin, with their distance from UTC.
+Times are those of Europe/Berlin; behind each stands its distance from UTC.
 
 Document 1
   file received by  ward-viewer, by a link meant for Practitioner/7: once, 2026-11-23 14:02:02+01:00
@@ -100,7 +100,8 @@ What the short names stand for
   document 1   DocumentReference/9f31
   file 1       Binary/{}, of document 1
   link 1       {LETTER_LINK}, to file 1, given to ward-viewer, meant for Practitioner/7
-\"Read the document\" means what is said about it (kind, title, dates), not its file.",
+\"Read the document\" means what is said about it (kind, title, dates), not its file.
+A link works for whoever holds it: a line about one names whom it was given to, who may not be who opened it.",
         file()
     );
     assert_eq!(told(&letter(), Soundness::Whole(57)), expected);
@@ -178,14 +179,23 @@ fn a_wide_withdrawal_counts_for_a_document_only_where_it_ended_a_link_to_it() {
     let one =
         |what: &str| format!("  withdrawn 2026-11-23 13:02:02+00:00, folder's owner 7 withdrew {what}\n  withdrawn no");
     // The document that came later is not withdrawn by any of them.
-    assert_eq!(withdrawn_line(wide().with("registered", "ward-viewer"), 0), one("all links of ward-viewer"));
-    assert_eq!(withdrawn_line(wide().with("aim", "all"), 0), one("all links of this server"));
-    assert_eq!(withdrawn_line(wide().patient("Patient/p1"), 0), one("all links to documents of the patient"));
+    assert_eq!(
+        withdrawn_line(wide().with("registered", "ward-viewer"), 0),
+        one("all links of ward-viewer (those given until then)")
+    );
+    assert_eq!(withdrawn_line(wide().with("aim", "all"), 0), one("all links of this server (those given until then)"));
+    assert_eq!(
+        withdrawn_line(wide().patient("Patient/p1"), 0),
+        one("all links to documents of the patient (those given until then)")
+    );
     // Who was never given a link has none to lose.
     let none = "  withdrawn no\n  withdrawn no";
     assert_eq!(withdrawn_line(wide().with("registered", "archive"), 0), none);
     // A link that an entry before the period gave is known all the same.
-    let (later, first) = (withdrawn_line(wide().with("registered", "ward-viewer"), 2), one("all links of ward-viewer"));
+    let (later, first) = (
+        withdrawn_line(wide().with("registered", "ward-viewer"), 2),
+        one("all links of ward-viewer (those given until then)"),
+    );
     assert_eq!(later.lines().filter(|line| !line.ends_with(" no")).count(), 1, "{later} {first}");
 }
 
