@@ -26,9 +26,7 @@ impl<'a> Record<'a> {
 
     /// Takes an entry; `false` when none before it can be about the document.
     pub(super) fn take(&mut self, seen: &Seen) -> bool {
-        let of_resource = || seen.text("resource")?.strip_prefix("DocumentReference/");
-        let named = seen.text("document").or_else(of_resource);
-        if seen.outcome != Outcome::Ok || named != Some(self.document.as_str()) {
+        if seen.outcome != Outcome::Ok || seen.document() != Some(self.document.as_str()) {
             return true;
         }
         match seen.action {

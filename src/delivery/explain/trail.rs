@@ -22,6 +22,11 @@ impl Seen {
         text(&self.subject, name)
     }
 
+    /// Id of the one document that it is about.
+    pub(super) fn document(&self) -> Option<&str> {
+        self.text("document").or_else(|| self.text("resource")?.strip_prefix("DocumentReference/"))
+    }
+
     pub(super) fn tech(&self, name: &str) -> Option<&str> {
         text(&self.tech, name)
     }
@@ -91,7 +96,7 @@ impl Trail {
     /// Takes an entry, newest first, about any link of a document.
     pub(super) fn take_of(&mut self, seen: &Seen, about: Concerned<'_>) {
         self.withdrawn(seen, about);
-        if seen.action == Action::LinkRedeem && seen.text("document") == about.document {
+        if seen.action == Action::LinkRedeem && seen.document() == about.document {
             self.redeemed(seen);
             // Whoever holds it can open it.
             let given = seen.by().map(|by| format!(", by a link given to {by}"));

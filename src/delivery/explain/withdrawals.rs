@@ -24,8 +24,9 @@ impl Concerned<'_> {
             return None;
         }
         let is = |name: &str, own: Option<&str>| own.is_some() && seen.text(name) == own;
-        let text = match (seen.text("document"), seen.text("registered"), seen.text("aim")) {
-            (Some(_), ..) => is("document", self.document).then_some("all links of the document given until then"),
+        let of_document = seen.document() == self.document;
+        let text = match (seen.document(), seen.text("registered"), seen.text("aim")) {
+            (Some(_), ..) => of_document.then_some("all links of the document given until then"),
             (None, Some(_), _) => is("registered", self.client).then_some("all links of the client given until then"),
             (None, None, Some(_)) => Some("all links given until then"),
             (None, None, None) => is("patient", self.patient).then_some("all links of the patient given until then"),
