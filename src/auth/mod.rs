@@ -140,7 +140,9 @@ impl From<Denied> for Refusal {
 /// The store could not answer: nothing is granted while the grant cannot be recorded.
 fn store_failure(error: &StoreError) -> Denied {
     match error {
-        StoreError::Busy => Denied::new(Refusal::of(Code::ServerBusy).retry_after(RETRY_SECONDS), "store busy"),
+        StoreError::Busy | StoreError::Turned(_) => {
+            Denied::new(Refusal::of(Code::ServerBusy).retry_after(RETRY_SECONDS), "store busy")
+        }
         StoreError::Full | StoreError::Damaged(_) | StoreError::Unavailable(_) | StoreError::Unknown(_) => {
             Denied::new(Refusal::of(Code::AuditUnavailable).retry_after(RETRY_SECONDS), "store unavailable")
         }

@@ -12,6 +12,7 @@ const RETRY_SECONDS: u32 = 2;
 #[expect(clippy::needless_pass_by_value, reason = "it is the end of the error: nothing else may handle it again")]
 pub fn store_failure(error: StoreError) -> Refusal {
     let code = match &error {
+        StoreError::Turned(turned) => return (*turned).into(),
         StoreError::Busy => Code::ServerBusy,
         StoreError::Full => Code::StorageFull,
         StoreError::TooCostly => return Refusal::new(Issue::new(Code::SearchTooCostly).fill("max", 1000)),

@@ -33,6 +33,7 @@ mod pace;
 mod reading;
 mod reconciling;
 mod recorder;
+mod rendering;
 mod retention;
 mod scanning;
 mod sealing;
@@ -63,6 +64,7 @@ pub use offers::ReadResource;
 pub use reading::read_body;
 pub use reconciling::Reconciled;
 pub use recorder::Recorder;
+pub use rendering::rendered;
 pub use retention::Swept;
 
 pub use scanning::{NO_VERDICT, ScanWatch, Scanned};

@@ -13,7 +13,8 @@ use crate::domain::refusal::{Code, Issue, Refusal};
 use crate::domain::resource::{DocumentFacts, Kind, Stored, Target};
 use crate::fhir::base::Base;
 use crate::fhir::render::{Absent, Address, Shown};
-use crate::store::GivenLink;
+use crate::shares::{Place, Places};
+use crate::store::{AnswerMemory, GivenLink};
 
 /// A resource with what stands for the urls of its contents.
 #[derive(Debug)]
@@ -22,6 +23,8 @@ pub struct ReadResource {
     pub stored: Stored,
     /// Where each content entry can be opened, by its number.
     pub addresses: Vec<Address>,
+    /// What was taken for its text, where that is long.
+    pub memory: Option<Place>,
 }
 
 impl ReadResource {
@@ -57,12 +60,20 @@ impl Delivery {
     ///
     /// # Errors
     /// `scope-insufficient`; `resource-not-found` for what is not there or outside the caller's reach, alike;
-    /// `content-purged` (410) for a purged document that the caller's reach covered; `audit-unavailable`.
-    pub async fn read(&self, caller: &Caller, kind: Kind, id: &ResourceId) -> Result<ReadResource, Refusal> {
+    /// `content-purged` (410) for a purged document that the caller's reach covered; `audit-unavailable`; `rate-limited`, `server-busy`
+    /// where `bytes` has no room for its text.
+    pub async fn read(
+        &self,
+        caller: &Caller,
+        kind: Kind,
+        id: &ResourceId,
+        bytes: &Places,
+    ) -> Result<ReadResource, Refusal> {
         let scope = caller.principal.may(Interaction::Read, kind)?;
-        let found = self.store.read(kind, id, &scope).await.map_err(store_failure)?;
+        let memory = AnswerMemory { bytes, holder: &caller.holder() };
+        let found = self.store.read_for_answer(kind, id, &scope, memory).await.map_err(store_failure)?;
         let action = if kind == Kind::DocumentReference { Action::DocumentRead } else { Action::ContextRead };
-        let Some(stored) = found else {
+        let Some((stored, memory)) = found else {
             self.record_missing(caller, action, kind, id).await?;
             return Err(not_found());
         };
@@ -84,7 +95,7 @@ impl Delivery {
             entry = entry.patient(&format!("Patient/{id}"));
         }
         self.recorder.record_offering(entry, offered).await?;
-        Ok(ReadResource { stored, addresses })
+        Ok(ReadResource { stored, addresses, memory })
     }
 
     /// Records that something was asked for by an authenticated caller and not shown.

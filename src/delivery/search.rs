@@ -4,20 +4,24 @@
 use aws_lc_rs::digest;
 
 use super::failure::store_failure;
+use super::rendering::rendered;
 use super::{Caller, Delivery, ReadResource};
 use crate::domain::audit::{Action, Outcome};
 use crate::domain::clock::Timestamp;
 use crate::domain::cursor::{self, Cursor, ScopeDigest};
+use crate::domain::id::RequestId;
 use crate::domain::principal::{Interaction, Principal};
 use crate::domain::query::Position;
 use crate::domain::refusal::{Code, Issue, Refusal};
 use crate::domain::resource::Kind;
+use crate::fhir::base::Base;
 use crate::fhir::bundle::{Head, SearchSet};
 use crate::fhir::search::{self, Asked, Search};
-use crate::store::TOTAL_LIMIT;
+use crate::shares::{Place, Places};
+use crate::store::{AnswerMemory, TOTAL_LIMIT};
 
-/// Bytes that a row takes in the answer, for the first size of the buffer.
-const ROW_BYTES: usize = 3 * 1024;
+/// Bytes that a row takes in the answer beside its text, for the first size of the buffer.
+const ROW_BYTES: usize = 1024;
 
 /// A search as it was asked.
 #[derive(Debug, Clone)]
@@ -37,6 +41,8 @@ pub struct Searched {
     pub text: String,
     /// Matches on this page.
     pub count: usize,
+    /// What was taken for its texts, where they are long.
+    pub memory: Option<Place>,
 }
 
 /// A search with the place where its page begins.
@@ -46,19 +52,34 @@ struct Paged {
     first: bool,
 }
 
+/// All that stands in the answer.
+struct Found {
+    base: Base,
+    self_url: String,
+    is_first: bool,
+    next: Option<String>,
+    total: Option<u64>,
+    at: Timestamp,
+    warnings: Vec<Issue>,
+    request: RequestId,
+    rows: Vec<ReadResource>,
+}
+
 impl Delivery {
     /// Searches documents.
     ///
     /// # Errors
-    /// `scope-insufficient`, `parameter-…`, `page-expired`, `search-too-costly`, `audit-unavailable`.
-    pub async fn search(&self, caller: &Caller, request: &SearchRequest) -> Result<Searched, Refusal> {
+    /// `scope-insufficient`, `parameter-…`, `page-expired`, `search-too-costly`, `audit-unavailable`; `rate-limited`, `server-busy`
+    /// where `bytes` has no room for its texts.
+    pub async fn search(&self, caller: &Caller, request: &SearchRequest, bytes: &Places) -> Result<Searched, Refusal> {
         let scope = caller.principal.may(Interaction::Search, request.kind)?;
         if request.kind != Kind::DocumentReference {
             let issue = Issue::new(Code::InteractionUnsupported).fill("interaction", "search");
             return Err(issue.fill("type", request.kind.as_str()).into());
         }
         let paged = self.page_asked(caller, request)?;
-        let page = self.store.search(&paged.search.query, &scope).await.map_err(store_failure)?;
+        let memory = AnswerMemory { bytes, holder: &caller.holder() };
+        let page = self.store.search(&paged.search.query, &scope, memory).await.map_err(store_failure)?;
         let (epochs, keys) = (self.store.epochs(), self.link_keys());
         let offers = self.offers(&caller.principal, &keys, &epochs);
         let (mut offered, mut rows) = (Vec::new(), Vec::with_capacity(page.rows.len()));
@@ -66,7 +87,7 @@ impl Delivery {
         for stored in page.rows {
             let (addresses, links) = offers.of(&stored);
             offered.extend(links);
-            rows.push(ReadResource { stored, addresses });
+            rows.push(ReadResource { stored, addresses, memory: None });
         }
         let began = page.newest.map_or(paged.began, |newest| paged.began.max(newest));
         let next = page.next.map(|after| self.next_page(&caller.principal, &paged, (began, after))).transpose()?;
@@ -74,8 +95,10 @@ impl Delivery {
         entry =
             entry.patients(subjects.map(|subject| subject.0.as_str())).returned(rows.iter().map(|row| &row.stored.id));
         self.recorder.record_offering(entry, offered).await?;
-        let text = self.bundle(caller, &paged, page.total, next.as_deref(), &rows);
-        Ok(Searched { text, count: rows.len() })
+        let count = rows.len();
+        let found = self.found(caller, paged, page.total, (next, rows));
+        let text = rendered(found.texts(), move || found.write()).await?;
+        Ok(Searched { text, count, memory: page.memory })
     }
 
     /// The search that was asked, or the one that a page link goes on with.
@@ -108,22 +131,49 @@ impl Delivery {
         Ok(search::page_url(&self.terms.base, &text))
     }
 
-    fn bundle(&self, caller: &Caller, paged: &Paged, total: u64, next: Option<&str>, rows: &[ReadResource]) -> String {
-        let base = &self.terms.base;
-        let self_url = search::url(base, &paged.search.used);
-        let head = Head {
-            self_url: &self_url,
-            first: (!paged.first).then_some(self_url.as_str()),
+    fn found(
+        &self,
+        caller: &Caller,
+        paged: Paged,
+        total: u64,
+        (next, rows): (Option<String>, Vec<ReadResource>),
+    ) -> Found {
+        let base = self.terms.base.clone();
+        Found {
+            self_url: search::url(&base, &paged.search.used),
+            base,
+            is_first: paged.first,
             next,
             // Beyond the limit the store only knows that there are more; a number that is not exact is not told.
             total: (paged.search.total && total <= TOTAL_LIMIT).then_some(total),
             at: self.clock.now(),
-        };
-        let mut set = SearchSet::begin(&head, rows.len() * ROW_BYTES);
-        for row in rows {
-            set.matched(base, row.stored.kind, &row.stored.id, &row.stored.body, &row.shown());
+            warnings: paged.search.warnings,
+            request: caller.request.clone(),
+            rows,
         }
-        set.warn(&paged.search.warnings, &caller.request);
+    }
+}
+
+impl Found {
+    /// Bytes of the texts that it shows.
+    fn texts(&self) -> usize {
+        self.rows.iter().map(|row| row.stored.body.text.len()).sum()
+    }
+
+    /// The searchset Bundle.
+    fn write(&self) -> String {
+        let head = Head {
+            self_url: &self.self_url,
+            first: (!self.is_first).then_some(self.self_url.as_str()),
+            next: self.next.as_deref(),
+            total: self.total,
+            at: self.at,
+        };
+        let mut set = SearchSet::begin(&head, self.texts() + self.rows.len() * ROW_BYTES);
+        for row in &self.rows {
+            set.matched(&self.base, row.stored.kind, &row.stored.id, &row.stored.body, &row.shown());
+        }
+        set.warn(&self.warnings, &self.request);
         set.finish()
     }
 }

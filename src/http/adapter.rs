@@ -9,8 +9,8 @@ use bytes::Bytes;
 use secrecy::ExposeSecret;
 
 use super::ports::{
-    Arrival, Asked, Caller, ConfirmedLink, Documents, Download, Followed, Line, NewUpload, OpenBytes, OpenFile,
-    Operation, OperationInput, Pieces, RawBody, ResourceText, Written,
+    Arrival, Asked, Caller, ConfirmedLink, Documents, Download, Followed, HeldText, Line, NewUpload, OpenBytes,
+    OpenFile, Operation, OperationInput, Pieces, RawBody, ResourceText, Written,
 };
 use crate::delivery::{
     self, Acknowledge, CreatedResource, Delivery, IssueLink, Opened, PutContext, PutSubscription, ReadResource,
@@ -23,6 +23,7 @@ use crate::domain::resource::Kind;
 use crate::fhir::base::Base;
 use crate::fhir::json::{self, Value};
 use crate::fhir::{capability, definitions, operations, outcome, subscription, validate};
+use crate::shares::Places;
 
 /// The use cases as this room calls them.
 #[derive(Debug)]
@@ -42,15 +43,16 @@ impl Served {
     }
 }
 
-fn text_of(read: &ReadResource) -> ResourceText {
-    let stored = &read.stored;
+async fn text_of(mut read: ReadResource) -> Result<ResourceText, Refusal> {
+    let (stored, memory) = (&read.stored, read.memory.take());
     let (kind, id, version, updated) = (stored.kind, stored.id.clone(), stored.version, stored.updated);
-    ResourceText { kind, id, version, updated, text: read.to_json() }
+    let text = delivery::rendered(stored.body.text.len(), move || read.to_json()).await?;
+    Ok(ResourceText { kind, id, version, updated, text, memory })
 }
 
 fn subscription_text(shown: ShownSubscription) -> ResourceText {
     let ShownSubscription { id, version, updated, text, .. } = shown;
-    ResourceText { kind: Kind::Subscription, id, version, updated, text }
+    ResourceText { kind: Kind::Subscription, id, version, updated, text, memory: None }
 }
 
 fn subscribed(caller: &Caller, shown: ShownSubscription) -> Written {
@@ -58,14 +60,14 @@ fn subscribed(caller: &Caller, shown: ShownSubscription) -> Written {
     Written { resource: subscription_text(shown), created, outcome: outcome::all_well(&caller.request) }
 }
 
-fn written(caller: &Caller, made: &CreatedResource) -> Written {
+async fn written(caller: &Caller, made: CreatedResource) -> Result<Written, Refusal> {
     let mut text = String::new();
     if made.warnings.is_empty() {
         text = outcome::all_well(&caller.request);
     } else {
         outcome::write(&made.warnings, &caller.request, &mut text);
     }
-    Written { resource: text_of(&made.read), created: made.created, outcome: text }
+    Ok(Written { resource: text_of(made.read).await?, created: made.created, outcome: text })
 }
 
 #[async_trait(?Send)]
@@ -81,7 +83,7 @@ impl Documents for Served {
             let made = self.noted(caller, self.delivery.create_subscription(caller, body, idempotency).await).await?;
             return Ok(subscribed(caller, made));
         }
-        Ok(written(caller, &self.noted(caller, self.delivery.create(caller, kind, body, idempotency).await).await?))
+        written(caller, self.noted(caller, self.delivery.create(caller, kind, body, idempotency).await).await?).await
     }
 
     async fn put(
@@ -99,17 +101,21 @@ impl Documents for Served {
                 self.noted(caller, self.delivery.put_subscription(caller, put).await).await?,
             ));
         }
-        Ok(written(
-            caller,
-            &self.noted(caller, self.delivery.put(caller, PutContext { kind, id, body, if_match }).await).await?,
-        ))
+        let put = self.delivery.put(caller, PutContext { kind, id, body, if_match }).await;
+        written(caller, self.noted(caller, put).await?).await
     }
 
-    async fn read(&self, caller: &Caller, kind: Kind, id: &ResourceId) -> Result<ResourceText, Refusal> {
+    async fn read(
+        &self,
+        caller: &Caller,
+        kind: Kind,
+        id: &ResourceId,
+        bytes: &Places,
+    ) -> Result<ResourceText, Refusal> {
         if kind == Kind::Subscription {
             return Ok(subscription_text(self.noted(caller, self.delivery.read_subscription(caller, id).await).await?));
         }
-        Ok(text_of(&self.noted(caller, self.delivery.read(caller, kind, id).await).await?))
+        text_of(self.noted(caller, self.delivery.read(caller, kind, id, bytes).await).await?).await
     }
 
     async fn search(
@@ -118,9 +124,11 @@ impl Documents for Served {
         kind: Kind,
         parameters: Vec<(String, String)>,
         strict: bool,
-    ) -> Result<String, Refusal> {
-        let found = self.delivery.search(caller, &SearchRequest { kind, parameters, strict }).await;
-        Ok(self.noted(caller, found).await?.text)
+        bytes: &Places,
+    ) -> Result<HeldText, Refusal> {
+        let found = self.delivery.search(caller, &SearchRequest { kind, parameters, strict }, bytes).await;
+        let found = self.noted(caller, found).await?;
+        Ok(HeldText { text: found.text, memory: found.memory })
     }
 
     async fn operate(
@@ -129,24 +137,27 @@ impl Documents for Served {
         id: &ResourceId,
         operation: Operation,
         input: OperationInput<'_>,
-    ) -> Result<String, Refusal> {
+        bytes: &Places,
+    ) -> Result<HeldText, Refusal> {
         let (body, query) = match input {
             OperationInput::Body(bytes) => (parameters(caller, bytes).await?, Vec::new()),
             OperationInput::Query(query) => (None, query),
         };
         let body = body.as_ref().and_then(Value::as_object);
         match operation {
-            Operation::IssueLink => self.issue_link(caller, id, operations::issue_link(body)?).await,
-            Operation::Revoke => self.revoke(caller, id, operations::revoke(body)?).await,
+            Operation::IssueLink => Ok(self.issue_link(caller, id, operations::issue_link(body)?).await?.into()),
+            Operation::Revoke => Ok(self.revoke(caller, id, operations::revoke(body)?).await?.into()),
             Operation::Acknowledge => {
                 let (outcome, note) = operations::acknowledge(body)?;
                 let done = self.delivery.acknowledge(caller, id, &Acknowledge { outcome, note }).await;
                 self.noted(caller, done).await?;
-                Ok(self.read(caller, Kind::DocumentReference, id).await?.text)
+                let shown = self.read(caller, Kind::DocumentReference, id, bytes).await?;
+                Ok(HeldText { text: shown.text, memory: shown.memory })
             }
             Operation::Lifecycle => {
                 let wait = operations::lifecycle(body, &query)?;
-                Ok(operations::steps(&self.noted(caller, self.delivery.lifecycle(caller, id, wait).await).await?.steps))
+                let seen = self.noted(caller, self.delivery.lifecycle(caller, id, wait).await).await?;
+                Ok(operations::steps(&seen.steps).into())
             }
         }
     }
@@ -167,7 +178,7 @@ impl Documents for Served {
         while let Some(piece) = body.next().await? {
             upload.write(piece).await?;
         }
-        Ok(written(caller, &upload.finish().await?))
+        written(caller, upload.finish().await?).await
     }
 
     async fn open_link(&self, request: Download) -> Result<Followed, Refusal> {

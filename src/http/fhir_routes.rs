@@ -12,7 +12,7 @@ use super::body::{self, Raw};
 use super::content_digest;
 use super::error::{Told, value};
 use super::exchange::Shared;
-use super::files::{http_date, of, resource_id};
+use super::files::{http_date, in_memory, of, resource_id};
 use super::ports::{Caller, NewUpload, Operation, OperationInput, ResourceText, Written};
 use super::pretty::pretty;
 use crate::domain::operator::Act;
@@ -21,6 +21,9 @@ use crate::domain::resource::Kind;
 
 /// Longest `Idempotency-Key`, in characters (contract, Documents).
 const KEY_MOST: usize = 128;
+
+/// Longest text that is broken into lines on request: nobody reads a longer one by eye, and breaking it would hold its worker.
+const PRETTY_MOST: usize = 256 * 1024;
 
 type Answer = Result<HttpResponse, Told>;
 
@@ -65,7 +68,8 @@ fn kind(name: &str) -> Result<Kind, Refusal> {
 
 /// FHIR JSON, with line breaks where `_pretty=true` asks for them.
 pub(super) fn json(request: &HttpRequest, status: StatusCode, text: String) -> HttpResponse {
-    let text = if query_value(request, "_pretty").as_deref() == Some("true") { pretty(&text) } else { text };
+    let is_pretty = text.len() <= PRETTY_MOST && query_value(request, "_pretty").as_deref() == Some("true");
+    let text = if is_pretty { pretty(&text) } else { text };
     HttpResponse::build(status).content_type(FHIR_JSON).body(text)
 }
 
@@ -73,7 +77,7 @@ fn resource(request: &HttpRequest, shown: ResourceText) -> HttpResponse {
     let (version, updated) = (shown.version, shown.updated);
     let mut response = json(request, StatusCode::OK, shown.text);
     versioned(&mut response, version, updated);
-    response
+    in_memory(response, shown.memory)
 }
 
 fn versioned(response: &mut HttpResponse, version: u32, updated: crate::domain::clock::Timestamp) {
@@ -81,7 +85,8 @@ fn versioned(response: &mut HttpResponse, version: u32, updated: crate::domain::
     response.headers_mut().insert(header::LAST_MODIFIED, value(&http_date(updated)));
 }
 
-fn written(request: &HttpRequest, shared: &Shared, written: Written) -> HttpResponse {
+/// The answer to a write. `memory` is what was taken for the body that it was made of: the answer shows it again, and holds it as long.
+fn written(request: &HttpRequest, shared: &Shared, written: Written, memory: impl Unpin + 'static) -> HttpResponse {
     let status = if written.created { StatusCode::CREATED } else { StatusCode::OK };
     let shown = written.resource;
     let location = format!("/fhir/{}/{}/_history/{}", shown.kind.as_str(), shown.id, shown.version);
@@ -92,7 +97,7 @@ fn written(request: &HttpRequest, shared: &Shared, written: Written) -> HttpResp
     };
     versioned(&mut response, shown.version, shown.updated);
     response.headers_mut().insert(header::LOCATION, value(&shared.base_url.join(&location)));
-    response
+    in_memory(response, memory)
 }
 
 fn preferences(request: &HttpRequest) -> accept::Preferences {
@@ -130,7 +135,8 @@ fn if_match(request: &HttpRequest) -> Result<Option<u32>, Refusal> {
 /// `GET`, `HEAD` `[type]/[id]`.
 pub(super) async fn read(request: HttpRequest, shared: Data<Shared>, path: Path<(String, String)>) -> Answer {
     let caller = json_caller(&request, &shared)?;
-    let shown = shared.documents.read(&caller, kind(&path.0)?, &resource_id(&path.1)?).await?;
+    let (kind, id) = (kind(&path.0)?, resource_id(&path.1)?);
+    let shown = shared.documents.read(&caller, kind, &id, &shared.body_memory).await?;
     Ok(resource(&request, shown))
 }
 
@@ -167,8 +173,8 @@ async fn found(
     }
     let strict = preferences(request).strict;
     let _place = shared.searches.take(&caller.holder()).await?;
-    let bundle = shared.documents.search(caller, kind(name)?, parameters, strict).await?;
-    Ok(json(request, StatusCode::OK, bundle))
+    let bundle = shared.documents.search(caller, kind(name)?, parameters, strict, &shared.body_memory).await?;
+    Ok(in_memory(json(request, StatusCode::OK, bundle.text), bundle.memory))
 }
 
 /// `POST [type]`.
@@ -177,7 +183,7 @@ pub(super) async fn create(request: HttpRequest, shared: Data<Shared>, path: Pat
     let (kind, key) = (kind(&path)?, idempotency(&request)?);
     let body = body::fhir(&shared, &request, payload, &caller.holder()).await?;
     let result = shared.documents.create(&caller, kind, &body, key).await?;
-    Ok(written(&request, &shared, result))
+    Ok(written(&request, &shared, result, body))
 }
 
 /// `POST Binary`: FHIR JSON is the resource, anything else the bytes themselves.
@@ -188,7 +194,7 @@ pub(super) async fn create_binary(request: HttpRequest, shared: Data<Shared>, pa
     if accept::is_fhir_body(&media) {
         let body = body::fhir(&shared, &request, payload, &caller.holder()).await?;
         let result = shared.documents.create(&caller, Kind::Binary, &body, key).await?;
-        return Ok(written(&request, &shared, result));
+        return Ok(written(&request, &shared, result, body));
     }
     if media.is_empty() || accept::is_fhir_type(&media) {
         return Err(accept::media_type_unsupported("application/fhir+json, or the media type of the file").into());
@@ -202,7 +208,7 @@ pub(super) async fn create_binary(request: HttpRequest, shared: Data<Shared>, pa
     };
     let mut raw = Raw::new(&shared, &request, payload)?;
     let result = shared.documents.upload(&caller, head, &mut raw).await?;
-    Ok(written(&request, &shared, result))
+    Ok(written(&request, &shared, result, ()))
 }
 
 /// `PUT [type]/[id]`.
@@ -222,7 +228,7 @@ pub(super) async fn put(
     };
     let body = body::fhir(&shared, &request, payload, &caller.holder()).await?;
     let result = shared.documents.put(&caller, kind, &id, &body, version).await?;
-    Ok(written(&request, &shared, result))
+    Ok(written(&request, &shared, result, body))
 }
 
 /// `POST DocumentReference/[id]/$…`; `$lifecycle` by GET too.
@@ -257,8 +263,8 @@ pub(super) async fn operate(
         |name: &str| matches!(name, "_format" | "_pretty") || (name == "wait" && request.method() == Method::HEAD);
     let query = query.into_iter().filter(|(name, _)| !left_out(name)).collect();
     let input = if by_query { OperationInput::Query(query) } else { OperationInput::Body(&body) };
-    let text = shared.documents.operate(&caller, &id, operation, input).await?;
-    Ok(json(&request, StatusCode::OK, text))
+    let told = shared.documents.operate(&caller, &id, operation, input, &shared.body_memory).await?;
+    Ok(in_memory(json(&request, StatusCode::OK, told.text), told.memory))
 }
 
 /// `POST DocumentReference/[id]/$hold`, `$release-hold`: acts of people with a role, by command; no token of a client gives one

@@ -124,7 +124,7 @@ async fn resource(shared: &Shared, request: &HttpRequest, opened: OpenFile) -> R
     let headers = response.headers_mut();
     headers.insert(header::ETAG, super::error::value("W/\"1\""));
     headers.insert(header::LAST_MODIFIED, super::error::value(&http_date(updated)));
-    Ok(response.map_body(|_, body| BoxBody::new(InMemory { body, _memory: memory })))
+    Ok(in_memory(response, memory))
 }
 
 /// An HTTP date (RFC 9110 §5.6.7).
@@ -237,13 +237,18 @@ pub(super) fn resource_id(text: &str) -> Result<ResourceId, Refusal> {
     ResourceId::parse(text).ok_or_else(|| Refusal::of(Code::ResourceNotFound))
 }
 
-/// A body that lies in memory as a whole until it is sent.
-struct InMemory {
-    body: BoxBody,
-    _memory: Place,
+/// An answer that lies in memory as a whole, with what was taken for it: that is given back once it is sent, or nobody waits for it.
+pub(super) fn in_memory(response: HttpResponse, memory: impl Unpin + 'static) -> HttpResponse {
+    response.map_body(|_, body| BoxBody::new(InMemory { body, _memory: memory }))
 }
 
-impl MessageBody for InMemory {
+/// A body that lies in memory as a whole until it is sent.
+struct InMemory<M> {
+    body: BoxBody,
+    _memory: M,
+}
+
+impl<M: Unpin> MessageBody for InMemory<M> {
     type Error = <BoxBody as MessageBody>::Error;
 
     fn size(&self) -> BodySize {

@@ -20,9 +20,25 @@ use crate::domain::id::{FileId, LinkId, RequestId, ResourceId};
 use crate::domain::principal::Principal;
 use crate::domain::refusal::{Code, Refusal};
 use crate::domain::resource::{FileFacts, Kind};
+use crate::shares::{Place, Places};
+
+/// A text ready to be sent, with the memory that was taken for it where it is long: it is held until the text has left.
+#[derive(Debug)]
+pub struct HeldText {
+    /// FHIR JSON.
+    pub text: String,
+    /// What is held for it.
+    pub memory: Option<Place>,
+}
+
+impl From<String> for HeldText {
+    fn from(text: String) -> Self {
+        Self { text, memory: None }
+    }
+}
 
 /// A resource ready to be sent.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct ResourceText {
     /// Its type.
     pub kind: Kind,
@@ -34,10 +50,12 @@ pub struct ResourceText {
     pub updated: Timestamp,
     /// FHIR JSON.
     pub text: String,
+    /// What was taken for it, where it is long.
+    pub memory: Option<Place>,
 }
 
 /// A resource that was stored.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Written {
     /// As it is now.
     pub resource: ResourceText,
@@ -172,24 +190,27 @@ pub trait Documents: Send + Sync + fmt::Debug {
         body: &Bytes,
         if_match: Option<u32>,
     ) -> Result<Written, Refusal>;
-    /// `GET [type]/[id]`.
-    async fn read(&self, caller: &Caller, kind: Kind, id: &ResourceId) -> Result<ResourceText, Refusal>;
-    /// `GET [type]?…`, `POST [type]/_search`: the Bundle.
+    /// `GET [type]/[id]`. Memory for a long text is taken of `bytes`.
+    async fn read(&self, caller: &Caller, kind: Kind, id: &ResourceId, bytes: &Places)
+    -> Result<ResourceText, Refusal>;
+    /// `GET [type]?…`, `POST [type]/_search`: the Bundle. Memory for long texts is taken of `bytes`.
     async fn search(
         &self,
         caller: &Caller,
         kind: Kind,
         parameters: Vec<(String, String)>,
         strict: bool,
-    ) -> Result<String, Refusal>;
-    /// `DocumentReference/[id]/$…`: the answer's `Parameters`.
+        bytes: &Places,
+    ) -> Result<HeldText, Refusal>;
+    /// `DocumentReference/[id]/$…`: the answer's `Parameters`, or the document.
     async fn operate(
         &self,
         caller: &Caller,
         id: &ResourceId,
         operation: Operation,
         input: OperationInput<'_>,
-    ) -> Result<String, Refusal>;
+        bytes: &Places,
+    ) -> Result<HeldText, Refusal>;
     /// `DELETE Subscription/[id]`.
     async fn delete_subscription(&self, caller: &Caller, id: &ResourceId) -> Result<(), Refusal>;
     /// `POST Subscription/[id]/$webhook-secret`, body empty or a `Parameters` resource: the answer's `Parameters`, with the secret.

@@ -3,12 +3,19 @@
 /// Indentation of one level.
 const STEP: &str = "  ";
 
+/// Text that would become more than so many times as long stays as it is: indentation alone makes a hundredfold of what is deep.
+const WIDER_MOST: usize = 8;
+
 /// Breaks and indents JSON text that is well formed. Strings are copied as they are.
 pub fn pretty(json: &str) -> String {
+    let most = json.len().saturating_mul(WIDER_MOST);
     let mut out = String::with_capacity(json.len() + json.len() / 4);
     let (mut depth, mut in_string, mut escaped) = (0usize, false, false);
     let mut chars = json.chars().peekable();
     while let Some(c) = chars.next() {
+        if out.len() > most {
+            return json.to_owned();
+        }
         if in_string {
             out.push(c);
             in_string = escaped || c != '"';
@@ -69,5 +76,11 @@ mod tests {
             (serde_json::from_str(json).unwrap(), serde_json::from_str(&text).unwrap());
         assert_eq!(before, after);
         assert_eq!(pretty(&text), text);
+    }
+
+    #[test]
+    fn what_indentation_would_make_many_times_as_long_stays_as_it_is() {
+        let deep = format!("{}{}1{}", "[".repeat(99), "1,".repeat(10_000), "]".repeat(99));
+        assert_eq!(pretty(&deep), deep);
     }
 }

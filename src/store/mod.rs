@@ -48,6 +48,7 @@ use crate::domain::lifecycle::Transition;
 use crate::domain::principal::{AccessScope, ClientNumber};
 use crate::domain::query::Query;
 use crate::domain::resource::{DocumentNumber, FileFacts, Kind, PatientNumber, Step, Stored, Target};
+use crate::shares::{Place, Turned};
 
 /// Whether a store takes writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,6 +105,9 @@ pub enum StoreError {
     /// The writer's queue is full or the store is being stopped; nothing was begun.
     #[error("busy")]
     Busy,
+    /// There is no memory for the answer.
+    #[error("no memory for the answer")]
+    Turned(Turned),
     /// There is no room on the disk.
     #[error("no room on the disk")]
     Full,
@@ -263,6 +267,15 @@ pub trait Store:
     /// covers it.
     async fn read(&self, kind: Kind, id: &ResourceId, scope: &AccessScope) -> Result<Option<Stored>, StoreError>;
 
+    /// The same for an answer, with the memory that was taken for its text before it was read.
+    async fn read_for_answer(
+        &self,
+        kind: Kind,
+        id: &ResourceId,
+        scope: &AccessScope,
+        memory: AnswerMemory<'_>,
+    ) -> Result<Option<(Stored, Option<Place>)>, StoreError>;
+
     /// One version of a resource.
     async fn read_version(
         &self,
@@ -272,10 +285,12 @@ pub trait Store:
         scope: &AccessScope,
     ) -> Result<Option<Stored>, StoreError>;
 
-    /// A page of a search; purged documents are in none.
-    async fn search(&self, query: &Query, scope: &AccessScope) -> Result<Page, StoreError>;
+    /// A page of a search; purged documents are in none. It may end before it is full, so that an answer and its audit entry can hold
+    /// it; a single row always fits. Long texts are read once there is memory for them.
+    async fn search(&self, query: &Query, scope: &AccessScope, memory: AnswerMemory<'_>) -> Result<Page, StoreError>;
 
-    /// For each target whether a resource of this server stands there and is visible.
+    /// For each target whether a resource of this server stands there and is visible. [`StoreError::TooCostly`] where so many documents
+    /// refer to them that it is not known in the time of a search.
     async fn visible_targets(&self, targets: &[Target], scope: &AccessScope) -> Result<Vec<bool>, StoreError>;
 
     /// Every step of a document so far.

@@ -2,19 +2,21 @@
 
 use std::sync::Arc;
 
-use super::GivenLink;
+use super::{GivenLink, StoreError};
 use crate::domain::audit::cell::Cells;
 use crate::domain::audit::index::Block;
 use crate::domain::audit::tree::leaf_hash;
 use crate::domain::audit::verify::{Finding, Wrong};
 use crate::domain::audit::{CellKey, Leaf};
 use crate::domain::clock::Timestamp;
+use crate::domain::holder::Holder;
 use crate::domain::id::{ClientId, FileId, ResourceId};
 use crate::domain::lifecycle::State;
 use crate::domain::policy::Decision;
 use crate::domain::principal::{AttachmentUrl, ClientNumber, Reach};
 use crate::domain::query::Position;
 use crate::domain::resource::{Body, DocumentNumber, FileFacts, Index, Kind, NewFile, Stored, Target};
+use crate::shares::{Place, Places};
 
 /// An audit entry ready to be appended: what the writer needs to build its leaf (`domain::audit`) and nothing that it could
 /// read. The writer gives it number and time.
@@ -203,8 +205,34 @@ pub struct Written {
 /// Totals of searches are exact up to here.
 pub const TOTAL_LIMIT: u64 = 10_000;
 
+/// Memory for an answer that shows stored texts: a pool of bytes, and who takes of it.
+#[derive(Debug, Clone, Copy)]
+pub struct AnswerMemory<'a> {
+    /// The pool.
+    pub bytes: &'a Places,
+    /// Who asks.
+    pub holder: &'a Holder,
+}
+
+impl AnswerMemory<'_> {
+    /// Texts up to this are no longer than what a connection's buffers may hold anyway, and are not counted.
+    pub const FREE: u64 = 64 * 1024;
+
+    /// Takes what an answer needs that shows so many bytes of text: they are there as they were stored, and as they are sent.
+    ///
+    /// # Errors
+    /// [`StoreError::Turned`].
+    pub async fn take(&self, text: u64) -> Result<Option<Place>, StoreError> {
+        if text <= Self::FREE {
+            return Ok(None);
+        }
+        let taken = self.bytes.take_many(self.holder, text.saturating_mul(2)).await;
+        taken.map(Some).map_err(StoreError::Turned)
+    }
+}
+
 /// A page of a search.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Page {
     /// Rows in order.
     pub rows: Vec<Stored>,
@@ -214,6 +242,8 @@ pub struct Page {
     pub total: u64,
     /// Of a first page in order of changes: the last change that it has taken into account, which may be ahead of the clock.
     pub newest: Option<Timestamp>,
+    /// What was taken for its texts, to be held until they are sent.
+    pub memory: Option<Place>,
 }
 
 /// Turns of a scan job that may break off before it is given up: its document is held back without a verdict.

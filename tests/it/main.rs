@@ -48,6 +48,8 @@ mod export_long;
 #[cfg(test)]
 mod fhir_examples;
 #[cfg(test)]
+mod heavy_answers;
+#[cfg(test)]
 mod http_limits;
 #[cfg(test)]
 mod http_raw;

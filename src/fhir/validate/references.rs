@@ -6,6 +6,10 @@ use crate::domain::refusal::Code;
 use crate::fhir::json::Object;
 use crate::fhir::tables::ResourceType;
 
+/// Longest text of a reference, in bytes. It is kept in indexes and in each audit entry of an answer that shows it, so what is longer than
+/// any address in use is not taken.
+const MAX_REFERENCE: usize = 4_096;
+
 const DEFINITIONS: &str = "http://hl7.org/fhir/StructureDefinition/";
 
 /// What the text of a reference says.
@@ -56,6 +60,10 @@ pub(super) fn has_scheme(text: &str) -> bool {
 /// The rules of a Reference whose members have been checked.
 pub(super) fn check<'v>(object: &'v Object<'v>, targets: &[&str], walk: &mut Walk<'v>) {
     let text = object.text("reference").filter(|text| !text.is_empty());
+    if text.is_some_and(|text| text.len() > MAX_REFERENCE) {
+        let limit = format!("{MAX_REFERENCE} bytes");
+        return walk.report.add_below("reference", Code::ValueTooLong, |issue| issue.fill("limit", limit));
+    }
     let target = match text.map(|text| (text, form(text))) {
         None | Some((_, Form::Elsewhere)) => None,
         Some((_, Form::Local(name))) => Some(name),

@@ -19,6 +19,7 @@ use crate::domain::refusal::{Code, Issue, Refusal};
 use crate::domain::resource::{FileFacts, Kind};
 use crate::http::ports::*;
 use crate::http::server::{HttpParts, application, shared};
+use crate::shares::Places;
 use crate::telemetry::Metrics;
 
 const BYTES: &[u8] = b"%PDF-1.7 twenty bytes";
@@ -100,8 +101,14 @@ fn file() -> OpenFile {
 
 fn written(kind: Kind) -> Written {
     let id = ResourceId::parse("new").unwrap();
-    let resource =
-        ResourceText { kind, id, version: 1, updated: Timestamp::default(), text: "{\"a\":1.00}".to_owned() };
+    let resource = ResourceText {
+        kind,
+        id,
+        version: 1,
+        updated: Timestamp::default(),
+        text: "{\"a\":1.00}".to_owned(),
+        memory: None,
+    };
     Written { resource, created: true, outcome: "{\"resourceType\":\"OperationOutcome\"}".to_owned() }
 }
 
@@ -113,7 +120,7 @@ impl Documents for OneFile {
     async fn put(&self, _: &Caller, kind: Kind, _: &ResourceId, _: &Bytes, _: Option<u32>) -> Result<Written, Refusal> {
         Ok(written(kind))
     }
-    async fn read(&self, caller: &Caller, kind: Kind, _: &ResourceId) -> Result<ResourceText, Refusal> {
+    async fn read(&self, caller: &Caller, kind: Kind, _: &ResourceId, _: &Places) -> Result<ResourceText, Refusal> {
         caller.principal.may(Interaction::Read, kind)?;
         Ok(written(kind).resource)
     }
@@ -123,9 +130,10 @@ impl Documents for OneFile {
         _: Kind,
         parameters: Vec<(String, String)>,
         strict: bool,
-    ) -> Result<String, Refusal> {
+        _: &Places,
+    ) -> Result<HeldText, Refusal> {
         assert!(strict);
-        Ok(serde_json::to_string(&parameters).unwrap())
+        Ok(serde_json::to_string(&parameters).unwrap().into())
     }
     async fn operate(
         &self,
@@ -133,7 +141,8 @@ impl Documents for OneFile {
         _: &ResourceId,
         _: Operation,
         _: OperationInput<'_>,
-    ) -> Result<String, Refusal> {
+        _: &Places,
+    ) -> Result<HeldText, Refusal> {
         panic!("a defect");
     }
     async fn delete_subscription(&self, _: &Caller, _: &ResourceId) -> Result<(), Refusal> {

@@ -4,28 +4,25 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use diesel::sqlite::SqliteConnection;
 
 use super::log::check_entry;
 use super::rows::pack;
-use super::search_time::Began;
 use super::tx::Tx;
-use super::{
-    SqliteStore, audit_rows, create, due, effects, lifecycle, purge, read, search, server, soundness, visibility,
-};
+use super::{SqliteStore, audit_rows, create, due, effects, lifecycle, purge, read, server, soundness};
 use crate::domain::audit::effect::Expected;
 use crate::domain::audit::index::Block;
 use crate::domain::clock::Timestamp;
 use crate::domain::clock_watch::Destroyable;
-use crate::domain::holder::Holder;
 use crate::domain::id::{ClientId, FileId, ResourceId};
 use crate::domain::lifecycle::Transition;
 use crate::domain::principal::{AccessScope, ClientNumber};
 use crate::domain::query::Query;
 use crate::domain::resource::{Body, DocumentNumber, FileFacts, Kind, PatientNumber, Step, Stored, Target};
+use crate::shares::Place;
 use crate::store::{
-    ActivePolicy, AuditBlock, AuditHead, AuditRow, Client, DueRound, Earlier, Health, LogCopies, NewBinary, NewContext,
-    NewDocument, Page, Receipt, Receipts, ScanJob, SealedEntry, SealedKey, Store, StoreError, Writing, Written,
+    ActivePolicy, AnswerMemory, AuditBlock, AuditHead, AuditRow, Client, DueRound, Earlier, Health, LogCopies,
+    NewBinary, NewContext, NewDocument, Page, Receipt, Receipts, ScanJob, SealedEntry, SealedKey, Store, StoreError,
+    Writing, Written,
 };
 
 #[async_trait]
@@ -163,7 +160,17 @@ impl Store for SqliteStore {
     }
 
     async fn read(&self, kind: Kind, id: &ResourceId, scope: &AccessScope) -> Result<Option<Stored>, StoreError> {
-        self.read(|reading| reading.by_id(kind, id, scope))
+        Ok(self.one(kind, id, scope, None).await?.map(|(stored, _)| stored))
+    }
+
+    async fn read_for_answer(
+        &self,
+        kind: Kind,
+        id: &ResourceId,
+        scope: &AccessScope,
+        memory: AnswerMemory<'_>,
+    ) -> Result<Option<(Stored, Option<Place>)>, StoreError> {
+        self.one(kind, id, scope, Some(memory)).await
     }
 
     async fn read_version(
@@ -173,26 +180,15 @@ impl Store for SqliteStore {
         version: u32,
         scope: &AccessScope,
     ) -> Result<Option<Stored>, StoreError> {
-        self.read(|reading| reading.version(kind, id, version, scope))
+        self.version(kind, id, version, scope).await
     }
 
-    async fn search(&self, query: &Query, scope: &AccessScope) -> Result<Page, StoreError> {
-        let clock = Arc::clone(&self.clock);
-        if search::is_selective(query) {
-            let began = || Began::now(clock.as_ref());
-            return self.read(|reading| search::page(reading.conn, reading.memory, query, scope, began()));
-        }
-        let holder = Holder::Client(scope.client());
-        let (query, scope, memory) = (query.clone(), scope.clone(), Arc::clone(&self.memory));
-        let page =
-            move |conn: &mut SqliteConnection| search::page(conn, &memory, &query, &scope, Began::now(clock.as_ref()));
-        // How many wait is bounded by the searches that may run.
-        let place = self.wide_searches.take(&holder).await.map_err(|_| StoreError::Busy)?;
-        self.elsewhere(place, page).await
+    async fn search(&self, query: &Query, scope: &AccessScope, memory: AnswerMemory<'_>) -> Result<Page, StoreError> {
+        self.page(query, scope, memory).await
     }
 
     async fn visible_targets(&self, targets: &[Target], scope: &AccessScope) -> Result<Vec<bool>, StoreError> {
-        self.read(|reading| visibility::targets(reading.conn, targets, scope))
+        self.shown(targets, scope).await
     }
 
     async fn steps(&self, id: &ResourceId, scope: &AccessScope) -> Result<Option<Vec<Step>>, StoreError> {

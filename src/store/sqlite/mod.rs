@@ -2,6 +2,7 @@
 //! thread for checkpoints. Migrations are in `migrations/sqlite`; why the schema is as it is stands beside it there.
 
 mod acknowledgements;
+mod answers;
 mod audit_rows;
 mod checkpoint;
 mod claims;
@@ -76,7 +77,7 @@ pub struct SqliteStore {
     ledger: Arc<OnceLock<Arc<dyn Ledger>>>,
     endings_left: Arc<AtomicU64>,
     long_reads: Arc<Semaphore>,
-    wide_searches: Places,
+    aside: Places,
     clock: Arc<dyn Clock>,
 }
 
@@ -138,7 +139,7 @@ impl SqliteStore {
         })?;
         let long_reads = Arc::new(Semaphore::new(settings.long_reads.max(1)));
         // Half of the connections are left to what takes no time.
-        let wide_searches = Places::new(u64::from(settings.readers / 2), Shares::default(), None);
+        let aside = Places::new(u64::from(settings.readers / 2), Shares::default(), None);
         let (writer, checkpointer) = (Arc::new(writer), Arc::new(checkpointer));
         Ok(Arc::new(Self {
             location,
@@ -150,7 +151,7 @@ impl SqliteStore {
             ledger,
             endings_left,
             long_reads,
-            wide_searches,
+            aside,
             clock,
         }))
     }

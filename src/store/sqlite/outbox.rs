@@ -97,7 +97,7 @@ fn concerns(tx: &mut Tx<'_>, rid: i64, (owner, filters): &(i64, String)) -> Resu
     }
     let Some(filters) = subscriptions_filters::decode(filters) else { return Ok(None) };
     let scope = AccessScope::standing(number, client.reach.clone());
-    search::matches(tx.conn, rid, &filters, &scope).map(Some)
+    search::one::matches(tx.conn, rid, &filters, &scope).map(Some)
 }
 
 fn add_line(tx: &mut Tx<'_>, subscription: i64, counter: i64, happening: Happening) -> Result<(), StoreError> {

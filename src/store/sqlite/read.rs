@@ -6,7 +6,7 @@ use std::sync::Arc;
 use diesel::prelude::*;
 
 use super::memory::Memory;
-use super::rows::{at, time};
+use super::rows::{announced, at, time};
 use super::statement::{Sql, numbers, sql};
 use super::visibility;
 use crate::domain::id::{FileId, ResourceId};
@@ -16,10 +16,13 @@ use crate::domain::principal::AccessScope;
 use crate::domain::resource::{
     Body, DocumentFacts, DocumentNumber, FileBrief, FileFacts, Kind, PatientNumber, Step, Stored, Target,
 };
-use crate::store::StoreError;
+use crate::store::{AnswerMemory, StoreError};
 
 /// Columns of [`StoredRow`], from `res r`, `body b` and [`DOCUMENT_FROM`].
 pub(super) const STORED: &str = "r.rid, r.kind, r.id, r.version, r.updated, b.packed, o.rid, ";
+/// The same without a long packed text: empty bytes stand for it.
+const STORED_IF_SHORT: &str = "r.rid, r.kind, r.id, r.version, r.updated, \
+    CASE WHEN length(b.packed) <= 65536 THEN b.packed ELSE x'' END, o.rid, ";
 const DOCUMENT: &str = "o.id, o.version, o.state, o.since, o.owner, o.due, o.decision, d.patient, t.text";
 /// The document itself, or the one that a Binary belongs to, as `o`.
 const DOCUMENT_FROM: &str = " LEFT JOIN res o ON o.rid = CASE r.kind WHEN 1 THEN r.rid ELSE r.document END \
@@ -49,14 +52,24 @@ pub(super) type StoredRow = (
 
 /// `SELECT` of [`StoredRow`]s, without its `WHERE`, from what is named before it as the source of `rid`.
 pub(super) fn select_current(from: Sql) -> Sql {
+    select(STORED, from)
+}
+
+fn select(stored: &'static str, from: Sql) -> Sql {
     let mut query = sql("SELECT ", []);
-    query.push(STORED, []);
+    query.push(stored, []);
     query.push(DOCUMENT, []);
     query.push(" FROM ", []);
     query.append(from);
     query.push(" LEFT JOIN body b ON b.number = r.body", []);
     query.push(DOCUMENT_FROM, []);
     query
+}
+
+/// A resource, or the row of one whose text is long.
+pub(super) enum Found {
+    Short(Box<Stored>),
+    Long(i64),
 }
 
 /// Everything that reading needs.
@@ -176,6 +189,34 @@ impl Reading<'_> {
         Ok(Some(stored))
     }
 
+    /// The same if its text is short, packed and as text.
+    pub(super) fn if_short(
+        &mut self,
+        kind: Kind,
+        id: &ResourceId,
+        scope: &AccessScope,
+    ) -> Result<Option<Found>, StoreError> {
+        let mut query = select(STORED_IF_SHORT, sql("res r", []));
+        query.push(" WHERE r.kind = ? AND r.id = ? AND ", [kind.number().into(), id.as_str().into()]);
+        query.append(visibility::resource(kind, scope));
+        let Some(row) = query.row::<StoredRow>(self.conn)? else { return Ok(None) };
+        if row.5.as_deref().is_some_and(is_long) {
+            return Ok(Some(Found::Long(row.0)));
+        }
+        let mut rows = [self.stored(row)?];
+        self.add_files(&mut rows)?;
+        let [(_, stored)] = rows;
+        Ok(Some(Found::Short(Box::new(stored))))
+    }
+
+    /// Whether the text of a resource's current version is short, packed and as text, or there is none.
+    pub(super) fn is_short(&mut self, kind: Kind, id: &ResourceId) -> Result<bool, StoreError> {
+        let query = "SELECT CASE WHEN length(b.packed) <= 65536 THEN substr(b.packed, 1, 7) ELSE x'' END \
+            FROM res r CROSS JOIN body b ON b.number = r.body WHERE r.kind = ? AND r.id = ?";
+        let head: Option<Vec<u8>> = sql(query, [kind.number().into(), id.as_str().into()]).one(self.conn)?;
+        Ok(head.is_none_or(|head| !is_long(&head)))
+    }
+
     /// One version of a resource: what changes by itself comes from the resource, the rest from the version.
     pub(super) fn version(
         &mut self,
@@ -271,6 +312,11 @@ impl Reading<'_> {
             document,
         })
     }
+}
+
+/// Whether packed bytes, or their beginning, are of a long text: nothing stands for one that is long even when packed.
+fn is_long(packed: &[u8]) -> bool {
+    packed.is_empty() || announced(packed).is_some_and(|announced| announced.text > AnswerMemory::FREE)
 }
 
 type FileRow =

@@ -148,6 +148,23 @@ pub(super) fn pack(body: &Body) -> Result<Vec<u8>, StoreError> {
     Ok(out)
 }
 
+/// What a packed body says of itself in its first seven bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Announced {
+    /// Bytes of its text.
+    pub text: u64,
+    /// Places in it where something is set in; no fewer than it has files.
+    pub splices: u64,
+}
+
+/// What these bytes, or more, of a packed body announce.
+pub(super) fn announced(packed: &[u8]) -> Option<Announced> {
+    let rest = packed.strip_prefix(&[PACKED])?;
+    let (length, rest) = rest.split_first_chunk::<4>()?;
+    let (count, _) = rest.split_first_chunk::<2>()?;
+    Some(Announced { text: u32::from_be_bytes(*length).into(), splices: u16::from_be_bytes(*count).into() })
+}
+
 fn unpack(packed: &[u8]) -> Option<Body> {
     let rest = packed.strip_prefix(&[PACKED])?;
     let (length, rest) = rest.split_first_chunk::<4>()?;

@@ -1,4 +1,4 @@
-//! Searches as one statement per page (and one for the total where the page does not tell it), in one snapshot. Access is a
+//! Searches as one statement per page (and one for its texts, and for the total where the page does not tell it). Access is a
 //! condition among the others, before order and limit, so that pages, positions and totals hold nothing else.
 
 use std::collections::BTreeSet;
@@ -7,8 +7,6 @@ use std::sync::{Mutex, PoisonError};
 use diesel::prelude::*;
 
 use super::create::{ENCOUNTER, NO_DATE_DOWN};
-use super::memory::Memory;
-use super::read::{Reading, StoredRow, select_current};
 use super::search_time::Began;
 use super::statement::{Sql, list, sql};
 use super::visibility::{self, Of};
@@ -16,73 +14,17 @@ use crate::domain::clock::Timestamp;
 use crate::domain::policy::CodeTest;
 use crate::domain::principal::AccessScope;
 use crate::domain::query::{DateTest, Filter, Position, Prefix, Query, Sort, SortKey};
-use crate::domain::resource::{Kind, Stored, Target};
-use crate::store::{Page, StoreError, TOTAL_LIMIT};
+use crate::domain::resource::{Kind, Target};
+use crate::store::{StoreError, TOTAL_LIMIT};
 
-/// Most rows of a page.
-const MAX_PAGE: usize = 1_000;
+pub(super) mod one;
+pub(super) mod page;
+
 /// Statements with more conditions are rare shapes and are not kept prepared.
 const KEPT_FILTERS: usize = 4;
 /// Shapes that are kept prepared, the first that come by: their number grows with every order of parameters and with every list of
 /// date prefixes, and each takes some 10 KiB of each connection for good.
 const KEPT_SHAPES: usize = 256;
-
-/// Answers a page.
-///
-/// # Errors
-/// [`StoreError::TooCostly`] once its time is over.
-pub(super) fn page(
-    conn: &mut SqliteConnection,
-    memory: &Memory,
-    query: &Query,
-    scope: &AccessScope,
-    began: Began,
-) -> Result<Page, StoreError> {
-    sql("BEGIN", []).run(conn)?;
-    let page = in_snapshot(conn, memory, query, scope, began);
-    // Ends a snapshot only: nothing was written.
-    sql("ROLLBACK", []).run(conn)?;
-    page
-}
-
-fn in_snapshot(
-    conn: &mut SqliteConnection,
-    memory: &Memory,
-    query: &Query,
-    scope: &AccessScope,
-    began: Began,
-) -> Result<Page, StoreError> {
-    let count = query.count.min(MAX_PAGE);
-    let (mut rows, more) =
-        if count == 0 { (Vec::new(), true) } else { rows(conn, memory, query, scope, (count, began))? };
-    let next = match rows.last() {
-        Some((rid, stored)) if more => Some(Position { key: key_of(query.sort, stored, conn, *rid)?, arrival: *rid }),
-        _ => None,
-    };
-    // A first page that is also the last has the total in hand.
-    let total = match (query.after, more) {
-        (None, false) => u64::try_from(rows.len()).unwrap_or(u64::MAX),
-        _ => total(conn, query, scope, began)?,
-    };
-    let newest = newest(conn, query)?;
-    Reading { conn, memory, committed: true }.add_files(&mut rows)?;
-    Ok(Page { newest, rows: rows.into_iter().map(|(_, stored)| stored).collect(), next, total })
-}
-
-/// The page's rows in order, and whether others follow.
-fn rows(
-    conn: &mut SqliteConnection,
-    memory: &Memory,
-    query: &Query,
-    scope: &AccessScope,
-    (count, began): (usize, Began),
-) -> Result<(Vec<(i64, Stored)>, bool), StoreError> {
-    let found: Vec<StoredRow> = page_statement(query, scope, count, began).rows(conn)?;
-    let more = found.len() > count;
-    let mut reading = Reading { conn, memory, committed: true };
-    let rows = found.into_iter().take(count).map(|row| reading.stored(row)).collect::<Result<Vec<_>, _>>()?;
-    Ok((rows, more))
-}
 
 /// Lets a statement be kept prepared if it is one of few.
 fn keep_few(statement: &mut Sql, filters: usize) {
@@ -92,27 +34,6 @@ fn keep_few(statement: &mut Sql, filters: usize) {
     if !(kept.contains(&shape) || filters <= KEPT_FILTERS && kept.len() < KEPT_SHAPES && kept.insert(shape)) {
         statement.once();
     }
-}
-
-/// The page and one row more, by which it is seen whether others follow.
-fn page_statement(query: &Query, scope: &AccessScope, count: usize, began: Began) -> Sql {
-    let order = Order::of(query);
-    // Numbers of the page first, so that texts are read for the page alone.
-    let mut page = sql("(SELECT ", []);
-    page.push(order.row, []);
-    page.push(" AS rid, ", []);
-    page.push(order.key, []);
-    page.push(" AS sort_key ", []);
-    page.append(matching(query, scope, began));
-    if let Some(after) = query.after {
-        page.append(order.after(after));
-    }
-    page.push(order.by, []);
-    page.push(" LIMIT ?) p CROSS JOIN res r ON r.rid = p.rid", [u64::try_from(count + 1).unwrap_or(u64::MAX).into()]);
-    let mut statement = select_current(page);
-    statement.push(order.outer, []);
-    keep_few(&mut statement, query.filters.len());
-    statement
 }
 
 fn total(conn: &mut SqliteConnection, query: &Query, scope: &AccessScope, began: Began) -> Result<u64, StoreError> {
@@ -132,21 +53,6 @@ fn newest(conn: &mut SqliteConnection, query: &Query) -> Result<Option<Timestamp
     let last =
         sql("SELECT updated FROM res WHERE kind = ? ORDER BY updated DESC LIMIT 1", [query.kind.number().into()]);
     Ok(last.one::<i64>(conn)?.map(Timestamp::from_millis))
-}
-
-fn key_of(sort: Sort, stored: &Stored, conn: &mut SqliteConnection, rid: i64) -> Result<i64, StoreError> {
-    match (sort.key, stored.kind) {
-        (SortKey::Updated, _) => Ok(stored.updated.millis()),
-        (SortKey::Date, Kind::DocumentReference) => {
-            let query = if sort.descending {
-                "SELECT date_from FROM doc WHERE rid = ?"
-            } else {
-                "SELECT date_up FROM doc WHERE rid = ?"
-            };
-            Ok(sql(query, [rid.into()]).one(conn)?.unwrap_or(rid))
-        }
-        _ => Ok(rid),
-    }
 }
 
 /// Order of a search: which column is the key, and how a page goes on after a position. Among equal keys the newest is first.
@@ -206,24 +112,6 @@ impl Order {
     }
 }
 
-/// Whether a search with these filters would find this document, by the same conditions.
-pub(super) fn matches(
-    conn: &mut SqliteConnection,
-    rid: i64,
-    filters: &[Filter],
-    scope: &AccessScope,
-) -> Result<bool, StoreError> {
-    let from = "SELECT d.rid FROM doc d CROSS JOIN res r ON r.rid = d.rid WHERE d.rid = ? AND ";
-    let mut statement = sql(from, [rid.into()]);
-    statement.append(visibility::document(scope, Of::Doc));
-    for filter in filters {
-        statement.push(" AND ", []);
-        statement.append(condition(filter, Kind::DocumentReference, scope, Began::default()));
-    }
-    keep_few(&mut statement, filters.len());
-    Ok(statement.one::<i64>(conn)?.is_some())
-}
-
 /// `FROM … WHERE …` of a search: rows that match and are visible.
 fn matching(query: &Query, scope: &AccessScope, began: Began) -> Sql {
     let mut statement = if query.kind == Kind::DocumentReference {
@@ -246,13 +134,10 @@ fn matching(query: &Query, scope: &AccessScope, began: Began) -> Sql {
     statement
 }
 
-/// Whether a search finds its rows by what only few of them have. Any other may have to walk all that there are.
-pub(super) fn is_selective(query: &Query) -> bool {
-    query.filters.iter().any(|filter| match filter {
-        Filter::Id(_) | Filter::Patient(_) | Filter::Subject(_) | Filter::Encounter(_) => true,
-        Filter::Identifier(tests) | Filter::PatientIdentifier(tests) => tests.iter().all(|test| test.code.is_some()),
-        _ => false,
-    })
+/// Whether a search only looks up rows by their ids. Any other may have to walk more than its caller could tell: what others have stored
+/// decides how many rows one patient, encounter or identifier has.
+pub(super) fn is_by_id(query: &Query) -> bool {
+    !query.filters.is_empty() && query.filters.iter().all(|filter| matches!(filter, Filter::Id(_)))
 }
 
 /// Documents, by the way that is narrowest: a patient's, those of the client's own, or all in the wanted order. Purged ones have
@@ -317,9 +202,12 @@ fn condition(filter: &Filter, kind: Kind, scope: &AccessScope, began: Began) -> 
         Filter::Subject(targets) => subject(targets.iter().map(|target| target.0.as_str())),
         Filter::PatientIdentifier(tests) => patient_identifier(tests, scope, began),
         Filter::Encounter(targets) => {
-            let among = "d.rid IN (SELECT rid FROM ref WHERE target IN (SELECT number FROM target WHERE text IN \
-                (SELECT value FROM json_each(?))) AND role = ?)";
-            sql(among, [list(targets.iter().map(|target| target.0.as_str())), ENCOUNTER.into()])
+            let mut among = sql("d.rid IN (SELECT rid FROM ref WHERE ", []);
+            among.append(began.first("search_time(rid, ?) AND "));
+            let named =
+                "target IN (SELECT number FROM target WHERE text IN (SELECT value FROM json_each(?))) AND role = ?)";
+            among.push(named, [list(targets.iter().map(|target| target.0.as_str())), ENCOUNTER.into()]);
+            among
         }
         Filter::Custodian(targets) => {
             let among = "d.custodian IN (SELECT number FROM target WHERE text IN (SELECT value FROM json_each(?)))";
@@ -329,8 +217,8 @@ fn condition(filter: &Filter, kind: Kind, scope: &AccessScope, began: Began) -> 
             let among = "d.status IN (SELECT value FROM json_each(?))";
             sql(among, [list(codes.iter().map(String::as_str))])
         }
-        Filter::Type(tests) => codes("d.kind_set IN (", tests),
-        Filter::Category(tests) => codes("d.category_set IN (", tests),
+        Filter::Type(tests) => codes("d.kind_set IN (", tests, began),
+        Filter::Category(tests) => codes("d.category_set IN (", tests, began),
         Filter::Date(tests) => {
             let mut condition = sql("(d.date_from > ? AND ", [NO_DATE_DOWN.into()]);
             condition.append(any_of(tests, |test| date_test(test, "d.date_from", "d.date_until")));
@@ -383,9 +271,12 @@ fn identifier_test(test: &CodeTest) -> Sql {
     }
 }
 
-fn codes(column: &'static str, tests: &[CodeTest]) -> Sql {
+fn codes(column: &'static str, tests: &[CodeTest], began: Began) -> Sql {
     let mut condition = sql(column, []);
-    condition.push("SELECT term_set FROM term_set_member WHERE term IN (SELECT number FROM term WHERE ", []);
+    condition.push("SELECT term_set FROM term_set_member WHERE ", []);
+    condition.append(began.first("search_time(term_set, ?) AND "));
+    condition.push("term IN (SELECT number FROM term WHERE ", []);
+    condition.append(began.first("search_time(number, ?) AND "));
     condition.append(any_of(tests, code_test));
     condition.push("))", []);
     condition

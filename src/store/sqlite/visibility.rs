@@ -4,11 +4,15 @@
 
 use diesel::prelude::*;
 
+use super::search_time::Began;
 use super::statement::{Sql, list, sql};
 use crate::domain::id::ResourceId;
 use crate::domain::principal::AccessScope;
 use crate::domain::resource::{Kind, Target};
 use crate::store::StoreError;
+
+/// Who has received fewer documents than this is asked for each whether it refers to a resource; of others those that refer to it are walked.
+const FEW: i64 = 256;
 
 /// Where a document's row number and custodian stand in the statement that the condition goes into.
 #[derive(Debug, Clone, Copy)]
@@ -58,16 +62,27 @@ pub(super) fn document(scope: &AccessScope, of: Of) -> Sql {
 
 /// Whether the context resource in `r` is visible.
 pub(super) fn context(scope: &AccessScope) -> Sql {
+    context_in_time(scope, Began::default())
+}
+
+/// The same, in the time of a search: many documents may refer to one resource.
+fn context_in_time(scope: &AccessScope, began: Began) -> Sql {
     if scope.reach().all {
         return sql("1", []);
     }
-    let mut condition = sql(
-        "(r.owner = ? OR EXISTS (SELECT 1 FROM ref CROSS JOIN doc x ON x.rid = ref.rid ",
-        [scope.client().0.into()],
-    );
-    condition.push("WHERE ref.target = r.target AND ", []);
+    let client = || scope.client().0.into();
+    let mut condition = sql("(r.owner = ? OR ", [client()]);
+    if scope.reach().custodians.is_empty() {
+        let few = "CASE WHEN (SELECT count(*) FROM (SELECT 1 FROM access INDEXED BY access_received WHERE party = ? AND role = 2 \
+            LIMIT ?)) < ? THEN EXISTS (SELECT 1 FROM access a INDEXED BY access_received CROSS JOIN ref ON ref.target = r.target \
+            AND ref.role IN (1, 2, 3, 4) AND ref.rid = a.rid CROSS JOIN doc x ON x.rid = a.rid WHERE a.party = ? AND a.role = 2) ELSE ";
+        condition.push(few, [client(), FEW.into(), FEW.into(), client()]);
+    }
+    condition.push("EXISTS (SELECT 1 FROM ref CROSS JOIN doc x ON x.rid = ref.rid WHERE ", []);
+    condition.append(began.first("search_time(ref.rid, ?) AND "));
+    condition.push("ref.target = r.target AND ", []);
     condition.append(document(scope, Of::Referring));
-    condition.push("))", []);
+    condition.push(if scope.reach().custodians.is_empty() { ") END)" } else { "))" }, []);
     condition
 }
 
@@ -107,20 +122,72 @@ pub(super) fn find(
     query.one(conn)
 }
 
-/// For each target whether a resource stands there that is visible.
+/// A target as far as its own row and a document's tell.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Shown {
+    /// Whether a resource stands there that is visible.
+    Known(bool),
+    /// A context resource of another client: the documents that refer to it decide.
+    ByReferring(Kind, ResourceId),
+}
+
+impl Shown {
+    /// Whether it is visible, where that is known.
+    pub(super) fn known(&self) -> Option<bool> {
+        match self {
+            Self::Known(visible) => Some(*visible),
+            Self::ByReferring(..) => None,
+        }
+    }
+}
+
+/// For each target what a look at few rows tells of it.
 pub(super) fn targets(
     conn: &mut SqliteConnection,
     targets: &[Target],
     scope: &AccessScope,
-) -> Result<Vec<bool>, StoreError> {
+) -> Result<Vec<Shown>, StoreError> {
     let visible = |target: &Target| {
-        let Some((kind, id)) = target.local() else { return Ok(false) };
+        let Some((kind, id)) = target.local() else { return Ok(Shown::Known(false)) };
         match (Kind::parse(kind), ResourceId::parse(id)) {
-            (Some(kind), Some(id)) => Ok(find(conn, kind, &id, scope)?.is_some()),
-            _ => Ok(false),
+            (Some(kind), Some(id)) if kind.is_context() => {
+                let query = "SELECT owner FROM res WHERE kind = ? AND id = ?";
+                let owner: Option<i64> = sql(query, [kind.number().into(), id.as_str().into()]).one(conn)?;
+                Ok(match owner {
+                    None => Shown::Known(false),
+                    Some(owner) if owner == i64::from(scope.client().0) || scope.reach().all => Shown::Known(true),
+                    Some(_) => Shown::ByReferring(kind, id),
+                })
+            }
+            (Some(kind), Some(id)) => Ok(Shown::Known(find(conn, kind, &id, scope)?.is_some())),
+            _ => Ok(Shown::Known(false)),
         }
     };
     targets.iter().map(visible).collect()
+}
+
+/// The same with nothing left open, in the time of a search for all of them together.
+///
+/// # Errors
+/// [`StoreError::TooCostly`] once that is over.
+pub(super) fn settled(
+    conn: &mut SqliteConnection,
+    shown: Vec<Shown>,
+    scope: &AccessScope,
+    began: Began,
+) -> Result<Vec<bool>, StoreError> {
+    let settle = |shown| {
+        let (kind, id) = match shown {
+            Shown::Known(visible) => return Ok(visible),
+            Shown::ByReferring(kind, id) => (kind, id),
+        };
+        let mut query = sql("SELECT r.rid FROM res r WHERE ", []);
+        query.append(began.first("search_time(r.rid, ?) AND "));
+        query.push("r.kind = ? AND r.id = ? AND ", [kind.number().into(), id.as_str().into()]);
+        query.append(context_in_time(scope, began));
+        Ok(query.one::<i64>(conn)?.is_some())
+    };
+    shown.into_iter().map(settle).collect()
 }
 
 /// Whether the document `x` shows what it refers to. What its reader delivered itself does not: with a reference to a guessed id

@@ -50,7 +50,7 @@ pub async fn access_covers_own_recipient_custodian_and_all_and_nothing_else(stor
         let mut paged = Vec::new();
         let mut one = Query { count: 1, ..query(vec![]) };
         loop {
-            let page = store.search(&one, scope).await.unwrap();
+            let page = store.search(&one, scope, memory()).await.unwrap();
             assert_eq!(page.total, u64::try_from(visible.len()).unwrap());
             paged.extend(ids(&page.rows));
             one.after = page.next;
@@ -108,8 +108,8 @@ pub async fn context_is_seen_by_its_sender_and_with_a_visible_document(store: &d
     store.create_document(new, entry()).await.unwrap();
     assert_eq!(seen(&reader_scope).await, [true, false, true, true, false, false, false]);
     let patients = Query { kind: Kind::Patient, ..query(vec![]) };
-    assert_eq!(ids(&store.search(&patients, &reader_scope).await.unwrap().rows), ["1"]);
-    assert_eq!(store.search(&patients, &lab_scope).await.unwrap().total, 2);
+    assert_eq!(ids(&store.search(&patients, &reader_scope, memory()).await.unwrap().rows), ["1"]);
+    assert_eq!(store.search(&patients, &lab_scope, memory()).await.unwrap().total, 2);
     assert!(store.read(Kind::Patient, &id("2"), &reader_scope).await.unwrap().is_none());
     assert_eq!(reader, store.client(&client_id("reader")).unwrap().number);
 }
@@ -143,6 +143,10 @@ pub async fn a_context_resource_is_replaced_by_who_sees_it(store: &dyn Store) {
         kind: Kind::Patient,
         ..query(vec![Filter::Identifier(vec![CodeTest { system: None, code: Some(value.to_owned()) }])])
     };
-    assert_eq!(store.search(&by("A"), &lab_scope).await.unwrap().total, 0, "what it was found by before is gone");
-    assert_eq!(store.search(&by("B"), &lab_scope).await.unwrap().total, 1);
+    assert_eq!(
+        store.search(&by("A"), &lab_scope, memory()).await.unwrap().total,
+        0,
+        "what it was found by before is gone"
+    );
+    assert_eq!(store.search(&by("B"), &lab_scope, memory()).await.unwrap().total, 1);
 }

@@ -21,10 +21,14 @@ pub use oversight::*;
 pub use searching::*;
 pub use subscriptions::*;
 
-use daylily::domain::principal::AccessScope;
+use std::sync::LazyLock;
+
+use daylily::domain::holder::{Holder, Shares};
+use daylily::domain::principal::{AccessScope, ClientNumber};
 use daylily::domain::query::{Filter, Query, Sort};
 use daylily::domain::resource::{DocumentNumber, Kind};
-use daylily::store::Store;
+use daylily::shares::Places;
+use daylily::store::{AnswerMemory, Store};
 
 use crate::store_build::*;
 
@@ -43,6 +47,8 @@ macro_rules! contract {
             context_is_seen_by_its_sender_and_with_a_visible_document
             a_context_resource_is_replaced_by_who_sees_it
             pages_follow_on_while_documents_arrive
+            a_page_ends_before_it_holds_more_than_an_answer_and_its_entry_can
+            long_texts_are_read_once_there_is_memory_for_them
             pages_by_date_put_what_has_none_last
             filters_find_what_fits
             dates_compare_as_spans
@@ -95,9 +101,16 @@ fn query(filters: Vec<Filter>) -> Query {
 }
 
 async fn found(store: &dyn Store, filters: Vec<Filter>, scope: &AccessScope) -> Vec<String> {
-    let page = store.search(&query(filters), scope).await.unwrap();
+    let page = store.search(&query(filters), scope, memory()).await.unwrap();
     assert_eq!(page.total, u64::try_from(page.rows.len()).unwrap(), "the total is that of what is visible");
     ids(&page.rows)
+}
+
+/// Memory for any answer.
+fn memory() -> AnswerMemory<'static> {
+    static BYTES: LazyLock<Places> = LazyLock::new(|| Places::new(1 << 30, Shares::default(), None));
+    static HOLDER: Holder = Holder::Client(ClientNumber(1));
+    AnswerMemory { bytes: &BYTES, holder: &HOLDER }
 }
 
 async fn number_of(store: &dyn Store, text: &str, scope: &AccessScope) -> DocumentNumber {

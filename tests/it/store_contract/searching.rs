@@ -3,12 +3,14 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use daylily::domain::holder::{Holder, Shares};
 use daylily::domain::lifecycle::State;
 use daylily::domain::policy::CodeTest;
 use daylily::domain::principal::{ClientNumber, Reach};
 use daylily::domain::query::{DateTest, Filter, Prefix, Query, Sort, SortKey};
-use daylily::domain::resource::Kind;
-use daylily::store::Store;
+use daylily::domain::resource::{Kind, Splice, SpliceKind};
+use daylily::shares::Places;
+use daylily::store::{AnswerMemory, Store, StoreError};
 
 use super::*;
 
@@ -32,7 +34,7 @@ pub async fn pages_follow_on_while_documents_arrive(store: &dyn Store) {
             let mut page = Query { sort, count: 4, ..query(filters) };
             let mut seen = Vec::new();
             loop {
-                let answer = store.search(&page, &scope).await.unwrap();
+                let answer = store.search(&page, &scope, memory()).await.unwrap();
                 seen.extend(ids(&answer.rows));
                 page.after = answer.next;
                 if answer.next.is_none() {
@@ -58,6 +60,71 @@ async fn arrive(store: &dyn Store, owner: ClientNumber, made: &mut i64) {
     *made += 1;
 }
 
+/// What others have stored decides how much a row weighs: texts, files and subjects end a page, and a row of any weight fits.
+pub async fn a_page_ends_before_it_holds_more_than_an_answer_and_its_entry_can(store: &dyn Store) {
+    let (owner, scope) = register(store, "lab", Reach::default()).await;
+    let heavy = |at: usize| {
+        let mut new = document(&format!("d{at}"), owner);
+        match at % 4 {
+            0 => new.body.text = format!("{{\"a\":\"{}\"}}", "a".repeat(3 << 20)),
+            1 => new.body.splices = vec![Splice { at: 1, kind: SpliceKind::AttachmentUrl(0), comma: false }; 3_000],
+            2 => new.index.subject = Some(target(&"s".repeat(60_000))),
+            _ => new.body.text = format!("{{\"a\":\"{}\"}}", "a".repeat(12 << 20)),
+        }
+        new
+    };
+    for at in 0..12 {
+        store.create_document(heavy(at), entry()).await.unwrap();
+    }
+    let (mut page, mut seen, mut pages) = (Query { count: 1_000, ..query(vec![]) }, Vec::new(), 0);
+    loop {
+        let answer = store.search(&page, &scope, memory()).await.unwrap();
+        let text: usize = answer.rows.iter().map(|row| row.body.text.len()).sum();
+        let places: usize = answer.rows.iter().map(|row| row.body.splices.len()).sum();
+        let subjects: usize =
+            answer.rows.iter().map(|row| row.document.as_ref().unwrap().subject.as_ref().unwrap().0.len()).sum();
+        let light = text <= 8 << 20 && places <= 4_096 && subjects <= 96 * 1024;
+        assert!(light || answer.rows.len() == 1, "{} rows: {text}, {places}, {subjects}", answer.rows.len());
+        assert!(!answer.rows.is_empty() && answer.total == 12);
+        seen.extend(ids(&answer.rows));
+        pages += 1;
+        page.after = answer.next;
+        if answer.next.is_none() {
+            break;
+        }
+    }
+    assert_eq!(seen, (0..12).rev().map(|at| format!("d{at}")).collect::<Vec<_>>(), "each once, in order");
+    assert!((4..12).contains(&pages), "light ones share a page: {pages}");
+}
+
+pub async fn long_texts_are_read_once_there_is_memory_for_them(store: &dyn Store) {
+    let (owner, scope) = register(store, "lab", Reach::default()).await;
+    let mut long = document("long", owner);
+    long.body.text = format!("{{\"a\":\"{}\"}}", "a".repeat(300_000));
+    let length = long.body.text.len();
+    store.create_document(long, entry()).await.unwrap();
+    store.create_document(document("short", owner), entry()).await.unwrap();
+    let holder = Holder::Client(owner);
+    let bytes = Places::new(1_000_000, Shares::default(), Some(Duration::from_millis(10)));
+    let memory = AnswerMemory { bytes: &bytes, holder: &holder };
+    let kind = Kind::DocumentReference;
+    let (stored, held) = store.read_for_answer(kind, &id("long"), &scope, memory).await.unwrap().unwrap();
+    assert_eq!((stored.body.text.len(), bytes.figures().taken), (length, 2 * u64::try_from(length).unwrap()));
+    let refused = store.read_for_answer(kind, &id("long"), &scope, memory).await.map(|found| found.is_some());
+    assert!(matches!(refused, Err(StoreError::Turned(_))), "{refused:?}");
+    assert!(matches!(store.search(&query(vec![]), &scope, memory).await, Err(StoreError::Turned(_))));
+    let short = store.read_for_answer(kind, &id("short"), &scope, memory).await.unwrap().unwrap();
+    assert!(short.1.is_none(), "what is short needs none");
+    drop(held);
+    let page = store.search(&query(vec![]), &scope, memory).await.unwrap();
+    assert_eq!((page.rows.len(), bytes.figures().taken >= 2 * u64::try_from(length).unwrap()), (2, true));
+    drop(page);
+    assert_eq!(bytes.figures().taken, 0);
+    assert_eq!(store.read(kind, &id("long"), &scope).await.unwrap().unwrap().body.text.len(), length);
+    let version = store.read_version(kind, &id("long"), 1, &scope).await.unwrap().unwrap();
+    assert_eq!(version.body.text.len(), length);
+}
+
 pub async fn pages_by_date_put_what_has_none_last(store: &dyn Store) {
     let (owner, scope) = register(store, "lab", Reach::default()).await;
     for (text, date) in [("a", Some(3)), ("b", None), ("c", Some(1)), ("d", None), ("e", Some(3)), ("f", Some(2))] {
@@ -70,7 +137,7 @@ pub async fn pages_by_date_put_what_has_none_last(store: &dyn Store) {
             let mut page = Query { sort: Sort { key: SortKey::Date, descending }, count: 2, ..query(filters) };
             let mut seen = Vec::new();
             for _ in 0..3 {
-                let answer = store.search(&page, &scope).await.unwrap();
+                let answer = store.search(&page, &scope, memory()).await.unwrap();
                 seen.extend(ids(&answer.rows));
                 page.after = answer.next;
             }
@@ -78,7 +145,7 @@ pub async fn pages_by_date_put_what_has_none_last(store: &dyn Store) {
             assert_eq!(page.after, None);
         }
     }
-    let none = store.search(&Query { count: 0, ..query(vec![]) }, &scope).await.unwrap();
+    let none = store.search(&Query { count: 0, ..query(vec![]) }, &scope, memory()).await.unwrap();
     assert_eq!((none.rows.len(), none.next, none.total), (0, None, 6));
 }
 
