@@ -92,7 +92,8 @@ const DRIVERS: &[(&str, &[&str])] = &[
     ("tracing_subscriber", &["telemetry"]),
     // `http` sets a socket option that the framework has no name for (TCP_USER_TIMEOUT).
     // `scan` connects to a socket file without waiting (a blocking connect may wait for ever).
-    ("rustix", &["blob", "store", "vault", "control", "app", "cli", "http", "scan", "failpoint"]),
+    // `delivery` puts the threads that read large bodies behind others (nice).
+    ("rustix", &["blob", "store", "vault", "control", "app", "cli", "http", "scan", "failpoint", "delivery"]),
 ];
 
 /// Paths that wait, reach outside or ask the machine: none of them in `domain`.

@@ -42,6 +42,8 @@ mod endings;
 #[cfg(test)]
 mod examples_over_http;
 #[cfg(test)]
+mod explained;
+#[cfg(test)]
 mod export;
 #[cfg(test)]
 mod export_long;
