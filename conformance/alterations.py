@@ -327,6 +327,14 @@ def access_kinds():
     yield Kind("a client switched on again", run("UPDATE client SET disabled = 0"), words=words, start=False, export=False)
     yield Kind("a withdrawn document opened again", run("UPDATE res SET state = 'ready' WHERE state = 'revoked'"),
                words=words, start=False, export=False)
+    uses = ("uses of counted links",)
+    yield Kind("a spent use of a link gone", run("DELETE FROM link_use", "DELETE FROM link_claim"), words=uses, start=False,
+               export=False)
+    yield Kind("a spent use of a link set back", run("UPDATE link_use SET used = 0"), words=uses, start=False, export=False)
+    issued = ("issued a link",)
+    yield Kind("a link of more uses", run("UPDATE link SET uses = 100"), words=issued, start=False, export=False)
+    yield Kind("a link that lasts longer", run("UPDATE link SET expires = expires + 3600000"), words=issued, start=False, export=False)
+    yield Kind("a link whose row is gone", run("DELETE FROM link"), words=issued, start=False, export=False)
     yield Kind("a legal hold gone", run("DELETE FROM hold"), words=words, start=False, export=False)
 
 

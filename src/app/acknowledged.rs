@@ -1,7 +1,7 @@
 //! What two operators acknowledged of the log. Each thing that a check finds has a mark: the place and a digest of what stands there, so
 //! that the same place changed again is another finding. Marks that were acknowledged lie in a signed file of the data folder, and an
 //! entry of the log names their digest; a check passes over exactly those. What was found is copied aside, and what entries did
-//! and rows no longer show is done again (links withdrawn, clients switched off, documents closed, holds); nothing else is mended.
+//! and rows no longer show is done again (links withdrawn, uses spent, clients switched off, documents closed, holds); nothing else is mended.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -155,7 +155,7 @@ fn note_mark(note: &[u8]) -> String {
 }
 
 /// The mark of what an entry did that a row does not show.
-fn undone_mark(seq: u64, what: Undone) -> String {
+pub(super) fn undone_mark(seq: u64, what: Undone) -> String {
     format!("undone {seq} {what:?}")
 }
 
@@ -171,6 +171,7 @@ pub fn mark_beside(finding: &Finding) -> Option<String> {
         Finding::EndingsUnread { count, first } => Some(format!("endings unread {count} {first}")),
         Finding::EndChanged { at } => Some(format!("end changed {at}")),
         Finding::RevocationsGone { count, first, last } => Some(format!("revocations gone {count} {first} {last}")),
+        Finding::UsesGone { count, digest } => Some(format!("uses gone {count} {}", hex::encode(digest))),
         Finding::EndingsShortened { have, kept } => Some(format!("endings shortened {have} {kept}")),
         _ => None,
     }
@@ -222,6 +223,7 @@ impl Given<'_> {
             Finding::EndingsChanged { .. }
             | Finding::EndingsShortened { .. }
             | Finding::RevocationsGone { .. }
+            | Finding::UsesGone { .. }
             | Finding::EndingsUnread { .. }
             | Finding::EndChanged { .. } => mark_beside(finding).into_iter().collect(),
         })
@@ -257,14 +259,14 @@ pub struct Pending {
     before: Acknowledged,
     words: Vec<String>,
     evidence: Vec<Vec<u8>>,
-    /// What entries did and rows do not show.
+    /// What entries did, and the file of endings tells of, and rows do not show.
     to_redo: Vec<ToRedo>,
     /// The file of endings, which is written anew where it was found to be wrong.
     endings: PathBuf,
 }
 
 impl Pending {
-    /// Of a look at the log of a folder.
+    /// Of a look at the log of a folder; `told`: what the file of endings tells of and rows do not show.
     ///
     /// # Errors
     /// The log cannot be read; there is no key to sign with.
@@ -272,6 +274,7 @@ impl Pending {
         report: &Report,
         given: &Given<'_>,
         (place, keys, before): (Place<'_>, &KeyRing, &Acknowledged),
+        told: Vec<ToRedo>,
     ) -> Result<Self, StartFailure> {
         let mut marks: BTreeSet<String> = given.unfit(report).into_iter().collect();
         for finding in &report.findings {
@@ -285,7 +288,8 @@ impl Pending {
         let marks = Marks { near: given.source.head().await?.size, marks, ..Marks::default() };
         let (data, before, evidence) = (place.data.to_owned(), before.clone(), given.outside.to_vec());
         let endings = place.checkpoints.join(ENDINGS);
-        let to_redo = to_redo(given.source, &keys.cells()?, &report.findings).await?;
+        let mut to_redo = to_redo(given.source, &keys.cells()?, &report.findings).await?;
+        to_redo.extend(told);
         Ok(Self { data, key: keys.log_check()?, marks, before, words, evidence, to_redo, endings })
     }
 
@@ -299,7 +303,7 @@ impl Pending {
         self.marks.digest()
     }
 
-    /// What entries did and rows do not show.
+    /// What is to be done again.
     pub fn to_redo(&self) -> &[ToRedo] {
         &self.to_redo
     }
@@ -333,10 +337,10 @@ impl Pending {
     ///
     /// # Errors
     /// The folder cannot be written.
-    pub fn confirm(&self, redone: &[(u64, Undone)]) -> std::io::Result<PathBuf> {
+    pub fn confirm(&self, redone: BTreeSet<String>) -> std::io::Result<PathBuf> {
         let evidence = self.copy_aside()?;
         let mut marks = self.marks.clone();
-        marks.redone = redone.iter().map(|(seq, what)| undone_mark(*seq, *what)).collect();
+        marks.redone = redone;
         let lines: Vec<String> = self.before.findings.iter().chain([&marks]).flat_map(Marks::lines).collect();
         write_durably(&self.data.join(FILE), &signed_lines::seal(HEAD, &lines, &self.key))?;
         match std::fs::remove_file(self.data.join(ASKED)) {

@@ -183,6 +183,10 @@ impl LogSource for Paced<'_> {
         *self.since.lock().unwrap_or_else(PoisonError::into_inner) = Some(clock.monotonic());
     }
 
+    fn is_serving(&self) -> bool {
+        true
+    }
+
     async fn head(&self) -> Result<AuditHead, StoreError> {
         self.source.head().await
     }

@@ -49,6 +49,10 @@ pub trait LogSource: Send + Sync {
     async fn stand(&self, expected: Vec<Expected>) -> Result<Vec<bool>, StoreError>;
     /// Waits between two pieces of work, where there is time.
     async fn pause(&self) {}
+    /// Whether the store is written to by this process meanwhile.
+    fn is_serving(&self) -> bool {
+        false
+    }
 }
 
 /// A store as a source of its log.
@@ -104,6 +108,8 @@ pub struct Checked {
     pub tree: Frontier,
     /// Time in microseconds and action of the last entry that is as it should be.
     pub last: Option<(u64, Action)>,
+    /// Entries whose effects were too many to be compared.
+    pub uncompared: u64,
 }
 
 impl Checked {
@@ -154,7 +160,9 @@ pub async fn check_whole(
         Some(note) => compare_note(checked, note, root),
         None => checked,
     };
-    checked.report.add(effects.finish(source).await?);
+    let compared = effects.finish(source).await?;
+    checked.report.add(compared.found);
+    checked.uncompared = compared.uncompared;
     Ok(checked)
 }
 
@@ -194,7 +202,7 @@ pub async fn check_since(
     let mut effects = Effects::new(against.cells);
     let parts = (verifier, &mut effects);
     let (mut checked, _) = read_through(source, parts, (note.tree.clone(), None), &head, &|_, _| {}).await?;
-    checked.report.add(effects.finish(source).await?);
+    checked.report.add(effects.finish(source).await?.found);
     Ok(checked.report.valid.then_some(checked))
 }
 
@@ -225,7 +233,7 @@ async fn read_through(
     }
     let frontier = (next > 0 || !head.frontier.is_empty()).then_some(head.frontier.as_slice());
     let last = verifier.last();
-    Ok((Checked { report: verifier.finish(frontier), tree, last }, root))
+    Ok((Checked { report: verifier.finish(frontier), tree, last, uncompared: 0 }, root))
 }
 
 /// Adds what the note of an earlier full check says against a log that was now read whole.
@@ -328,6 +336,7 @@ fn told_beside(finding: &Finding) -> String {
             let says = match what {
                 Undone::Revocation => "withdrew links, and the database does not say so any more",
                 Undone::Client => "switched a client off or on, and the database says otherwise",
+                Undone::Link => "issued a link, and the database does not have it as it was issued any more",
                 Undone::Document => "closed a document, and the database says otherwise",
                 Undone::Holds(_) => "laid a legal hold on a document, and the database does not have it any more",
             };
@@ -342,6 +351,9 @@ fn told_beside(finding: &Finding) -> String {
         }
         Finding::RevocationsGone { count, .. } => {
             format!("{FILE} tells of {count} withdrawals of links that are not in the database any more")
+        }
+        Finding::UsesGone { count, .. } => {
+            format!("{FILE} tells of {count} uses of counted links that are not spent in the database any more")
         }
         _ => "the record is not what was written".to_owned(),
     }
@@ -404,6 +416,7 @@ pub fn issue_of(finding: &Finding) -> Issue {
         | Finding::Undone { .. }
         | Finding::EndChanged { .. }
         | Finding::EndingsUnread { .. }
+        | Finding::UsesGone { .. }
         | Finding::RevocationsGone { .. } => issue.message_text(told_beside(finding)),
         Finding::Strange { seq } => {
             issue.message_text(format!("the look-up by patient names entry {seq}, which does not name that patient"))

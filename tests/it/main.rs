@@ -106,6 +106,8 @@ mod tokens_attacks;
 #[cfg(test)]
 mod undone;
 #[cfg(test)]
+mod undone_links;
+#[cfg(test)]
 mod uses;
 #[cfg(test)]
 mod uses_wire;

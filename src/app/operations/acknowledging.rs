@@ -1,13 +1,14 @@
 //! Going on although the log did not verify: the first person's word is kept, the second person's same command acknowledges. What was
 //! found is copied aside; the entry names it and both.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
 
 use super::super::acknowledged::Pending;
+use super::super::log_effects::ToRedo;
 use super::Commands;
 use crate::control::{AcknowledgementView, Response};
-use crate::domain::audit::verify::Undone;
 use crate::domain::audit::{Action, Entry, Outcome};
 use crate::domain::log_acknowledgement::{LogAcknowledgement, Word};
 use crate::domain::operator::Act;
@@ -59,24 +60,28 @@ impl Commands {
         let entry = about(entry, pending).with("asked-by", first.by().as_str()).with("asked-reason", first.reason());
         self.delivery.record(&entry).await?;
         let redone = self.redo(pending).await?;
-        let evidence = pending.confirm(&redone).map_err(|error| unwritten(&error))?;
-        Ok(Response::Acknowledgement(view(pending, agreed, (&evidence, redone.len()))))
+        let count = redone.len();
+        let evidence = pending.confirm(redone).map_err(|error| unwritten(&error))?;
+        Ok(Response::Acknowledgement(view(pending, agreed, (&evidence, count))))
     }
 
-    /// Does again what the log did and rows do not show, so that nothing is open that was closed; answers what the rows show now.
-    async fn redo(&self, pending: &Pending) -> Result<Vec<(u64, Undone)>, Refusal> {
+    /// Does again what the log did and rows do not show, so that nothing is open that was closed; answers the marks of what the rows show now.
+    async fn redo(&self, pending: &Pending) -> Result<BTreeSet<String>, Refusal> {
         let failed = crate::delivery::store_failure;
         let done = pending.to_redo();
         if done.is_empty() {
-            return Ok(Vec::new());
+            return Ok(BTreeSet::new());
         }
         let reason = "what entries did was not in the rows that decide access";
         let entry = Entry::new(Action::AuditMend, Outcome::Ok).server().reason(reason);
-        let again = done.iter().map(|(_, _, expected, at)| (expected.clone(), *at)).collect();
+        let again = done.iter().map(|one| (one.expected.clone(), one.at)).collect();
         self.delivery.redo(again, &entry.with("entries", u64::try_from(done.len()).unwrap_or(u64::MAX))).await?;
-        let expected = done.iter().map(|(_, _, expected, _)| expected.clone()).collect();
+        let expected = done.iter().map(|one| one.expected.clone()).collect();
         let shown = self.delivery.store().stand(expected).await.map_err(failed)?;
-        Ok(done.iter().zip(shown).filter(|(_, shown)| *shown).map(|((seq, what, ..), _)| (*seq, *what)).collect())
+        // One finding may be of several things.
+        let (shown, not): (Vec<_>, Vec<_>) = done.iter().zip(shown).partition(|(_, shown)| *shown);
+        let marks = |of: Vec<(&ToRedo, bool)>| of.into_iter().map(|(one, _)| one.mark.clone()).collect::<BTreeSet<_>>();
+        Ok(marks(shown).difference(&marks(not)).cloned().collect())
     }
 }
 

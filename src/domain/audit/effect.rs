@@ -1,5 +1,5 @@
-//! What an entry did to the rows that say who may see what: links withdrawn, a client switched off or on, a document closed, a legal
-//! hold. The rows can be held against it.
+//! What an entry did to the rows that say who may see what: links issued and withdrawn, a client switched off or on, a document closed, a
+//! legal hold. The rows can be held against it.
 
 use super::action::{Action, Outcome};
 use super::cell::{CellKey, Cells, Group};
@@ -7,8 +7,9 @@ use super::detail::{Detail, Object};
 use super::leaf::Leaf;
 use crate::domain::clock::Timestamp;
 use crate::domain::epoch::Revocation;
-use crate::domain::id::{ClientId, ResourceId};
+use crate::domain::id::{ClientId, FileId, LinkId, ResourceId};
 use crate::domain::lifecycle::State;
+use crate::domain::link::recipient_digest;
 
 /// The name under which an entry says which revocation it is.
 pub const REVOCATION: &str = "revocation";
@@ -33,6 +34,31 @@ pub enum Effect {
     HoldLaid(ResourceId),
     /// One was taken off.
     HoldReleased(ResourceId),
+    /// A link was issued that has terms of its own.
+    Link(Box<Issued>),
+}
+
+/// The terms of a link, as the entry that issued it says them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Issued {
+    /// Its id.
+    pub id: LinkId,
+    /// To which file.
+    pub file: FileId,
+    /// For which client.
+    pub client: ClientId,
+    /// For whom: a digest, empty where nobody was named.
+    pub recipient: Vec<u8>,
+    /// Whole deliveries that it allows; 0: not limited.
+    pub uses: u32,
+    /// The network that it is bound to.
+    pub network: Option<String>,
+    /// Whether it shows a page first.
+    pub confirm: bool,
+    /// The number of its row; entries of before did not say it.
+    pub row: Option<u32>,
+    /// Its last moment.
+    pub expires: Timestamp,
 }
 
 /// What the rows must show of it.
@@ -46,6 +72,19 @@ pub enum Expected {
     Document(ResourceId, State),
     /// The document has as many legal holds, or more.
     Holds(ResourceId, u64),
+    /// The link's row says what the entry does, as long as its file is there.
+    Link(Box<Issued>),
+    /// As many uses are spent, or more, as long as the file is there.
+    Use {
+        /// Of which file.
+        file: FileId,
+        /// By whom.
+        client: ClientId,
+        /// For whom: a digest, empty where nobody was named.
+        recipient: Vec<u8>,
+        /// How many.
+        used: u64,
+    },
 }
 
 impl Effect {
@@ -55,12 +94,16 @@ impl Effect {
         if leaf.outcome != Outcome::Ok || !may_have_one(leaf.action) {
             return None;
         }
-        let subject = Cells::decode(cells)?.open(Group::Subject, key)?;
+        let cells = Cells::decode(cells)?;
+        let subject = cells.open(Group::Subject, key)?;
         match leaf.action {
             Action::ClientAdd | Action::ClientEnable => Some(Self::Client(client(&subject)?, false)),
             Action::ClientDisable => Some(Self::Client(client(&subject)?, true)),
             Action::HoldAdd => Some(Self::HoldLaid(document(&subject)?)),
             Action::HoldRelease => Some(Self::HoldReleased(document(&subject)?)),
+            Action::LinkIssue => {
+                issued(&subject, &cells.open(Group::Actor, key)?).map(|link| Self::Link(Box::new(link)))
+            }
             _ => match text(&subject, REVOCATION) {
                 Some(text) => revocation(text),
                 None => Some(Self::Document(document(&subject)?, State::parse(text(&subject, "to")?)?)),
@@ -100,6 +143,30 @@ pub fn may_follow(state: State, now: State) -> bool {
     }
 }
 
+/// The name under which an entry says the number of a link's row.
+pub const ROW: &str = "row";
+
+/// A link that has a row, as far as the entry says so.
+fn issued(subject: &Object, actor: &Object) -> Option<Issued> {
+    let file = FileId::parse(text(subject, "file")?)?;
+    let row = match subject.get(ROW) {
+        Some(Detail::Whole(row)) => u32::try_from(row.get()).ok(),
+        _ => None,
+    };
+    let link = Issued {
+        id: LinkId::parse(text(subject, "link")?)?,
+        file,
+        client: ClientId::parse(text(actor, "client")?)?,
+        recipient: text(subject, "recipient").map_or_else(Vec::new, |named| recipient_digest(file, named).to_vec()),
+        uses: text(subject, "uses")?.parse().ok()?,
+        network: text(subject, "network").map(str::to_owned),
+        confirm: text(subject, "confirm").is_some(),
+        row,
+        expires: Timestamp::parse(text(subject, "expires")?)?,
+    };
+    (link.uses > 0 || link.network.is_some() || link.confirm || link.row.is_some()).then_some(link)
+}
+
 fn may_have_one(action: Action) -> bool {
     matches!(
         action,
@@ -108,6 +175,7 @@ fn may_have_one(action: Action) -> bool {
             | Action::ClientEnable
             | Action::HoldAdd
             | Action::HoldRelease
+            | Action::LinkIssue
             | Action::LinkRevoke
             | Action::LifecycleTransition
             | Action::DocumentPurge

@@ -4,13 +4,14 @@ use diesel::prelude::*;
 
 use super::lifecycle::touched;
 use super::revocations::{RevocationRow, insert, revocation};
+use super::rows::time;
 use super::server::clients;
-use super::statement::sql;
+use super::statement::{Value, sql};
 use super::tx::Tx;
-use crate::domain::audit::effect::{Expected, may_follow};
+use crate::domain::audit::effect::{Expected, Issued, may_follow};
 use crate::domain::clock::Timestamp;
 use crate::domain::epoch::{Revocation, Scope};
-use crate::domain::id::ResourceId;
+use crate::domain::id::{ClientId, FileId, ResourceId};
 use crate::domain::lifecycle::State;
 use crate::domain::resource::Kind;
 use crate::store::{SealedEntry, StoreError};
@@ -50,7 +51,35 @@ fn stands(conn: &mut SqliteConnection, expected: &Expected) -> Result<bool, Stor
             let kept: Option<i64> = sql(query, [id.as_str().into(), kind.into()]).one(conn)?;
             Ok(kept.and_then(|kept| u64::try_from(kept).ok()).is_some_and(|kept| kept >= *least))
         }
+        Expected::Link(link) => has_link(conn, link),
+        Expected::Use { file, client, recipient, used } => {
+            let query = "SELECT coalesce((SELECT u.used FROM link_use u JOIN party p ON p.number = u.reader \
+                WHERE u.file = f.id AND p.id = ? AND u.recipient = ?), 0) \
+                FROM file f WHERE f.id = ? AND f.key IS NOT NULL";
+            let values = [client.as_str().into(), recipient.as_slice().into(), file.as_bytes().as_slice().into()];
+            let kept: Option<i64> = sql(query, values).one(conn)?;
+            Ok(kept.is_none_or(|kept| u64::try_from(kept).is_ok_and(|kept| kept >= *used)))
+        }
     }
+}
+
+type LinkTerms = (Option<i64>, Option<String>, Option<Vec<u8>>, Option<i64>, Option<String>, Option<i64>, Option<i64>);
+
+/// Whether a link's row is there as it was issued; with its file, the row is gone too.
+fn has_link(conn: &mut SqliteConnection, link: &Issued) -> Result<bool, StoreError> {
+    let query = "SELECT l.number, p.id, l.recipient, l.uses, l.network, l.confirm, l.expires FROM file f \
+        LEFT JOIN link l ON l.file = f.id AND l.id = ? LEFT JOIN party p ON p.number = l.reader \
+        WHERE f.id = ? AND f.key IS NOT NULL";
+    let values = [link.id.as_str().into(), link.file.as_bytes().as_slice().into()];
+    let Some(row) = sql(query, values).row::<LinkTerms>(conn)? else { return Ok(true) };
+    let (number, client, recipient, uses, network, confirm, expires) = row;
+    Ok(link.row.is_none_or(|row| number == Some(i64::from(row)))
+        && client.as_deref() == Some(link.client.as_str())
+        && recipient.as_deref() == Some(link.recipient.as_slice())
+        && uses == Some(i64::from(link.uses))
+        && network == link.network
+        && confirm == Some(i64::from(link.confirm))
+        && expires.is_some_and(|expires| time(expires).seconds() == link.expires.seconds()))
 }
 
 /// Writes again, as far as it closes something, what the rows do not show; each with when it was done. What is not there any more (a
@@ -78,9 +107,53 @@ pub(super) fn redo(tx: &mut Tx<'_>, done: Vec<(Expected, Timestamp)>, entry: Sea
             Expected::Client(_, false) => {}
             Expected::Document(id, state) => close(tx, &id, state, at)?,
             Expected::Holds(ref id, _) => hold(tx, id, &expected, at)?,
+            Expected::Link(link) => limit(tx.conn, &link)?,
+            Expected::Use { file, client, recipient, used } => {
+                spend(tx.conn, (file, &client, &recipient), used, at)?;
+            }
         }
     }
     tx.append(entry).map(drop)
+}
+
+/// Gives a link its terms again. A row that is gone is written where the entry says its number, without a name for the file.
+fn limit(conn: &mut SqliteConnection, link: &Issued) -> Result<(), StoreError> {
+    let file = || link.file.as_bytes().as_slice().into();
+    let query = "SELECT number, file_name FROM link WHERE file = ? AND id = ?";
+    let kept: Option<(i64, Option<String>)> = sql(query, [file(), link.id.as_str().into()]).row(conn)?;
+    let (kept, file_name) = kept.unzip();
+    let Some(number) = link.row.map(i64::from).or(kept) else { return Ok(()) };
+    sql("DELETE FROM link WHERE number = ? OR (file = ? AND id = ?)", [number.into(), file(), link.id.as_str().into()])
+        .run(conn)?;
+    let insert = "INSERT INTO link (number, id, file, reader, recipient, uses, network, confirm, file_name, expires) \
+        SELECT ?, ?, ?, number, ?, ?, ?, ?, ?, ? FROM party WHERE id = ?";
+    let values: [Value; 10] = [
+        number.into(),
+        link.id.as_str().into(),
+        file(),
+        link.recipient.as_slice().into(),
+        link.uses.into(),
+        link.network.clone().into(),
+        link.confirm.into(),
+        file_name.flatten().into(),
+        link.expires.millis().into(),
+        link.client.as_str().into(),
+    ];
+    sql(insert, values).run(conn).map(drop)
+}
+
+/// Counts uses as spent again.
+fn spend(
+    conn: &mut SqliteConnection,
+    (file, client, recipient): (FileId, &ClientId, &[u8]),
+    used: u64,
+    at: Timestamp,
+) -> Result<(), StoreError> {
+    let insert = "INSERT INTO link_use (file, reader, recipient, used, last) SELECT ?, number, ?, ?, ? FROM party WHERE id = ? \
+        ON CONFLICT (file, reader, recipient) DO UPDATE SET used = max(used, excluded.used), last = max(last, excluded.last)";
+    let values =
+        [file.as_bytes().as_slice().into(), recipient.into(), used.into(), at.millis().into(), client.as_str().into()];
+    sql(insert, values).run(conn).map(drop)
 }
 
 /// Brings a document into a closed state. Its window stays, so that what is to be destroyed is.

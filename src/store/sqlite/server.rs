@@ -16,11 +16,9 @@ use crate::domain::id::ClientId;
 use crate::domain::operator::ASSENT_HOLDS;
 use crate::domain::principal::{ClientNumber, Reach};
 use crate::store::{
-    ActivePolicy, Client, ClientKeys, Earlier, LINK_REVOCATIONS_KEPT, SealedEntry, SealedKey, StoreError,
+    ActivePolicy, Client, ClientKeys, Earlier, LINK_REVOCATIONS_KEPT, LINK_ROWS_KEPT, SealedEntry, SealedKey,
+    StoreError,
 };
-
-/// How long a link's row is kept after its time, for who asks what became of it.
-const LINK_ROWS_KEPT: Duration = Duration::from_secs(30 * 86_400);
 
 /// How long the row of a spent use is kept: longer than any connection is watched that could give it back.
 const SPENT_KEPT: Duration = Duration::from_secs(2 * 86_400);

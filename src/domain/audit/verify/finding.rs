@@ -67,6 +67,8 @@ pub enum Undone {
     Client,
     /// A document was closed.
     Document,
+    /// A link was issued.
+    Link,
     /// Legal holds were laid; as many are on the document after it.
     Holds(u64),
 }
@@ -215,6 +217,13 @@ pub enum Finding {
         /// The greatest.
         last: u32,
     },
+    /// Spent uses of links that the file of endings tells of are not in the database.
+    UsesGone {
+        /// Of how many files and readers.
+        count: u64,
+        /// SHA-256 of what the file tells of them.
+        digest: Hash,
+    },
     /// An entry is found under a patient whom it does not name, or that is no entry.
     Strange {
         /// Number as the look-up names it.
@@ -254,6 +263,7 @@ impl Finding {
             | Self::Tree
             | Self::ErasuresTooMany
             | Self::RevocationsGone { .. }
+            | Self::UsesGone { .. }
             | Self::EndChanged { .. }
             | Self::EndingsUnread { .. }
             | Self::EndingsChanged { .. }
