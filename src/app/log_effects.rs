@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use super::acknowledged::undone_mark;
 use super::log_check::{LogSource, PAGE};
-use crate::domain::audit::effect::{Effect, Expected};
+use crate::domain::audit::effect::{Effect, Expected, Recorded, operator_digest};
 use crate::domain::audit::verify::{Finding, Undone};
-use crate::domain::audit::{CellKey, Leaf};
+use crate::domain::audit::{Action, CellKey, Leaf, Outcome};
 use crate::domain::clock::Timestamp;
 use crate::domain::id::ResourceId;
 use crate::domain::lifecycle::State;
@@ -30,6 +30,8 @@ pub(super) struct Effects {
     waiting: BTreeMap<String, (u64, Expected)>,
     /// Holds of documents that have some.
     holds: BTreeMap<ResourceId, u64>,
+    /// What entries made, where all are read.
+    made: Option<Made>,
     uncompared: u64,
     found: Vec<Finding>,
 }
@@ -50,9 +52,15 @@ pub(super) struct Compared {
 }
 
 impl Effects {
-    pub(super) fn new(key: CellKey) -> Self {
+    /// Of a reading that begins behind entries.
+    pub(super) fn since(key: CellKey) -> Self {
         let (waiting, holds) = (BTreeMap::new(), BTreeMap::new());
-        Self { key, next: 0, waiting, holds, uncompared: 0, found: Vec::new() }
+        Self { key, next: 0, waiting, holds, made: None, uncompared: 0, found: Vec::new() }
+    }
+
+    /// Of a reading of all entries.
+    pub(super) fn of_all(key: CellKey) -> Self {
+        Self { made: Some(Made::default()), ..Self::since(key) }
     }
 
     /// Takes a page, and compares what its entries did.
@@ -103,18 +111,31 @@ impl Effects {
 
     /// Takes one entry.
     fn take(&mut self, row: &AuditRow, page: &mut Page) {
-        let Some(effect) = Effect::read(&row.body, &row.cells, &self.key) else { return };
+        let effect = Effect::read(&row.body, &row.cells, &self.key);
+        if let Some(made) = &mut self.made {
+            made.take(row, effect.as_ref());
+        }
+        let Some(effect) = effect else { return };
         let (key, expected) = match effect {
             Effect::Revocation { number, at, scope } => {
                 let kept = LINK_REVOCATIONS_KEPT.saturating_sub(EARLY);
                 let until = scope.starts_with("link ").then(|| at.plus(kept));
-                return page.lasting.push((row.seq, Expected::Revocation(number, Some(scope)), until));
+                return page.lasting.push((row.seq, Expected::Revocation(number, Some((at, scope))), until));
             }
             Effect::Link(link) => {
                 let until = link.expires.plus(LINK_ROWS_KEPT.saturating_sub(EARLY));
                 return page.lasting.push((row.seq, Expected::Link(link), Some(until)));
             }
-            Effect::Client(client, disabled) => (format!("client {client}"), Expected::Client(client, disabled)),
+            Effect::Client { id, disabled, registered } => {
+                if let Some(registered) = registered {
+                    let expected = Expected::Registered(id.clone(), registered);
+                    page.last.insert(format!("registered {id}"), Some((row.seq, expected)));
+                }
+                let Some(disabled) = disabled else { return };
+                (format!("client {id}"), Expected::Client(id, disabled))
+            }
+            Effect::Operator(id, stands) => (format!("operator {id}"), Expected::Operator(id, stands)),
+            Effect::Created(document) => return page.lasting.push((row.seq, Expected::Created(document), None)),
             Effect::Document(document, state) => {
                 let key = format!("document {document}");
                 match state {
@@ -165,10 +186,36 @@ impl Effects {
                 break;
             }
         }
+        self.find_unrecorded(source).await?;
         if self.uncompared > 0 {
             tracing::warn!(entries = self.uncompared, "not all that entries did was compared with the database");
         }
         Ok(Compared { found: self.found, uncompared: self.uncompared })
+    }
+
+    /// Finds rows that no entry made.
+    async fn find_unrecorded(&mut self, source: &dyn LogSource) -> Result<(), StoreError> {
+        let Some(made) = &self.made else { return Ok(()) };
+        let (mut strange, mut after) = (Vec::new(), None);
+        loop {
+            let rows = source.recorded(after, PAGE).await?;
+            let Some(last) = rows.last() else { break };
+            after = Some(last.clone());
+            strange.extend(rows.into_iter().filter(|row| !made.has(row)).take(MOST.saturating_sub(strange.len())));
+            source.pause().await;
+        }
+        if strange.is_empty() {
+            return Ok(());
+        }
+        // A row that came meanwhile has its entry by now.
+        self.catch_up(source).await?;
+        let Some(made) = &self.made else { return Ok(()) };
+        self.uncompared = self.uncompared.saturating_add(made.left_out);
+        self.found.extend(strange.iter().filter(|row| !made.has(row)).map(|row| match row {
+            Recorded::Revocation(number) => Finding::UnrecordedRevocation { number: *number },
+            Recorded::Operator(id) => Finding::UnrecordedOperator { digest: operator_digest(id) },
+        }));
+        Ok(())
     }
 
     /// Reads what came since.
@@ -182,6 +229,57 @@ impl Effects {
             self.read(source, &rows, size).await?;
         }
         Ok(())
+    }
+}
+
+/// What entries made, of which rows must be.
+#[derive(Default)]
+struct Made {
+    /// Numbers of revocations, as ranges by their first: most follow each other.
+    revocations: BTreeMap<i64, i64>,
+    operators: BTreeSet<String>,
+    /// What an entry made that does not say it, or was too much to be kept: then no row is known to be strange.
+    left_out: u64,
+}
+
+impl Made {
+    fn take(&mut self, row: &AuditRow, effect: Option<&Effect>) {
+        match effect {
+            Some(Effect::Revocation { number, .. }) => self.add(i64::from(*number)),
+            Some(Effect::Operator(id, _)) if self.operators.len() < MOST => drop(self.operators.insert(id.to_string())),
+            Some(Effect::Operator(..)) => self.left_out = self.left_out.saturating_add(1),
+            Some(_) => {}
+            None => {
+                let leaf = Leaf::decode(&row.body).ok().filter(|leaf| leaf.outcome == Outcome::Ok);
+                let makes = leaf.is_some_and(|leaf| matches!(leaf.action, Action::LinkRevoke | Action::OperatorAdd));
+                self.left_out = self.left_out.saturating_add(u64::from(makes));
+            }
+        }
+    }
+
+    fn add(&mut self, number: i64) {
+        let before = self.revocations.range(..=number).next_back().map(|(first, last)| (*first, *last));
+        let first = match before {
+            Some((_, last)) if last >= number => return,
+            Some((first, last)) if last.saturating_add(1) == number => first,
+            _ => number,
+        };
+        let last = self.revocations.remove(&number.saturating_add(1)).unwrap_or(number);
+        if self.revocations.len() < MOST || self.revocations.contains_key(&first) {
+            self.revocations.insert(first, last);
+        } else {
+            self.left_out = self.left_out.saturating_add(1);
+        }
+    }
+
+    fn has(&self, row: &Recorded) -> bool {
+        let is_made = match row {
+            Recorded::Operator(id) => self.operators.contains(id),
+            Recorded::Revocation(number) => {
+                self.revocations.range(..=*number).next_back().is_some_and(|(_, last)| last >= number)
+            }
+        };
+        is_made || self.left_out > 0
     }
 }
 
@@ -235,8 +333,14 @@ pub(super) async fn to_redo(
         };
         let recorded = recorded_at(&leaf);
         let (expected, at) = match (effect, what) {
-            (Effect::Revocation { number, at, scope }, _) => (Expected::Revocation(number, Some(scope)), at),
-            (Effect::Client(client, disabled), _) => (Expected::Client(client, disabled), recorded),
+            (Effect::Revocation { number, at, scope }, _) => (Expected::Revocation(number, Some((at, scope))), at),
+            (Effect::Client { id, registered: Some(registered), .. }, Undone::Registered) => {
+                (Expected::Registered(id, registered), recorded)
+            }
+            (Effect::Client { id, disabled: Some(disabled), .. }, _) => (Expected::Client(id, disabled), recorded),
+            (Effect::Client { .. }, _) => continue,
+            (Effect::Operator(id, stands), _) => (Expected::Operator(id, stands), recorded),
+            (Effect::Created(document), _) => (Expected::Created(document), recorded),
             (Effect::Document(document, state), _) => (Expected::Document(document, state), recorded),
             (Effect::Link(link), _) => (Expected::Link(link), recorded),
             (Effect::HoldLaid(document) | Effect::HoldReleased(document), Undone::Holds(held)) => {
@@ -253,6 +357,9 @@ fn kind_of(expected: &Expected) -> Undone {
     match expected {
         Expected::Revocation(..) => Undone::Revocation,
         Expected::Client(..) => Undone::Client,
+        Expected::Registered(..) => Undone::Registered,
+        Expected::Operator(..) => Undone::Operator,
+        Expected::Created(_) => Undone::Created,
         Expected::Document(..) => Undone::Document,
         Expected::Holds(_, held) => Undone::Holds(*held),
         // Uses are told of by the file of endings, as links are by their entries.

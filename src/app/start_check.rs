@@ -11,7 +11,7 @@ use super::failure::StartFailure;
 use super::folder::{not_usable, write_durably};
 use super::keyring::{KeyRing, Purpose};
 use super::log_check::{self, Against, Checked, LogSource, Unreadable};
-use crate::domain::audit::effect::Expected;
+use crate::domain::audit::effect::{Expected, Recorded};
 use crate::domain::audit::endings::Settled;
 use crate::domain::audit::note::MAX_NOTE;
 use crate::domain::audit::verify::Finding;
@@ -265,5 +265,9 @@ impl LogSource for Unacknowledged<'_> {
 
     async fn stand(&self, expected: Vec<Expected>) -> Result<Vec<bool>, StoreError> {
         self.source.stand(expected).await
+    }
+
+    async fn recorded(&self, after: Option<Recorded>, limit: usize) -> Result<Vec<Recorded>, StoreError> {
+        self.source.recorded(after, limit).await
     }
 }

@@ -108,6 +108,8 @@ mod undone;
 #[cfg(test)]
 mod undone_links;
 #[cfg(test)]
+mod undone_registered;
+#[cfg(test)]
 mod uses;
 #[cfg(test)]
 mod uses_wire;

@@ -9,11 +9,13 @@ use super::super::acknowledged::Pending;
 use super::super::log_effects::ToRedo;
 use super::Commands;
 use crate::control::{AcknowledgementView, Response};
+use crate::domain::audit::effect::Expected;
 use crate::domain::audit::{Action, Entry, Outcome};
 use crate::domain::log_acknowledgement::{LogAcknowledgement, Word};
 use crate::domain::operator::Act;
 use crate::domain::principal::Operator;
 use crate::domain::refusal::{Code, Issue, Refusal};
+use crate::store::Client;
 
 impl Commands {
     pub(super) async fn acknowledge(&self, operator: &Operator, reason: &str) -> Result<Response, Refusal> {
@@ -25,6 +27,11 @@ impl Commands {
                 .into());
         };
         let own = Word::given(operator, pending.digest(), self.delivery.now(), reason)?;
+        if pending.distrusts(own.by()) {
+            let text = "The database does not say of this person what the log does, so this word does not count.";
+            let issue = Issue::new(Code::RoleInsufficient).message_text(text);
+            return Err(issue.cure_text("have two others do it; `daylily operator add` registers people").into());
+        }
         match self.agreement(pending, &own).await? {
             Some(agreed) => self.go_on(operator, pending, &agreed).await,
             None => Err(self.ask_second(operator, pending, &own).await?),
@@ -35,7 +42,8 @@ impl Commands {
     async fn agreement(&self, pending: &Pending, own: &Word) -> Result<Option<LogAcknowledgement>, Refusal> {
         let Some(waiting) = pending.asked() else { return Ok(None) };
         let known = self.delivery.store().operator(waiting.by()).await.map_err(crate::delivery::store_failure)?;
-        let Some(first) = known.filter(|known| !known.disabled) else { return Ok(None) };
+        let known = known.filter(|known| !known.disabled && !pending.distrusts(&known.id));
+        let Some(first) = known else { return Ok(None) };
         let first = Operator::Named { id: first.id, role: first.role };
         let first = Word::given(&first, waiting.finding(), waiting.at(), waiting.reason());
         Ok(first.ok().and_then(|first| LogAcknowledgement::agree(first, own.clone()).ok()))
@@ -60,9 +68,25 @@ impl Commands {
         let entry = about(entry, pending).with("asked-by", first.by().as_str()).with("asked-reason", first.reason());
         self.delivery.record(&entry).await?;
         let redone = self.redo(pending).await?;
+        self.switch_off(operator, pending).await?;
         let count = redone.len();
         let evidence = pending.confirm(redone).map_err(|error| unwritten(&error))?;
         Ok(Response::Acknowledgement(view(pending, agreed, (&evidence, count))))
+    }
+
+    /// Switches off whom the database has other things registered of than the log: what it was is not known.
+    async fn switch_off(&self, operator: &Operator, pending: &Pending) -> Result<(), Refusal> {
+        for one in pending.to_redo() {
+            let Expected::Registered(id, _) = &one.expected else { continue };
+            let Some(client) = self.delivery.store().client(id) else { continue };
+            let client = Client { disabled: true, ..(*client).clone() };
+            self.delivery.change_client(operator, client, Action::ClientDisable).await?;
+        }
+        let known = self.delivery.store().operators().await.map_err(crate::delivery::store_failure)?;
+        for person in known.iter().filter(|person| !person.disabled && pending.distrusts(&person.id)) {
+            self.delivery.disable_operator(operator, &person.id).await?;
+        }
+        Ok(())
     }
 
     /// Does again what the log did and rows do not show, so that nothing is open that was closed; answers the marks of what the rows show now.

@@ -3,12 +3,13 @@
 use diesel::prelude::*;
 
 use super::lifecycle::touched;
+use super::operators::operator;
 use super::revocations::{RevocationRow, insert, revocation};
 use super::rows::time;
-use super::server::clients;
+use super::server::{client_by_id, clients};
 use super::statement::{Value, sql};
 use super::tx::Tx;
-use crate::domain::audit::effect::{Expected, Issued, may_follow};
+use crate::domain::audit::effect::{Expected, Issued, OperatorStands, Recorded, Registered, may_follow};
 use crate::domain::clock::Timestamp;
 use crate::domain::epoch::{Revocation, Scope};
 use crate::domain::id::{ClientId, FileId, ResourceId};
@@ -26,17 +27,41 @@ pub(super) fn stand(conn: &mut SqliteConnection, expected: &[Expected]) -> Resul
 
 fn stands(conn: &mut SqliteConnection, expected: &Expected) -> Result<bool, StoreError> {
     match expected {
-        Expected::Revocation(number, scope) => {
+        Expected::Revocation(number, said) => {
             let query = "SELECT number, scope, subject, link, at, NULL, NULL FROM revocation WHERE number = ?";
             let row: Option<RevocationRow> = sql(query, [(*number).into()]).row(conn)?;
             // A row that cannot be read is not the one that was written.
-            let kept = row.and_then(|row| revocation(row).ok()).map(|kept| kept.scope.to_text());
-            Ok(kept.is_some_and(|kept| scope.as_ref().is_none_or(|scope| *scope == kept)))
+            let kept = row.and_then(|row| revocation(row).ok()).map(|kept| (kept.at, kept.scope.to_text()));
+            Ok(kept.is_some_and(|kept| said.as_ref().is_none_or(|said| *said == kept)))
         }
         Expected::Client(id, disabled) => {
             let query = "SELECT c.disabled FROM client c JOIN party p ON p.number = c.number WHERE p.id = ?";
             let kept: Option<i64> = sql(query, [id.as_str().into()]).one(conn)?;
             Ok(kept.is_some_and(|kept| (kept != 0) == *disabled))
+        }
+        Expected::Registered(id, registered) => {
+            let kept = readable(client_by_id(conn, id))?;
+            Ok(kept.is_some_and(|kept| match registered {
+                Registered::Digest(digest) => kept.registration() == *digest,
+                Registered::Scope(scope) => kept.scope == *scope,
+            }))
+        }
+        Expected::Operator(id, stands) => {
+            let kept = readable(operator(conn, id))?;
+            Ok(kept.is_some_and(|kept| match stands {
+                OperatorStands::Off => kept.disabled,
+                OperatorStands::On(role, digest) => {
+                    let is_same = digest.as_ref().is_none_or(|digest| kept.registration() == *digest);
+                    !kept.disabled && kept.role == *role && is_same
+                }
+            }))
+        }
+        Expected::Created(id) => {
+            let query = "SELECT r.state, d.rid FROM res r LEFT JOIN doc d ON d.rid = r.rid WHERE r.id = ? AND r.kind = ?";
+            let kind = i64::from(Kind::DocumentReference.number());
+            let kept: Option<(Option<String>, Option<i64>)> = sql(query, [id.as_str().into(), kind.into()]).row(conn)?;
+            let purged = State::Purged.as_str();
+            Ok(kept.is_some_and(|(state, index)| index.is_some() || state.as_deref() == Some(purged)))
         }
         Expected::Document(id, state) => {
             let query = "SELECT state FROM res WHERE id = ? AND kind = ?";
@@ -61,6 +86,36 @@ fn stands(conn: &mut SqliteConnection, expected: &Expected) -> Result<bool, Stor
             Ok(kept.is_none_or(|kept| u64::try_from(kept).is_ok_and(|kept| kept >= *used)))
         }
     }
+}
+
+/// What a row says; one that cannot be read is not the one that was written.
+fn readable<T>(row: Result<Option<T>, StoreError>) -> Result<Option<T>, StoreError> {
+    match row {
+        Err(StoreError::Corrupt { .. }) => Ok(None),
+        row => row,
+    }
+}
+
+/// Rows behind one, each of which an entry must have made: revocations by their number, then operators by id.
+pub(super) fn recorded(
+    conn: &mut SqliteConnection,
+    after: Option<Recorded>,
+    limit: usize,
+) -> Result<Vec<Recorded>, StoreError> {
+    let (number, id) = match after {
+        None => (i64::MIN, String::new()),
+        Some(Recorded::Revocation(number)) => (number, String::new()),
+        Some(Recorded::Operator(id)) => (i64::MAX, id),
+    };
+    let query = "SELECT * FROM (SELECT number, NULL AS id FROM revocation WHERE number > ? \
+        UNION ALL SELECT NULL, id FROM operator WHERE id > ?) ORDER BY number IS NULL, number, id LIMIT ?";
+    let limit = u64::try_from(limit).unwrap_or(u64::MAX);
+    let rows: Vec<(Option<i64>, Option<String>)> = sql(query, [number.into(), id.into(), limit.into()]).rows(conn)?;
+    let row = |(number, id): (Option<i64>, Option<String>)| match number {
+        Some(number) => Recorded::Revocation(number),
+        None => Recorded::Operator(id.unwrap_or_default()),
+    };
+    Ok(rows.into_iter().map(row).collect())
 }
 
 type LinkTerms = (Option<i64>, Option<String>, Option<Vec<u8>>, Option<i64>, Option<String>, Option<i64>, Option<i64>);
@@ -90,8 +145,8 @@ pub(super) fn redo(tx: &mut Tx<'_>, done: Vec<(Expected, Timestamp)>, entry: Sea
             continue;
         }
         match expected {
-            Expected::Revocation(number, scope) => {
-                let scope = scope.as_deref().and_then(Scope::from_text);
+            Expected::Revocation(number, said) => {
+                let scope = said.as_ref().and_then(|(_, scope)| Scope::from_text(scope));
                 let Some(scope) = scope else { continue };
                 sql("DELETE FROM revocation WHERE number = ?", [number.into()]).run(tx.conn)?;
                 let revocation = Revocation { number, scope, at, holder: None };
@@ -104,7 +159,14 @@ pub(super) fn redo(tx: &mut Tx<'_>, done: Vec<(Expected, Timestamp)>, entry: Sea
                 sql(update, [id.as_str().into()]).run(tx.conn)?;
                 tx.effects.clients = Some(clients(tx.conn)?);
             }
-            Expected::Client(_, false) => {}
+            Expected::Operator(id, OperatorStands::Off) => {
+                sql("UPDATE operator SET disabled = 1 WHERE id = ?", [id.as_str().into()]).run(tx.conn)?;
+            }
+            // What was registered is known by its digest alone; a document that is not there cannot be made.
+            Expected::Client(_, false)
+            | Expected::Operator(_, OperatorStands::On(..))
+            | Expected::Registered(..)
+            | Expected::Created(_) => {}
             Expected::Document(id, state) => close(tx, &id, state, at)?,
             Expected::Holds(ref id, _) => hold(tx, id, &expected, at)?,
             Expected::Link(link) => limit(tx.conn, &link)?,

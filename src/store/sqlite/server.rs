@@ -85,11 +85,19 @@ pub(super) fn apply_policy(tx: &mut Tx<'_>, policy: ActivePolicy, entry: SealedE
 
 type ClientRow = (i64, String, Option<String>, String, i64, String, String, String, String, String, i64, i64, i64);
 
+const CLIENTS: &str = "SELECT c.number, p.id, c.name, c.scope, c.reach_all, c.custodians, c.attachment_url, c.allow_ip, \
+    c.key_source, c.keys, c.disabled, c.generation, c.created FROM client c JOIN party p ON p.number = c.number";
+
+/// One client.
+pub(super) fn client_by_id(conn: &mut SqliteConnection, id: &ClientId) -> Result<Option<Client>, StoreError> {
+    let mut query = sql(CLIENTS, []);
+    query.push(" WHERE p.id = ?", [id.as_str().into()]);
+    query.row::<ClientRow>(conn)?.map(client).transpose()
+}
+
 /// All clients.
 pub(super) fn clients(conn: &mut SqliteConnection) -> Result<Clients, StoreError> {
-    let query = "SELECT c.number, p.id, c.name, c.scope, c.reach_all, c.custodians, c.attachment_url, c.allow_ip, \
-        c.key_source, c.keys, c.disabled, c.generation, c.created FROM client c JOIN party p ON p.number = c.number";
-    let rows: Vec<ClientRow> = sql(query, []).rows(conn)?;
+    let rows: Vec<ClientRow> = sql(CLIENTS, []).rows(conn)?;
     rows.into_iter().map(client).collect::<Result<Vec<_>, _>>().map(Clients::new)
 }
 

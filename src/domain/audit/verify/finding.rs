@@ -65,6 +65,12 @@ pub enum Undone {
     Revocation,
     /// A client was switched off or on.
     Client,
+    /// A client was registered, or changed.
+    Registered,
+    /// An operator was registered, or switched off.
+    Operator,
+    /// A document was taken in.
+    Created,
     /// A document was closed.
     Document,
     /// A link was issued.
@@ -217,6 +223,16 @@ pub enum Finding {
         /// The greatest.
         last: u32,
     },
+    /// A withdrawal of links is in the database that no entry made.
+    UnrecordedRevocation {
+        /// Its number.
+        number: i64,
+    },
+    /// An operator is in the database whom no entry registered.
+    UnrecordedOperator {
+        /// Stands for the id.
+        digest: Hash,
+    },
     /// Spent uses of links that the file of endings tells of are not in the database.
     UsesGone {
         /// Of how many files and readers.
@@ -264,6 +280,8 @@ impl Finding {
             | Self::ErasuresTooMany
             | Self::RevocationsGone { .. }
             | Self::UsesGone { .. }
+            | Self::UnrecordedRevocation { .. }
+            | Self::UnrecordedOperator { .. }
             | Self::EndChanged { .. }
             | Self::EndingsUnread { .. }
             | Self::EndingsChanged { .. }
