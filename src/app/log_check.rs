@@ -343,7 +343,9 @@ fn told_beside(finding: &Finding) -> String {
                 Undone::Revocation => "withdrew links, and the database does not say so any more",
                 Undone::Client => "switched a client off or on, and the database says otherwise",
                 Undone::Link => "issued a link, and the database does not have it as it was issued any more",
-                Undone::Registered => "registered or changed a client, and the database has other things registered of it",
+                Undone::Registered => {
+                    "registered or changed a client, and the database has other things registered of it"
+                }
                 Undone::Operator => "registered an operator or switched one off, and the database says otherwise",
                 Undone::Created => "took in a document, and the database does not have it any more",
                 Undone::Document => "closed a document, and the database says otherwise",

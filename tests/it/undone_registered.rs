@@ -20,8 +20,7 @@ async fn stopped() -> (TestDaylily, Actor) {
     (daylily, source)
 }
 
-const EVE: &str =
-    "INSERT INTO operator SELECT 'eve', 'security', password, 0, created FROM operator WHERE id = 'anna'";
+const EVE: &str = "INSERT INTO operator SELECT 'eve', 'security', password, 0, created FROM operator WHERE id = 'anna'";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_registered_and_rows_that_no_entry_made_are_held_against_the_log() {
@@ -42,7 +41,10 @@ async fn what_is_registered_and_rows_that_no_entry_made_are_held_against_the_log
         (person, "DELETE FROM operator WHERE id = 'ben'"),
         ("an operator whom no entry registered", EVE),
         ("withdrew links", "UPDATE revocation SET at = 1000"),
-        ("and no entry made it", "INSERT INTO revocation SELECT number + 500, scope, subject + 1, link, at, reason, reader, document FROM revocation"),
+        (
+            "and no entry made it",
+            "INSERT INTO revocation SELECT number + 500, scope, subject + 1, link, at, reason, reader, document FROM revocation",
+        ),
         ("took in a document", "DELETE FROM res WHERE kind = 1 AND state = 'ready'"),
         ("took in a document", "DELETE FROM doc"),
     ] {

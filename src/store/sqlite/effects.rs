@@ -57,9 +57,11 @@ fn stands(conn: &mut SqliteConnection, expected: &Expected) -> Result<bool, Stor
             }))
         }
         Expected::Created(id) => {
-            let query = "SELECT r.state, d.rid FROM res r LEFT JOIN doc d ON d.rid = r.rid WHERE r.id = ? AND r.kind = ?";
+            let query =
+                "SELECT r.state, d.rid FROM res r LEFT JOIN doc d ON d.rid = r.rid WHERE r.id = ? AND r.kind = ?";
             let kind = i64::from(Kind::DocumentReference.number());
-            let kept: Option<(Option<String>, Option<i64>)> = sql(query, [id.as_str().into(), kind.into()]).row(conn)?;
+            let kept: Option<(Option<String>, Option<i64>)> =
+                sql(query, [id.as_str().into(), kind.into()]).row(conn)?;
             let purged = State::Purged.as_str();
             Ok(kept.is_some_and(|(state, index)| index.is_some() || state.as_deref() == Some(purged)))
         }
