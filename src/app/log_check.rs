@@ -426,15 +426,6 @@ pub fn issue_of(finding: &Finding) -> Issue {
         Finding::LinkStrange { seq: None } => {
             issue.message_text("the index of given links has a link that names no entry")
         }
-        Finding::EndingsChanged { .. }
-        | Finding::EndingsShortened { .. }
-        | Finding::Undone { .. }
-        | Finding::EndChanged { .. }
-        | Finding::EndingsUnread { .. }
-        | Finding::UsesGone { .. }
-        | Finding::UnrecordedRevocation { .. }
-        | Finding::UnrecordedOperator { .. }
-        | Finding::RevocationsGone { .. } => issue.message_text(told_beside(finding)),
         Finding::Strange { seq } => {
             issue.message_text(format!("the look-up by patient names entry {seq}, which does not name that patient"))
         }
@@ -445,6 +436,7 @@ pub fn issue_of(finding: &Finding) -> Issue {
             NoteFault::RowDiffers => issue.message_text("a stored checkpoint is not the one that was signed"),
         },
         Finding::Entry { seq, .. } => issue.fill("n", seq),
+        _ => issue.message_text(told_beside(finding)),
     }
 }
 

@@ -56,15 +56,7 @@ fn stands(conn: &mut SqliteConnection, expected: &Expected) -> Result<bool, Stor
                 }
             }))
         }
-        Expected::Created(id) => {
-            let query =
-                "SELECT r.state, d.rid FROM res r LEFT JOIN doc d ON d.rid = r.rid WHERE r.id = ? AND r.kind = ?";
-            let kind = i64::from(Kind::DocumentReference.number());
-            let kept: Option<(Option<String>, Option<i64>)> =
-                sql(query, [id.as_str().into(), kind.into()]).row(conn)?;
-            let purged = State::Purged.as_str();
-            Ok(kept.is_some_and(|(state, index)| index.is_some() || state.as_deref() == Some(purged)))
-        }
+        Expected::Created(id) => was_taken_in(conn, id),
         Expected::Document(id, state) => {
             let query = "SELECT state FROM res WHERE id = ? AND kind = ?";
             let kind = i64::from(Kind::DocumentReference.number());
@@ -79,15 +71,31 @@ fn stands(conn: &mut SqliteConnection, expected: &Expected) -> Result<bool, Stor
             Ok(kept.and_then(|kept| u64::try_from(kept).ok()).is_some_and(|kept| kept >= *least))
         }
         Expected::Link(link) => has_link(conn, link),
-        Expected::Use { file, client, recipient, used } => {
-            let query = "SELECT coalesce((SELECT u.used FROM link_use u JOIN party p ON p.number = u.reader \
-                WHERE u.file = f.id AND p.id = ? AND u.recipient = ?), 0) \
-                FROM file f WHERE f.id = ? AND f.key IS NOT NULL";
-            let values = [client.as_str().into(), recipient.as_slice().into(), file.as_bytes().as_slice().into()];
-            let kept: Option<i64> = sql(query, values).one(conn)?;
-            Ok(kept.is_none_or(|kept| u64::try_from(kept).is_ok_and(|kept| kept >= *used)))
-        }
+        Expected::Use { file, client, recipient, used } => are_spent(conn, (file, client, recipient), *used),
     }
+}
+
+/// Whether a document is there, with its index row as long as it is not destroyed.
+fn was_taken_in(conn: &mut SqliteConnection, id: &ResourceId) -> Result<bool, StoreError> {
+    let query = "SELECT r.state, d.rid FROM res r LEFT JOIN doc d ON d.rid = r.rid WHERE r.id = ? AND r.kind = ?";
+    let kind = i64::from(Kind::DocumentReference.number());
+    let kept: Option<(Option<String>, Option<i64>)> = sql(query, [id.as_str().into(), kind.into()]).row(conn)?;
+    let purged = State::Purged.as_str();
+    Ok(kept.is_some_and(|(state, index)| index.is_some() || state.as_deref() == Some(purged)))
+}
+
+/// Whether as many uses are spent, or more; with its file, the count is gone too.
+fn are_spent(
+    conn: &mut SqliteConnection,
+    (file, client, recipient): (&FileId, &ClientId, &[u8]),
+    used: u64,
+) -> Result<bool, StoreError> {
+    let query = "SELECT coalesce((SELECT u.used FROM link_use u JOIN party p ON p.number = u.reader \
+        WHERE u.file = f.id AND p.id = ? AND u.recipient = ?), 0) \
+        FROM file f WHERE f.id = ? AND f.key IS NOT NULL";
+    let values = [client.as_str().into(), recipient.into(), file.as_bytes().as_slice().into()];
+    let kept: Option<i64> = sql(query, values).one(conn)?;
+    Ok(kept.is_none_or(|kept| u64::try_from(kept).is_ok_and(|kept| kept >= used)))
 }
 
 /// What a row says; one that cannot be read is not the one that was written.
