@@ -327,6 +327,32 @@ def access_kinds():
     yield Kind("a client switched on again", run("UPDATE client SET disabled = 0"), words=words, start=False, export=False)
     yield Kind("a withdrawn document opened again", run("UPDATE res SET state = 'ready' WHERE state = 'revoked'"),
                words=words, start=False, export=False)
+    uses = ("uses of counted links",)
+    yield Kind("a spent use of a link gone", run("DELETE FROM link_use", "DELETE FROM link_claim"), words=uses, start=False,
+               export=False)
+    yield Kind("a spent use of a link set back", run("UPDATE link_use SET used = 0"), words=uses, start=False, export=False)
+    client = ("registered or changed a client",)
+    for column, value in (("reach_all", "1 - reach_all"), ("scope", "scope || ' system/Basic.rs'"), ("keys", "'[]'"),
+                          ("custodians", "'[\"Organization/x\"]'")):
+        yield Kind(f"a client's {column} changed", run(f"UPDATE client SET {column} = {value}"), words=client, start=False, export=False)
+    person = ("registered an operator or switched one off",)
+    yield Kind("an operator switched on again", run("UPDATE operator SET disabled = 0"), words=person, start=False, export=False)
+    yield Kind("an operator in another role", run("UPDATE operator SET role = 'privacy'"), words=person, start=False, export=False)
+    yield Kind("an operator added", run(
+        "INSERT INTO operator SELECT 'eve', role, password, 0, created FROM operator LIMIT 1"),
+        words=("an operator whom no entry registered",), start=False, export=False)
+    yield Kind("a withdrawal added", run(
+        "INSERT INTO revocation (number, scope, subject, at, reason) SELECT max(number) + 500, 'document', 1, max(at), 'x' FROM revocation"),
+        words=("no entry made it",), start=False, export=False)
+    yield Kind("a withdrawal of long ago", run("UPDATE revocation SET at = 1000 WHERE scope = 'document'"), words=words, start=False,
+               export=False)
+    took = ("took in a document",)
+    yield Kind("a document gone", run("DELETE FROM res WHERE kind = 1 AND state = 'ready'"), words=took, start=False, export=False)
+    yield Kind("a document gone from what is searched", run("DELETE FROM doc"), words=took, start=False, export=False)
+    issued = ("issued a link",)
+    yield Kind("a link of more uses", run("UPDATE link SET uses = 100"), words=issued, start=False, export=False)
+    yield Kind("a link that lasts longer", run("UPDATE link SET expires = expires + 3600000"), words=issued, start=False, export=False)
+    yield Kind("a link whose row is gone", run("DELETE FROM link"), words=issued, start=False, export=False)
     yield Kind("a legal hold gone", run("DELETE FROM hold"), words=words, start=False, export=False)
 
 

@@ -184,7 +184,8 @@ class Client:
 
     def link(self, identifier, **parameters):
         """A link of `$issue-link`: its URL."""
-        names = {"lifetime": "valueString", "content": "valuePositiveInt", "file-name": "valueString"}
+        names = {"lifetime": "valueString", "content": "valuePositiveInt", "file-name": "valueString",
+                 "uses": "valuePositiveInt"}
         given = [{"name": name, names[name]: value} for name, value in parameters.items()]
         body = {"resourceType": "Parameters", "parameter": given} if given else {"resourceType": "Parameters"}
         issued = self.made("POST", f"DocumentReference/{identifier}/$issue-link", body)

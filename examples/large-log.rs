@@ -1,4 +1,5 @@
-//! A large audit log in a fresh data folder: true entries of documents, patients, searches and downloads, appended by the library as the
+//! A large audit log in a fresh data folder: true entries of documents, patients, searches, downloads and
+//! withdrawals with what the file of endings tells of them, appended by the library as the
 //! server would, so that they verify. The server that is started on the folder then signs its checkpoints.
 //!
 //! ```text
@@ -16,10 +17,13 @@ use std::sync::Arc;
 use daylily::app::{Instance, LockedFolder, Nature, SystemClock};
 use daylily::config::Settings;
 use daylily::delivery::Recorder;
+use daylily::domain::audit::effect::{REVOCATION, revocation_text};
 use daylily::domain::audit::groups::Groups;
 use daylily::domain::audit::index::{Block, IndexKey, Tag};
 use daylily::domain::audit::{Action, Entry, Frontier, Outcome};
+use daylily::domain::epoch::Scope;
 use daylily::domain::id::{ClientId, FileId, LinkId, ResourceId};
+use daylily::domain::resource::PatientNumber;
 use daylily::store::{SealedEntry, Store};
 use daylily::vault::SystemEntropy;
 use daylily::worker::Checkpointer;
@@ -30,6 +34,8 @@ const OF_ONE: u64 = 1_000;
 const OF_OTHERS: u64 = 50;
 /// Entries of one commit.
 const BATCH: u64 = 16_384;
+/// Withdrawals of links beside each commit, of a patient's and of a single one in turns, so that the numbers told of have gaps.
+const REVOKED: u64 = 24;
 /// Commits between two signed checkpoints.
 const SIGN_EVERY: u64 = 64;
 
@@ -76,6 +82,7 @@ async fn fill(path: &Path, entries: u64) -> Result<u64, Failed> {
         sealing = maker.seal(batch + 1);
         let first = maker.store.record_all(sealed).await?;
         (first..).zip(tags).for_each(|(seq, tags)| blocks.add(seq, &tags));
+        maker.revoke(&instance, &mut blocks).await?;
         maker.put(&mut blocks).await?;
         if (batch + 1) % SIGN_EVERY == 0 {
             checkpointer.finish().await?;
@@ -135,6 +142,23 @@ impl Maker {
             blocks.add(row.seq, &self.index.tags(&self.index.names(&row.body, &row.cells)));
         }
         Ok(blocks)
+    }
+
+    /// Withdraws links, which the file of endings is told of.
+    async fn revoke(&self, instance: &Instance, blocks: &mut Blocks) -> Result<(), Failed> {
+        for number in 0..REVOKED {
+            let scope = match number % 2 {
+                0 => Scope::Patient(PatientNumber(i64::try_from(number)?)),
+                _ => Scope::Link(LinkId::of_digest(&number.to_be_bytes())),
+            };
+            let revocation = self.store.cut(scope, None, instance.nature.clock.now());
+            let entry =
+                Entry::new(Action::LinkRevoke, Outcome::Ok).server().with(REVOCATION, revocation_text(&revocation));
+            let sealed = self.recorder.seal(&entry).map_err(|refusal| format!("{refusal:?}"))?;
+            self.store.revoke(revocation, "a large log", sealed, false).await?;
+            blocks.add(self.store.audit_head().await?.size - 1, &[]);
+        }
+        Ok(())
     }
 
     /// Keeps the blocks that are full, each with the entry that vouches for it.

@@ -1,7 +1,8 @@
 //! What two operators acknowledged of the log. Each thing that a check finds has a mark: the place and a digest of what stands there, so
 //! that the same place changed again is another finding. Marks that were acknowledged lie in a signed file of the data folder, and an
 //! entry of the log names their digest; a check passes over exactly those. What was found is copied aside, and what entries did
-//! and rows no longer show is done again (links withdrawn, clients switched off, documents closed, holds); nothing else is mended.
+//! and rows no longer show is done again (links withdrawn, uses spent, clients switched off, documents closed, holds), clients and operators of whom other
+//! things are registered are switched off; nothing else is mended.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -19,8 +20,9 @@ use super::log_effects::{ToRedo, to_redo};
 use super::start_check::Place;
 use crate::domain::audit::cell::Cells;
 use crate::domain::audit::detail::Detail;
+use crate::domain::audit::effect::{Expected, operator_digest};
 use crate::domain::audit::verify::{Finding, Report, Source, Undone};
-use crate::domain::audit::{Action, CellKey, FullCheck, Group, Leaf, SigningKey, signed_lines};
+use crate::domain::audit::{Action, CellKey, FullCheck, Group, Hash, Leaf, SigningKey, signed_lines};
 use crate::domain::clock::Timestamp;
 use crate::domain::id::OperatorId;
 use crate::domain::log_acknowledgement::{FindingDigest, Word};
@@ -155,7 +157,7 @@ fn note_mark(note: &[u8]) -> String {
 }
 
 /// The mark of what an entry did that a row does not show.
-fn undone_mark(seq: u64, what: Undone) -> String {
+pub(super) fn undone_mark(seq: u64, what: Undone) -> String {
     format!("undone {seq} {what:?}")
 }
 
@@ -164,13 +166,16 @@ pub fn full_check_mark(note: &FullCheck) -> String {
     format!("full-check {} {}", note.tree.size(), hex::encode(note.tree.root()))
 }
 
-/// The mark of what is wrong beside the entries: with the file of endings, or the log's end; `None` for any other finding.
+/// The mark of what is wrong beside the entries: with the file of endings, the log's end, or rows that no entry made; `None` for any other finding.
 pub fn mark_beside(finding: &Finding) -> Option<String> {
     match finding {
         Finding::EndingsChanged { line, rest } => Some(format!("endings changed {line} {}", hex::encode(rest))),
         Finding::EndingsUnread { count, first } => Some(format!("endings unread {count} {first}")),
         Finding::EndChanged { at } => Some(format!("end changed {at}")),
         Finding::RevocationsGone { count, first, last } => Some(format!("revocations gone {count} {first} {last}")),
+        Finding::UnrecordedRevocation { number } => Some(format!("unrecorded revocation {number}")),
+        Finding::UnrecordedOperator { digest } => Some(format!("unrecorded operator {}", hex::encode(digest))),
+        Finding::UsesGone { count, digest } => Some(format!("uses gone {count} {}", hex::encode(digest))),
         Finding::EndingsShortened { have, kept } => Some(format!("endings shortened {have} {kept}")),
         _ => None,
     }
@@ -222,6 +227,9 @@ impl Given<'_> {
             Finding::EndingsChanged { .. }
             | Finding::EndingsShortened { .. }
             | Finding::RevocationsGone { .. }
+            | Finding::UsesGone { .. }
+            | Finding::UnrecordedRevocation { .. }
+            | Finding::UnrecordedOperator { .. }
             | Finding::EndingsUnread { .. }
             | Finding::EndChanged { .. } => mark_beside(finding).into_iter().collect(),
         })
@@ -248,6 +256,19 @@ impl Given<'_> {
     }
 }
 
+/// Operators of findings, by what stands for their ids.
+fn distrusted(findings: &[Finding], to_redo: &[ToRedo]) -> BTreeSet<Hash> {
+    let strange = findings.iter().filter_map(|finding| match finding {
+        Finding::UnrecordedOperator { digest } => Some(*digest),
+        _ => None,
+    });
+    let altered = to_redo.iter().filter_map(|one| match &one.expected {
+        Expected::Operator(id, _) => Some(operator_digest(id.as_str())),
+        _ => None,
+    });
+    strange.chain(altered).collect()
+}
+
 /// What nobody acknowledged yet, with what an acknowledgement needs.
 #[derive(Debug)]
 pub struct Pending {
@@ -257,14 +278,16 @@ pub struct Pending {
     before: Acknowledged,
     words: Vec<String>,
     evidence: Vec<Vec<u8>>,
-    /// What entries did and rows do not show.
+    /// What entries did, and the file of endings tells of, and rows do not show.
     to_redo: Vec<ToRedo>,
+    /// Operators whose rows are not what entries say: their word does not count.
+    distrusted: BTreeSet<Hash>,
     /// The file of endings, which is written anew where it was found to be wrong.
     endings: PathBuf,
 }
 
 impl Pending {
-    /// Of a look at the log of a folder.
+    /// Of a look at the log of a folder; `told`: what the file of endings tells of and rows do not show.
     ///
     /// # Errors
     /// The log cannot be read; there is no key to sign with.
@@ -272,6 +295,7 @@ impl Pending {
         report: &Report,
         given: &Given<'_>,
         (place, keys, before): (Place<'_>, &KeyRing, &Acknowledged),
+        told: Vec<ToRedo>,
     ) -> Result<Self, StartFailure> {
         let mut marks: BTreeSet<String> = given.unfit(report).into_iter().collect();
         for finding in &report.findings {
@@ -285,8 +309,10 @@ impl Pending {
         let marks = Marks { near: given.source.head().await?.size, marks, ..Marks::default() };
         let (data, before, evidence) = (place.data.to_owned(), before.clone(), given.outside.to_vec());
         let endings = place.checkpoints.join(ENDINGS);
-        let to_redo = to_redo(given.source, &keys.cells()?, &report.findings).await?;
-        Ok(Self { data, key: keys.log_check()?, marks, before, words, evidence, to_redo, endings })
+        let mut to_redo = to_redo(given.source, &keys.cells()?, &report.findings).await?;
+        to_redo.extend(told);
+        let distrusted = distrusted(&report.findings, &to_redo);
+        Ok(Self { distrusted, data, key: keys.log_check()?, marks, before, words, evidence, to_redo, endings })
     }
 
     /// What was found, in words.
@@ -299,7 +325,12 @@ impl Pending {
         self.marks.digest()
     }
 
-    /// What entries did and rows do not show.
+    /// Whether an operator's row is not what entries say.
+    pub fn distrusts(&self, operator: &OperatorId) -> bool {
+        self.distrusted.contains(&operator_digest(operator.as_str()))
+    }
+
+    /// What is to be done again.
     pub fn to_redo(&self) -> &[ToRedo] {
         &self.to_redo
     }
@@ -333,10 +364,10 @@ impl Pending {
     ///
     /// # Errors
     /// The folder cannot be written.
-    pub fn confirm(&self, redone: &[(u64, Undone)]) -> std::io::Result<PathBuf> {
+    pub fn confirm(&self, redone: BTreeSet<String>) -> std::io::Result<PathBuf> {
         let evidence = self.copy_aside()?;
         let mut marks = self.marks.clone();
-        marks.redone = redone.iter().map(|(seq, what)| undone_mark(*seq, *what)).collect();
+        marks.redone = redone;
         let lines: Vec<String> = self.before.findings.iter().chain([&marks]).flat_map(Marks::lines).collect();
         write_durably(&self.data.join(FILE), &signed_lines::seal(HEAD, &lines, &self.key))?;
         match std::fs::remove_file(self.data.join(ASKED)) {

@@ -14,7 +14,7 @@ use super::keyring::KeyRing;
 use super::log_check::{LogSource, OfStore};
 use super::start_check::{self, Looked, Place};
 use crate::delivery::{Delivery, Loop, still_at_work};
-use crate::domain::audit::effect::Expected;
+use crate::domain::audit::effect::{Expected, Recorded};
 use crate::domain::audit::{Action, Entry, Outcome};
 use crate::store::{AuditHead, AuditRow, EndingsStanding, Store, StoreError};
 use crate::vault::Vault;
@@ -183,6 +183,10 @@ impl LogSource for Paced<'_> {
         *self.since.lock().unwrap_or_else(PoisonError::into_inner) = Some(clock.monotonic());
     }
 
+    fn is_serving(&self) -> bool {
+        true
+    }
+
     async fn head(&self) -> Result<AuditHead, StoreError> {
         self.source.head().await
     }
@@ -201,5 +205,9 @@ impl LogSource for Paced<'_> {
 
     async fn stand(&self, expected: Vec<Expected>) -> Result<Vec<bool>, StoreError> {
         self.source.stand(expected).await
+    }
+
+    async fn recorded(&self, after: Option<Recorded>, limit: usize) -> Result<Vec<Recorded>, StoreError> {
+        self.source.recorded(after, limit).await
     }
 }

@@ -1,7 +1,7 @@
 //! The file `endings` in the checkpoint folder: what has ended, outside what a backup of the data folder brings back. Appended to while
 //! serving, checked by `audit verify`, replayed by a restore.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -12,13 +12,16 @@ use std::time::Duration;
 use super::acknowledged::{Acknowledged, mark_beside};
 use super::failure::StartFailure;
 use super::folder::{not_usable, write_durably};
+use super::instance::sha256;
 use super::log_check::{self, LogSource};
+use super::log_effects::ToRedo;
 use crate::delivery::{Spool, spooled_number};
 use crate::domain::audit::effect::Expected;
 use crate::domain::audit::endings::{Ended, Ending, Endings, LinksOf, Place, Reading, Settled};
 use crate::domain::audit::verify::Finding;
 use crate::domain::audit::{SigningKey, VerifyingKey};
 use crate::domain::clock::Timestamp;
+use crate::domain::id::{ClientId, FileId};
 use crate::store::{EndingsStanding, Ledger, Store};
 use crate::worker::FileSpool;
 
@@ -36,6 +39,9 @@ const PIECE: u64 = 256 << 10;
 /// Endings at the file's end that are kept at a start, to know which of those that wait in the database stand there already. One that is
 /// told twice does no harm.
 const KEPT: usize = 16_384;
+
+/// Most uses that are kept of those that the database does not show: one that is kept is a finding.
+const MOST_USES: usize = 100_000;
 
 /// The file of a folder under way. One that is not there says nothing.
 struct Pieces {
@@ -91,6 +97,15 @@ pub fn check(read: &Endings, standing: EndingsStanding) -> Option<Finding> {
     (have < kept).then_some(Finding::EndingsShortened { have, kept })
 }
 
+/// What a look at the file found.
+#[derive(Debug)]
+pub struct Told {
+    /// What is wrong with it, or with the database as the file knows it.
+    pub findings: Vec<Finding>,
+    /// What an acknowledgement does again.
+    pub to_redo: Vec<ToRedo>,
+}
+
 /// What is wrong with the file of a folder from a place on, or with the database as the file knows it; and from where a later look may go
 /// on. The database is asked first: what it was told of lies in the file by then. Lines that a finding names are counted from that place.
 ///
@@ -100,31 +115,132 @@ pub async fn finding(
     source: &dyn LogSource,
     (data, folder): (&Path, &Path),
     (key, from): (&VerifyingKey, Settled),
-) -> Result<(Option<Finding>, Settled), StartFailure> {
-    let unusable = |error: &io::Error| not_usable(&folder.join(ENDINGS), error);
+) -> Result<(Told, Settled), StartFailure> {
+    let path = folder.join(ENDINGS);
     let standing = source.endings().await?;
-    let mut pieces = Pieces::begin(folder, key, from.place).map_err(|error| unusable(&error))?;
+    let mut pieces = Pieces::begin(folder, key, from.place).map_err(|error| not_usable(&path, &error))?;
     pieces.reading = pieces.reading.settling(standing.last.saturating_sub(standing.waiting));
-    let mut told = from.revocations;
-    let mut gone: BTreeSet<u32> = without_row(source, told.iter().copied()).await?.into_iter().collect();
-    loop {
-        let read = tokio::task::spawn_blocking(move || pieces.next().map(|signed| (pieces, signed))).await;
-        let read = read.map_err(|error| StartFailure::machine("the file of endings cannot be read", &error))?;
-        let (now, signed) = read.map_err(|error| unusable(&error))?;
-        pieces = now;
-        let Some(signed) = signed else { break };
-        let wide: Vec<u32> = signed.iter().filter_map(|ending| wide_revocation(&ending.ended)).collect();
-        told.extend(&wide);
-        gone.extend(without_row(source, wide.into_iter()).await?);
-        source.pause().await;
+    let mut gone = Gone::default();
+    let mut revocations = from.revocations;
+    gone.look_for(source, revocations.iter().copied()).await?;
+    for look in 0..LOOKS {
+        if look > 0 {
+            // What the database does not take is told of here, waits in the spool, and is written: between two of these, it is looked for
+            // again. A use that was given back is told of after it is given back.
+            tokio::time::sleep(PAUSE).await;
+        }
+        loop {
+            let read = tokio::task::spawn_blocking(move || pieces.next().map(|signed| (pieces, signed))).await;
+            let read = read.map_err(|error| StartFailure::machine("the file of endings cannot be read", &error))?;
+            let (now, signed) = read.map_err(|error| not_usable(&path, &error))?;
+            pieces = now;
+            let Some(signed) = signed else { break };
+            let wide: Vec<u32> = signed.iter().filter_map(|ending| wide_revocation(&ending.ended)).collect();
+            revocations.extend(&wide);
+            gone.look_for(source, wide.into_iter()).await?;
+            gone.look_for_uses(source, &signed).await?;
+            source.pause().await;
+        }
+        gone.look_again(source, data).await?;
+        if gone.is_empty() {
+            break;
+        }
     }
-    let settled = Settled { place: pieces.reading.settled(), revocations: told };
+    if source.is_serving() && source.endings().await?.waiting > 0 {
+        // Where the file cannot be written, what waits may say that a use was given back.
+        gone.uses.clear();
+    }
+    let settled = Settled { place: pieces.reading.settled(), revocations };
     let unread = standing.unread.map(|(count, first)| Finding::EndingsUnread { count, first });
-    let found = check(&pieces.reading.finish(), standing).or(unread);
-    match found {
-        Some(found) => Ok((Some(found), settled)),
-        None => Ok((still_gone(source, data, gone).await?, settled)),
+    let told = match check(&pieces.reading.finish(), standing).or(unread) {
+        Some(found) => Told { findings: vec![found], to_redo: Vec::new() },
+        None => gone.told(),
+    };
+    Ok((told, settled))
+}
+
+/// What uses are counted by, in the file: a file, a client, the digest of a recipient.
+type CountedBy = (FileId, ClientId, Vec<u8>);
+
+/// What the file tells of and the database does not show.
+#[derive(Debug, Default)]
+struct Gone {
+    /// Revocations whose rows are never forgotten.
+    revocations: BTreeSet<u32>,
+    /// How many uses are spent, and when the last began. A later line may say that one was given back.
+    uses: BTreeMap<CountedBy, (u64, Timestamp)>,
+}
+
+impl Gone {
+    fn is_empty(&self) -> bool {
+        self.revocations.is_empty() && self.uses.is_empty()
     }
+
+    async fn look_for(
+        &mut self,
+        source: &dyn LogSource,
+        revocations: impl Iterator<Item = u32>,
+    ) -> Result<(), StartFailure> {
+        self.revocations.extend(without_row(source, revocations).await?);
+        Ok(())
+    }
+
+    async fn look_for_uses(&mut self, source: &dyn LogSource, signed: &[Ending]) -> Result<(), StartFailure> {
+        let mut last = BTreeMap::new();
+        for Ending { at, ended, .. } in signed {
+            if let Ended::Use { file, client, recipient, used } = ended {
+                last.insert((*file, client.clone(), recipient.clone()), (*used, *at));
+            }
+        }
+        self.uses.retain(|by, _| !last.contains_key(by));
+        let unspent = unspent(source, last).await?;
+        let room = MOST_USES.saturating_sub(self.uses.len());
+        self.uses.extend(unspent.into_iter().take(room));
+        Ok(())
+    }
+
+    /// What is neither in the database nor on its way there.
+    async fn look_again(&mut self, source: &dyn LogSource, data: &Path) -> Result<(), StartFailure> {
+        let revocations = without_spooled(std::mem::take(&mut self.revocations), data)?;
+        self.look_for(source, revocations.into_iter()).await?;
+        self.uses = unspent(source, std::mem::take(&mut self.uses)).await?;
+        Ok(())
+    }
+
+    fn told(self) -> Told {
+        let (mut findings, mut to_redo) = (Vec::new(), Vec::new());
+        let count = |length: usize| u64::try_from(length).unwrap_or(u64::MAX);
+        if let (Some(first), Some(last)) = (self.revocations.first().copied(), self.revocations.last().copied()) {
+            findings.push(Finding::RevocationsGone { count: count(self.revocations.len()), first, last });
+        }
+        if !self.uses.is_empty() {
+            let lines: Vec<String> = self.uses.iter().map(|(by, (used, _))| use_of(by, *used).to_text()).collect();
+            let digest = sha256(lines.join("\n").as_bytes());
+            let finding = Finding::UsesGone { count: count(self.uses.len()), digest };
+            let mark = mark_beside(&finding).unwrap_or_default();
+            findings.push(finding);
+            let again = |(by, (used, at))| ToRedo { mark: mark.clone(), expected: spent(&by, used), at };
+            to_redo.extend(self.uses.into_iter().map(again));
+        }
+        Told { findings, to_redo }
+    }
+}
+
+fn use_of((file, client, recipient): &CountedBy, used: u64) -> Ended {
+    Ended::Use { file: *file, client: client.clone(), recipient: recipient.clone(), used }
+}
+
+fn spent((file, client, recipient): &CountedBy, used: u64) -> Expected {
+    Expected::Use { file: *file, client: client.clone(), recipient: recipient.clone(), used }
+}
+
+/// Which of these uses are not spent in the database.
+async fn unspent(
+    source: &dyn LogSource,
+    uses: BTreeMap<CountedBy, (u64, Timestamp)>,
+) -> Result<BTreeMap<CountedBy, (u64, Timestamp)>, StartFailure> {
+    let stand = source.stand(uses.iter().map(|(by, (used, _))| spent(by, *used)).collect()).await?;
+    Ok(uses.into_iter().zip(stand).filter(|(_, stands)| !stands).map(|(one, _)| one).collect())
 }
 
 /// Which of these revocations are not in the database.
@@ -132,28 +248,6 @@ async fn without_row(source: &dyn LogSource, numbers: impl Iterator<Item = u32>)
     let asked: Vec<u32> = numbers.collect();
     let stand = source.stand(asked.iter().map(|number| Expected::Revocation(*number, None)).collect()).await?;
     Ok(asked.into_iter().zip(stand).filter(|(_, stands)| !stands).map(|(number, _)| number).collect())
-}
-
-/// What is told of and neither in the database nor on its way there.
-async fn still_gone(
-    source: &dyn LogSource,
-    data: &Path,
-    mut gone: BTreeSet<u32>,
-) -> Result<Option<Finding>, StartFailure> {
-    for look in 0..LOOKS {
-        if look > 0 {
-            // One that the database does not take is told of here, waits in the spool, and is written: between two of these, it is looked for again.
-            tokio::time::sleep(PAUSE).await;
-        }
-        gone = without_spooled(gone, data)?;
-        gone = without_row(source, gone.into_iter()).await?.into_iter().collect();
-        let (Some(first), Some(last)) = (gone.first().copied(), gone.last().copied()) else { return Ok(None) };
-        if look + 1 == LOOKS {
-            let count = u64::try_from(gone.len()).unwrap_or(u64::MAX);
-            return Ok(Some(Finding::RevocationsGone { count, first, last }));
-        }
-    }
-    Ok(None)
 }
 
 /// The number of a revocation whose row is never forgotten.

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 
 use super::failure::StartFailure;
 use super::log_effects::Effects;
-use crate::domain::audit::effect::Expected;
+use crate::domain::audit::effect::{Expected, Recorded};
 use crate::domain::audit::note::{MAX_NOTE, SignedCheckpoint};
 use crate::domain::audit::verify::{
     Finding, NoteFault, Report, Row, Source, StoredCheckpoint, TooLate, Trust, Undone, Verifier,
@@ -47,8 +47,14 @@ pub trait LogSource: Send + Sync {
     async fn endings(&self) -> Result<EndingsStanding, StoreError>;
     /// Whether the rows show, each, what entries say.
     async fn stand(&self, expected: Vec<Expected>) -> Result<Vec<bool>, StoreError>;
+    /// Rows behind one, in order, at most `limit`, each of which an entry must have made.
+    async fn recorded(&self, after: Option<Recorded>, limit: usize) -> Result<Vec<Recorded>, StoreError>;
     /// Waits between two pieces of work, where there is time.
     async fn pause(&self) {}
+    /// Whether the store is written to by this process meanwhile.
+    fn is_serving(&self) -> bool {
+        false
+    }
 }
 
 /// A store as a source of its log.
@@ -80,6 +86,10 @@ impl LogSource for OfStore<'_> {
     async fn stand(&self, expected: Vec<Expected>) -> Result<Vec<bool>, StoreError> {
         self.0.stand(expected).await
     }
+
+    async fn recorded(&self, after: Option<Recorded>, limit: usize) -> Result<Vec<Recorded>, StoreError> {
+        self.0.recorded(after, limit).await
+    }
 }
 
 /// What a log is checked against.
@@ -104,6 +114,8 @@ pub struct Checked {
     pub tree: Frontier,
     /// Time in microseconds and action of the last entry that is as it should be.
     pub last: Option<(u64, Action)>,
+    /// Entries whose effects were too many to be compared.
+    pub uncompared: u64,
 }
 
 impl Checked {
@@ -147,14 +159,16 @@ pub async fn check_whole(
     if feed_checkpoints(&mut verifier, &checkpoints, &against.outside).is_err() {
         tracing::error!("checkpoints came after entries");
     }
-    let mut effects = Effects::new(against.cells);
+    let mut effects = Effects::of_all(against.cells);
     let parts = (verifier, &mut effects);
     let (checked, root) = read_through(source, parts, (Frontier::new(), note), &head, progress).await?;
     let mut checked = match note {
         Some(note) => compare_note(checked, note, root),
         None => checked,
     };
-    checked.report.add(effects.finish(source).await?);
+    let compared = effects.finish(source).await?;
+    checked.report.add(compared.found);
+    checked.uncompared = compared.uncompared;
     Ok(checked)
 }
 
@@ -191,10 +205,10 @@ pub async fn check_since(
     if feed_checkpoints(&mut verifier, &stored, given.as_slice()).is_err() {
         return Ok(None);
     }
-    let mut effects = Effects::new(against.cells);
+    let mut effects = Effects::since(against.cells);
     let parts = (verifier, &mut effects);
     let (mut checked, _) = read_through(source, parts, (note.tree.clone(), None), &head, &|_, _| {}).await?;
-    checked.report.add(effects.finish(source).await?);
+    checked.report.add(effects.finish(source).await?.found);
     Ok(checked.report.valid.then_some(checked))
 }
 
@@ -225,7 +239,7 @@ async fn read_through(
     }
     let frontier = (next > 0 || !head.frontier.is_empty()).then_some(head.frontier.as_slice());
     let last = verifier.last();
-    Ok((Checked { report: verifier.finish(frontier), tree, last }, root))
+    Ok((Checked { report: verifier.finish(frontier), tree, last, uncompared: 0 }, root))
 }
 
 /// Adds what the note of an earlier full check says against a log that was now read whole.
@@ -328,6 +342,12 @@ fn told_beside(finding: &Finding) -> String {
             let says = match what {
                 Undone::Revocation => "withdrew links, and the database does not say so any more",
                 Undone::Client => "switched a client off or on, and the database says otherwise",
+                Undone::Link => "issued a link, and the database does not have it as it was issued any more",
+                Undone::Registered => {
+                    "registered or changed a client, and the database has other things registered of it"
+                }
+                Undone::Operator => "registered an operator or switched one off, and the database says otherwise",
+                Undone::Created => "took in a document, and the database does not have it any more",
                 Undone::Document => "closed a document, and the database says otherwise",
                 Undone::Holds(_) => "laid a legal hold on a document, and the database does not have it any more",
             };
@@ -342,6 +362,13 @@ fn told_beside(finding: &Finding) -> String {
         }
         Finding::RevocationsGone { count, .. } => {
             format!("{FILE} tells of {count} withdrawals of links that are not in the database any more")
+        }
+        Finding::UnrecordedRevocation { number } => {
+            format!("the database has withdrawal {number} of links, and no entry made it")
+        }
+        Finding::UnrecordedOperator { .. } => "the database has an operator whom no entry registered".to_owned(),
+        Finding::UsesGone { count, .. } => {
+            format!("{FILE} tells of {count} uses of counted links that are not spent in the database any more")
         }
         _ => "the record is not what was written".to_owned(),
     }
@@ -399,12 +426,6 @@ pub fn issue_of(finding: &Finding) -> Issue {
         Finding::LinkStrange { seq: None } => {
             issue.message_text("the index of given links has a link that names no entry")
         }
-        Finding::EndingsChanged { .. }
-        | Finding::EndingsShortened { .. }
-        | Finding::Undone { .. }
-        | Finding::EndChanged { .. }
-        | Finding::EndingsUnread { .. }
-        | Finding::RevocationsGone { .. } => issue.message_text(told_beside(finding)),
         Finding::Strange { seq } => {
             issue.message_text(format!("the look-up by patient names entry {seq}, which does not name that patient"))
         }
@@ -415,6 +436,7 @@ pub fn issue_of(finding: &Finding) -> Issue {
             NoteFault::RowDiffers => issue.message_text("a stored checkpoint is not the one that was signed"),
         },
         Finding::Entry { seq, .. } => issue.fill("n", seq),
+        _ => issue.message_text(told_beside(finding)),
     }
 }
 
@@ -442,6 +464,10 @@ impl LogSource for LogReader {
 
     async fn stand(&self, expected: Vec<Expected>) -> Result<Vec<bool>, StoreError> {
         Self::stand(self, expected).await
+    }
+
+    async fn recorded(&self, after: Option<Recorded>, limit: usize) -> Result<Vec<Recorded>, StoreError> {
+        Self::recorded(self, after, limit).await
     }
 }
 

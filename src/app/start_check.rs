@@ -11,7 +11,7 @@ use super::failure::StartFailure;
 use super::folder::{not_usable, write_durably};
 use super::keyring::{KeyRing, Purpose};
 use super::log_check::{self, Against, Checked, LogSource, Unreadable};
-use crate::domain::audit::effect::Expected;
+use crate::domain::audit::effect::{Expected, Recorded};
 use crate::domain::audit::endings::Settled;
 use crate::domain::audit::note::MAX_NOTE;
 use crate::domain::audit::verify::Finding;
@@ -148,10 +148,10 @@ async fn look_since(
 ) -> Result<Option<Looked>, StartFailure> {
     let (key, from) = (keys.checkpoint()?, note.endings.clone().unwrap_or_default());
     let beside = (place.data, place.checkpoints);
-    let (ended, endings) = endings::finding(source, beside, (key.verifying_key(), from)).await?;
+    let (told, endings) = endings::finding(source, beside, (key.verifying_key(), from)).await?;
     let acknowledged = Acknowledged::read(source, place.data, keys).await?;
-    let ended = ended.or(changed_end(place.data));
-    if ended.is_some_and(|finding| !mark_beside(&finding).is_some_and(|mark| acknowledged.has(&mark))) {
+    let is_new = |finding: &Finding| !mark_beside(finding).is_some_and(|mark| acknowledged.has(&mark));
+    if told.findings.iter().chain(&changed_end(place.data)).any(is_new) {
         return Ok(None);
     }
     let newest = log_check::newest_in_folder(place.checkpoints).map_err(unreadable)?;
@@ -178,12 +178,12 @@ pub async fn whole(
     // Before the entries, which take long: a withdrawal that is gone lets somebody in.
     let (key, from) = (keys.checkpoint()?, Settled::default());
     let beside = (place.data, place.checkpoints);
-    let (ended, endings) = endings::finding(source, beside, (key.verifying_key(), from)).await?;
+    let (told, endings) = endings::finding(source, beside, (key.verifying_key(), from)).await?;
     let asked = Unacknowledged { source, acknowledged: &acknowledged };
     let against = against(keys, place.origin, outside.clone())?;
     let mut checked = log_check::check_whole(&asked, against, note.as_ref(), progress).await?;
     checked.report.add(log_check::unpublished(source, place.checkpoints).await?);
-    checked.report.add(ended);
+    checked.report.add(told.findings);
     checked.report.add(changed_end(place.data));
     let stored = asked.checkpoints().await?;
     let given = Given { source, outside: &outside, stored: &stored, note: note.as_ref() };
@@ -196,7 +196,7 @@ pub async fn whole(
     let pending = if valid || keys.lacks(Purpose::LogCheck) {
         None
     } else {
-        Some(Pending::of(&checked.report, &given, (place, keys, &acknowledged)).await?)
+        Some(Pending::of(&checked.report, &given, (place, keys, &acknowledged), told.to_redo).await?)
     };
     Ok(Looked { checked, endings, pending, acknowledged: !acknowledged.is_empty(), sealable: valid && !holes })
 }
@@ -259,7 +259,15 @@ impl LogSource for Unacknowledged<'_> {
         self.source.endings().await
     }
 
+    fn is_serving(&self) -> bool {
+        self.source.is_serving()
+    }
+
     async fn stand(&self, expected: Vec<Expected>) -> Result<Vec<bool>, StoreError> {
         self.source.stand(expected).await
+    }
+
+    async fn recorded(&self, after: Option<Recorded>, limit: usize) -> Result<Vec<Recorded>, StoreError> {
+        self.source.recorded(after, limit).await
     }
 }

@@ -98,17 +98,17 @@ async fn verify(verify: AuditVerify, terminal: &Terminal, nature: &Nature) -> Re
     let given = given?;
     let quiet = |_: u64, _: u64| {};
     let (checked, own) = check(&settings, nature, given, &quiet).await?;
-    let mut report = checked.report;
+    let (mut report, uncompared) = (checked.report, checked.uncompared);
     let log = OpenLog::open(&settings, nature).await?;
     let unread = check_indexes(&log, nature, &mut report).await?;
     let key = log.keys.checkpoint()?;
     let beside = (settings.data_dir.as_path(), settings.audit.checkpoints.as_path());
-    let (ended, _) = endings::finding(&log.reader, beside, (key.verifying_key(), Settled::default())).await?;
-    report.findings.extend(ended);
+    let (told, _) = endings::finding(&log.reader, beside, (key.verifying_key(), Settled::default())).await?;
+    report.findings.extend(told.findings);
     report.valid = report.findings.is_empty();
-    tell_unread(unread, terminal);
+    tell_unread(unread, uncompared, terminal);
     if terminal.json {
-        terminal.say_json(&report_json(&report, unread));
+        terminal.say_json(&report_json(&report, unread, uncompared));
     } else if report.valid {
         say_valid(&report, own, terminal);
     } else {
@@ -187,7 +187,7 @@ fn say_valid(report: &Report, own: usize, terminal: &Terminal) {
 }
 
 /// Says what of the database could not be compared: it is older than this program, or a start made of it what it needs and did not end.
-fn tell_unread(unread: Unread, terminal: &Terminal) {
+fn tell_unread(unread: Unread, uncompared: u64, terminal: &Terminal) {
     if unread.is_older {
         terminal.tell(
             "note: the database is of an older version: what its tables do not have yet was not checked; the next start of the \
@@ -198,6 +198,12 @@ fn tell_unread(unread: Unread, terminal: &Terminal) {
         terminal.tell(&format!(
             "note: the index of given links is being made: links of the first {} entries were not looked for in it",
             number(unread.given_until)
+        ));
+    }
+    if uncompared > 0 {
+        terminal.tell(&format!(
+            "note: what {} entries did was too much to be compared with the database",
+            number(uncompared)
         ));
     }
 }
@@ -257,7 +263,7 @@ fn what_was_changed(finding: &Finding) -> Option<&'static str> {
     })
 }
 
-fn report_json(report: &Report, unread: Unread) -> Value {
+fn report_json(report: &Report, unread: Unread, uncompared: u64) -> Value {
     let finding = report.findings.first().map(|finding| {
         let issue = log_check::issue_of(finding);
         json!({
@@ -274,6 +280,6 @@ fn report_json(report: &Report, unread: Unread) -> Value {
         "findings": report.findings.len(),
         "erased": report.erased,
         "silences": report.silences.len(),
-        "not-compared": { "older-database": unread.is_older, "given-links-below": unread.given_until },
+        "not-compared": { "older-database": unread.is_older, "given-links-below": unread.given_until, "entries": uncompared },
     })
 }

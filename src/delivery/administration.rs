@@ -5,6 +5,7 @@ use super::cutting::Running;
 use super::failure::store_failure;
 use super::offers::about;
 use super::{Delivery, PolicyInForce};
+use crate::domain::audit::effect::REGISTRATION;
 use crate::domain::audit::{Action, Entry, Outcome};
 use crate::domain::clock::Timestamp;
 use crate::domain::epoch::{Holder, Scope};
@@ -73,6 +74,7 @@ impl Delivery {
     /// `identifier-duplicate` when the id is taken.
     pub async fn add_client(&self, operator: &Operator, client: Client) -> Result<(), Refusal> {
         let entry = by(operator, Action::ClientAdd).with("registered", client.id.as_str()).scope(&client.scope);
+        let entry = entry.with(REGISTRATION, client.registration());
         let sealed = self.recorder.seal(&entry)?;
         match self.store.add_client(client, sealed).await {
             Ok(_) => Ok(()),
@@ -87,6 +89,7 @@ impl Delivery {
     /// `resource-not-found`.
     pub async fn change_client(&self, operator: &Operator, client: Client, action: Action) -> Result<(), Refusal> {
         let entry = by(operator, action).with("registered", client.id.as_str());
+        let entry = entry.with(REGISTRATION, client.registration());
         let (number, disabled) = (client.number, client.disabled);
         let revocation = by(operator, Action::LinkRevoke).with("registered", client.id.as_str());
         let sealed = self.recorder.seal(&entry)?;

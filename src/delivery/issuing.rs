@@ -2,17 +2,17 @@
 
 use std::time::Duration;
 
-use aws_lc_rs::digest;
 use ipnet::IpNet;
 
 use super::failure::{audit_failure, store_failure};
 use super::offers::{about, not_found};
 use super::{Caller, Delivery};
+use crate::domain::audit::effect::ROW;
 use crate::domain::audit::{Action, Entry, Outcome};
 use crate::domain::clock::{Timestamp, write_span};
 use crate::domain::epoch::Subject;
 use crate::domain::id::{FileId, LinkId, ResourceId};
-use crate::domain::link::{Claims, LinkNumber, Purpose, Token};
+use crate::domain::link::{Claims, LinkNumber, Purpose, Token, recipient_digest};
 use crate::domain::policy::{LinkTerms, WIDEST};
 use crate::domain::principal::Interaction;
 use crate::domain::refusal::{Code, Issue, Refusal};
@@ -193,7 +193,8 @@ impl Delivery {
                 expires: claims.expires,
             };
             let given = vec![issued(&token, &claims, subject)];
-            let sealed = self.recorder.seal_giving(&entry.clone().link(&token.id()), given)?;
+            let entry = entry.clone().link(&token.id()).with(ROW, number.get());
+            let sealed = self.recorder.seal_giving(&entry, given)?;
             match self.store.add_link(row, sealed).await {
                 Ok(()) => return Ok(token),
                 Err(StoreError::AlreadyExists) => {}
@@ -214,14 +215,6 @@ impl Delivery {
 fn issued(token: &Token, claims: &Claims, subject: Subject) -> GivenLink {
     let Claims { file, epoch, row, expires, .. } = *claims;
     GivenLink { id: token.id(), file, subject, epoch, row, expires }
-}
-
-/// Whom uses count for, without keeping the name: salted with the file, and gone with it.
-fn recipient_digest(file: FileId, named: &str) -> [u8; 32] {
-    let digest = digest::digest(&digest::SHA256, &[file.as_bytes().as_slice(), named.as_bytes()].concat());
-    let mut bytes = [0; 32];
-    bytes.iter_mut().zip(digest.as_ref()).for_each(|(to, from)| *to = *from);
-    bytes
 }
 
 /// What is asked for, held to what the policy allows; what it asks for holds whether it was asked for or not.
@@ -311,12 +304,5 @@ mod tests {
         ] {
             assert_eq!(granted_uses(&terms(uses, most), wanted), granted, "{uses} {most} {wanted:?}");
         }
-    }
-
-    #[test]
-    fn a_recipient_is_told_apart_for_one_file_only() {
-        let (one, two) = (FileId::from_bytes([1; 16]), FileId::from_bytes([2; 16]));
-        assert_ne!(recipient_digest(one, "Practitioner/1"), recipient_digest(one, "Practitioner/2"));
-        assert_ne!(recipient_digest(one, "Practitioner/1"), recipient_digest(two, "Practitioner/1"));
     }
 }

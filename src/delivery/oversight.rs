@@ -7,6 +7,7 @@ use super::Delivery;
 use super::administration::by;
 use super::failure::store_failure;
 use super::offers::about_subject;
+use crate::domain::audit::effect::REGISTRATION;
 use crate::domain::audit::{Action, Entry};
 use crate::domain::clock::Timestamp;
 use crate::domain::id::{OperatorId, ResourceId};
@@ -34,6 +35,7 @@ impl Delivery {
     /// `identifier-duplicate` when the id is taken, also by one who is switched off: an id in the record is one person for ever.
     pub async fn add_operator(&self, operator: &Operator, new: StoredOperator) -> Result<(), Refusal> {
         let entry = by(operator, Action::OperatorAdd).with("registered", new.id.as_str());
+        let entry = entry.with(REGISTRATION, new.registration());
         let sealed = self.recorder.seal(&entry.with("role", new.role.as_str()))?;
         match self.store.add_operator(new, sealed).await {
             Err(StoreError::AlreadyExists) => Err(Issue::new(Code::IdentifierDuplicate).fill("path", "--id").into()),

@@ -311,6 +311,14 @@ fn decode(body: &[u8]) -> Option<(Claims, [u8; 4])> {
     Some((claims, *key_id))
 }
 
+/// Whom uses count for, without keeping the name: salted with the file, and gone with it.
+pub fn recipient_digest(file: FileId, named: &str) -> [u8; 32] {
+    let digest = digest::digest(&digest::SHA256, &[file.as_bytes().as_slice(), named.as_bytes()].concat());
+    let mut bytes = [0; 32];
+    bytes.iter_mut().zip(digest.as_ref()).for_each(|(to, from)| *to = *from);
+    bytes
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -471,5 +479,12 @@ mod tests {
             let step = lifetime / 3;
             prop_assert!(next == until || next == until.plus(Duration::from_secs(step)));
         }
+    }
+
+    #[test]
+    fn a_recipient_is_told_apart_for_one_file_only() {
+        let (one, two) = (FileId::from_bytes([1; 16]), FileId::from_bytes([2; 16]));
+        assert_ne!(recipient_digest(one, "Practitioner/1"), recipient_digest(one, "Practitioner/2"));
+        assert_ne!(recipient_digest(one, "Practitioner/1"), recipient_digest(two, "Practitioner/1"));
     }
 }

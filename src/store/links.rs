@@ -18,6 +18,9 @@ use crate::domain::id::{FileId, LinkId};
 use crate::domain::link::{Claims, LinkNumber};
 use crate::domain::principal::ClientNumber;
 
+/// How long a link's row is kept after its time, for who asks what became of it.
+pub const LINK_ROWS_KEPT: Duration = Duration::from_secs(30 * 86_400);
+
 /// What uses are counted by: file and recipient (the client that the link was given to, and whom it named).
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Counted {

@@ -39,7 +39,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use crate::domain::audit::effect::Expected;
+use crate::domain::audit::effect::{Expected, Recorded};
 use crate::domain::audit::index::Block;
 use crate::domain::clock::Timestamp;
 use crate::domain::clock_watch::Destroyable;
@@ -172,6 +172,9 @@ pub trait Store:
 
     /// Whether the rows show, each, what entries of the log say.
     async fn stand(&self, expected: Vec<Expected>) -> Result<Vec<bool>, StoreError>;
+
+    /// Rows behind one, in order, at most `limit`, each of which an entry of the log must have made.
+    async fn recorded(&self, after: Option<Recorded>, limit: usize) -> Result<Vec<Recorded>, StoreError>;
 
     /// Does again, in one commit with its entry, what entries did and rows do not show, as far as it closes something (withdrawals of
     /// links, clients switched off, documents closed, legal holds); each with when it was done.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::{SealedEntry, StoreError, Written};
+use crate::domain::audit::effect::registration;
 use crate::domain::clock::Timestamp;
 use crate::domain::id::{OperatorId, ResourceId};
 use crate::domain::lifecycle::{Evidence, Transition};
@@ -25,6 +26,13 @@ pub struct StoredOperator {
     pub disabled: bool,
     /// When it was registered.
     pub created: Timestamp,
+}
+
+impl StoredOperator {
+    /// The digest of role and password.
+    pub fn registration(&self) -> String {
+        registration(&serde_json::json!([self.role.as_str(), self.password]).to_string())
+    }
 }
 
 impl std::fmt::Debug for StoredOperator {

@@ -2,8 +2,11 @@
 
 use std::sync::Arc;
 
+use serde_json::json;
+
 use super::{GivenLink, StoreError};
 use crate::domain::audit::cell::Cells;
+use crate::domain::audit::effect::registration;
 use crate::domain::audit::index::Block;
 use crate::domain::audit::tree::leaf_hash;
 use crate::domain::audit::verify::{Finding, Wrong};
@@ -59,6 +62,22 @@ pub struct Client {
     pub generation: u32,
     /// When it was registered.
     pub created: Timestamp,
+}
+
+impl Client {
+    /// The digest of all that decides what the client may do, but for whether it is switched off.
+    pub fn registration(&self) -> String {
+        let keys = match &self.keys {
+            ClientKeys::Inline(set) => json!({ "inline": set }),
+            ClientKeys::Uri(uri) => json!({ "uri": uri }),
+        };
+        let url = match self.attachment_url {
+            AttachmentUrl::Link => "link",
+            AttachmentUrl::Handle => "handle",
+        };
+        let Reach { all, custodians } = &self.reach;
+        registration(&json!([self.scope, all, custodians, url, self.allow_ip, keys]).to_string())
+    }
 }
 
 /// Where a client's public keys come from.

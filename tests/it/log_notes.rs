@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use async_trait::async_trait;
 use daylily::app::log_check::{LogSource, check, check_since};
 use daylily::domain::audit::Frontier;
-use daylily::domain::audit::effect::Expected;
+use daylily::domain::audit::effect::{Expected, Recorded};
 use daylily::store::{AuditHead, AuditRow, EndingsStanding, StoreError};
 
 use crate::support::*;
@@ -56,6 +56,10 @@ impl LogSource for Counting {
 
     async fn stand(&self, expected: Vec<Expected>) -> Result<Vec<bool>, StoreError> {
         Ok(vec![true; expected.len()])
+    }
+
+    async fn recorded(&self, _: Option<Recorded>, _: usize) -> Result<Vec<Recorded>, StoreError> {
+        Ok(Vec::new())
     }
 }
 

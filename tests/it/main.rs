@@ -110,6 +110,10 @@ mod tokens_attacks;
 #[cfg(test)]
 mod undone;
 #[cfg(test)]
+mod undone_links;
+#[cfg(test)]
+mod undone_registered;
+#[cfg(test)]
 mod uses;
 #[cfg(test)]
 mod uses_wire;

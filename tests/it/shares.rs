@@ -1,6 +1,8 @@
 //! One caller cannot stop the others: of whatever there is only so much of, a caller takes its share and others are served all the
 //! same. Each test has one caller that takes all it can, in one way, and another that does what it always does.
 
+mod many;
+
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
@@ -39,17 +41,6 @@ fn without_rates(settings: &mut Settings) {
     small(settings);
     settings.limits.client_requests = 0;
 }
-
-/// Documents of the hostile caller, so many that a search through all of them takes long.
-const MANY_DOCUMENTS: [&str; 3] = [
-    "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 20000) INSERT INTO res (rid, kind, id, version, updated, \
-        created, owner, custodian, state, since, decision, target, body) SELECT 1000000 + i, kind, 'many-' || i, version, updated, \
-        created, owner, custodian, state, since, decision, target, body FROM res, n WHERE id = 'ID' AND kind = 1",
-    "INSERT INTO doc SELECT r.rid, d.patient, d.custodian, d.status, d.kind_set, d.category_set, d.date_from, d.date_until, d.date_up \
-        FROM res r, doc d WHERE r.rid > 1000000 AND d.rid = (SELECT rid FROM res WHERE id = 'ID' AND kind = 1)",
-    "INSERT INTO access SELECT a.party, r.rid, a.role FROM res r, access a \
-        WHERE r.rid > 1000000 AND a.rid = (SELECT rid FROM res WHERE id = 'ID' AND kind = 1)",
-];
 
 /// What one caller does to the others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -144,9 +135,7 @@ impl Two {
         let others_bytes = pdf(2, 5_000);
         let (others_id, others_link) = daylily.ready_link(&other, &others_bytes).await;
         let database = daylily.data().join("daylily.db");
-        for statement in MANY_DOCUMENTS {
-            assert!(altered(&database, &statement.replace("ID", &id)) > 0);
-        }
+        many::make(&database, &id);
         Self { daylily, hostile, other, id, link, others_id, others_link, others_bytes }
     }
 

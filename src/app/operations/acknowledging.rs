@@ -1,18 +1,21 @@
 //! Going on although the log did not verify: the first person's word is kept, the second person's same command acknowledges. What was
 //! found is copied aside; the entry names it and both.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
 
 use super::super::acknowledged::Pending;
+use super::super::log_effects::ToRedo;
 use super::Commands;
 use crate::control::{AcknowledgementView, Response};
-use crate::domain::audit::verify::Undone;
+use crate::domain::audit::effect::Expected;
 use crate::domain::audit::{Action, Entry, Outcome};
 use crate::domain::log_acknowledgement::{LogAcknowledgement, Word};
 use crate::domain::operator::Act;
 use crate::domain::principal::Operator;
 use crate::domain::refusal::{Code, Issue, Refusal};
+use crate::store::Client;
 
 impl Commands {
     pub(super) async fn acknowledge(&self, operator: &Operator, reason: &str) -> Result<Response, Refusal> {
@@ -24,6 +27,11 @@ impl Commands {
                 .into());
         };
         let own = Word::given(operator, pending.digest(), self.delivery.now(), reason)?;
+        if pending.distrusts(own.by()) {
+            let text = "The database does not say of this person what the log does, so this word does not count.";
+            let issue = Issue::new(Code::RoleInsufficient).message_text(text);
+            return Err(issue.cure_text("have two others do it; `daylily operator add` registers people").into());
+        }
         match self.agreement(pending, &own).await? {
             Some(agreed) => self.go_on(operator, pending, &agreed).await,
             None => Err(self.ask_second(operator, pending, &own).await?),
@@ -34,7 +42,8 @@ impl Commands {
     async fn agreement(&self, pending: &Pending, own: &Word) -> Result<Option<LogAcknowledgement>, Refusal> {
         let Some(waiting) = pending.asked() else { return Ok(None) };
         let known = self.delivery.store().operator(waiting.by()).await.map_err(crate::delivery::store_failure)?;
-        let Some(first) = known.filter(|known| !known.disabled) else { return Ok(None) };
+        let known = known.filter(|known| !known.disabled && !pending.distrusts(&known.id));
+        let Some(first) = known else { return Ok(None) };
         let first = Operator::Named { id: first.id, role: first.role };
         let first = Word::given(&first, waiting.finding(), waiting.at(), waiting.reason());
         Ok(first.ok().and_then(|first| LogAcknowledgement::agree(first, own.clone()).ok()))
@@ -59,24 +68,44 @@ impl Commands {
         let entry = about(entry, pending).with("asked-by", first.by().as_str()).with("asked-reason", first.reason());
         self.delivery.record(&entry).await?;
         let redone = self.redo(pending).await?;
-        let evidence = pending.confirm(&redone).map_err(|error| unwritten(&error))?;
-        Ok(Response::Acknowledgement(view(pending, agreed, (&evidence, redone.len()))))
+        self.switch_off(operator, pending).await?;
+        let count = redone.len();
+        let evidence = pending.confirm(redone).map_err(|error| unwritten(&error))?;
+        Ok(Response::Acknowledgement(view(pending, agreed, (&evidence, count))))
     }
 
-    /// Does again what the log did and rows do not show, so that nothing is open that was closed; answers what the rows show now.
-    async fn redo(&self, pending: &Pending) -> Result<Vec<(u64, Undone)>, Refusal> {
+    /// Switches off whom the database has other things registered of than the log: what it was is not known.
+    async fn switch_off(&self, operator: &Operator, pending: &Pending) -> Result<(), Refusal> {
+        for one in pending.to_redo() {
+            let Expected::Registered(id, _) = &one.expected else { continue };
+            let Some(client) = self.delivery.store().client(id) else { continue };
+            let client = Client { disabled: true, ..(*client).clone() };
+            self.delivery.change_client(operator, client, Action::ClientDisable).await?;
+        }
+        let known = self.delivery.store().operators().await.map_err(crate::delivery::store_failure)?;
+        for person in known.iter().filter(|person| !person.disabled && pending.distrusts(&person.id)) {
+            self.delivery.disable_operator(operator, &person.id).await?;
+        }
+        Ok(())
+    }
+
+    /// Does again what the log did and rows do not show, so that nothing is open that was closed; answers the marks of what the rows show now.
+    async fn redo(&self, pending: &Pending) -> Result<BTreeSet<String>, Refusal> {
         let failed = crate::delivery::store_failure;
         let done = pending.to_redo();
         if done.is_empty() {
-            return Ok(Vec::new());
+            return Ok(BTreeSet::new());
         }
         let reason = "what entries did was not in the rows that decide access";
         let entry = Entry::new(Action::AuditMend, Outcome::Ok).server().reason(reason);
-        let again = done.iter().map(|(_, _, expected, at)| (expected.clone(), *at)).collect();
+        let again = done.iter().map(|one| (one.expected.clone(), one.at)).collect();
         self.delivery.redo(again, &entry.with("entries", u64::try_from(done.len()).unwrap_or(u64::MAX))).await?;
-        let expected = done.iter().map(|(_, _, expected, _)| expected.clone()).collect();
+        let expected = done.iter().map(|one| one.expected.clone()).collect();
         let shown = self.delivery.store().stand(expected).await.map_err(failed)?;
-        Ok(done.iter().zip(shown).filter(|(_, shown)| *shown).map(|((seq, what, ..), _)| (*seq, *what)).collect())
+        // One finding may be of several things.
+        let (shown, not): (Vec<_>, Vec<_>) = done.iter().zip(shown).partition(|(_, shown)| *shown);
+        let marks = |of: Vec<(&ToRedo, bool)>| of.into_iter().map(|(one, _)| one.mark.clone()).collect::<BTreeSet<_>>();
+        Ok(marks(shown).difference(&marks(not)).cloned().collect())
     }
 }
 

@@ -8,7 +8,7 @@ use super::steps::{Broken, Held};
 use crate::app::Nature;
 use crate::app::log_check::{self, Against, Checked, LogSource};
 use crate::config::Settings;
-use crate::domain::audit::effect::Expected;
+use crate::domain::audit::effect::{Expected, Recorded};
 use crate::domain::refusal::Code;
 use crate::store::{AuditHead, AuditRow, EndingsStanding, StoreError};
 
@@ -48,6 +48,10 @@ impl LogSource for Changed<'_> {
 
     async fn stand(&self, expected: Vec<Expected>) -> Result<Vec<bool>, StoreError> {
         self.source.stand(expected).await
+    }
+
+    async fn recorded(&self, after: Option<Recorded>, limit: usize) -> Result<Vec<Recorded>, StoreError> {
+        self.source.recorded(after, limit).await
     }
 }
 

@@ -318,6 +318,25 @@ mod tests {
     }
 
     #[test]
+    fn f105_the_place_is_kept_however_many_revocations_were_told_of() {
+        let place = Place { length: 9_000_000, chain: Chain { number: 40_000, hash: [7; 32] } };
+        let apart = |count: u32| (0..count).map(|number| 100_000 + number * 300).collect();
+        for count in [0, 1, 630, 3_000] {
+            let settled = Settled { place, revocations: apart(count) };
+            assert_eq!(Settled::from_text(&settled.to_text()), Some(settled), "{count}");
+        }
+        let many = Settled { place, revocations: apart(200_000) };
+        let kept = Settled::from_text(&many.to_text()).unwrap();
+        assert_eq!(kept.place, place);
+        let latest: Vec<u32> = many.revocations.iter().rev().take(kept.revocations.len()).copied().collect();
+        assert!(latest.len() > 2_000 && latest.iter().eq(kept.revocations.iter().rev()), "the latest of them");
+        assert!(
+            many.to_text().len() < crate::domain::audit::note::MAX_NOTE * 7 / 8,
+            "with room for the rest of a note"
+        );
+    }
+
+    #[test]
     fn f105_a_line_without_an_end_is_not_kept() {
         let mut reading = Reading::begin(key().verifying_key(), Place::default());
         for _ in 0..100 {

@@ -39,7 +39,7 @@ impl FullCheck {
         let newest = self.newest.as_ref().map(|newest| format!("{} {}", newest.size, STANDARD.encode(newest.root)));
         let or_nothing = |text: Option<String>| text.unwrap_or_else(|| NOTHING.to_owned());
         let tree = STANDARD.encode(self.tree.encode());
-        let endings = self.endings.as_ref().and_then(Settled::to_text);
+        let endings = self.endings.as_ref().map(Settled::to_text);
         let lines = [self.tree.size().to_string(), tree, or_nothing(last), or_nothing(newest), or_nothing(endings)];
         signed_lines::seal(HEAD, &lines, key)
     }

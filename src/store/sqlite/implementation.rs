@@ -9,7 +9,7 @@ use super::log::check_entry;
 use super::rows::pack;
 use super::tx::Tx;
 use super::{SqliteStore, audit_rows, create, due, effects, lifecycle, purge, read, server, soundness};
-use crate::domain::audit::effect::Expected;
+use crate::domain::audit::effect::{Expected, Recorded};
 use crate::domain::audit::index::Block;
 use crate::domain::clock::Timestamp;
 use crate::domain::clock_watch::Destroyable;
@@ -51,6 +51,10 @@ impl Store for SqliteStore {
 
     async fn stand(&self, expected: Vec<Expected>) -> Result<Vec<bool>, StoreError> {
         self.long_read(move |conn| effects::stand(conn, &expected)).await
+    }
+
+    async fn recorded(&self, after: Option<Recorded>, limit: usize) -> Result<Vec<Recorded>, StoreError> {
+        self.long_read(move |conn| effects::recorded(conn, after, limit)).await
     }
 
     async fn redo(&self, done: Vec<(Expected, Timestamp)>, entry: SealedEntry) -> Result<(), StoreError> {

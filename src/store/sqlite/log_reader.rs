@@ -10,7 +10,7 @@ use diesel::prelude::*;
 use super::open::OpenError;
 use super::statement::sql;
 use super::{audit_rows, clock_rows, effects, endings, given_links, log, server};
-use crate::domain::audit::effect::Expected;
+use crate::domain::audit::effect::{Expected, Recorded};
 use crate::domain::clock_watch::ClockRecord;
 use crate::domain::id::{FileId, LinkId};
 use crate::store::{AuditBlock, AuditHead, AuditRow, EndingsStanding, LinkRecord, SealedKey, StoreError};
@@ -165,6 +165,14 @@ impl LogReader {
     /// [`StoreError::Unavailable`].
     pub async fn stand(&self, expected: Vec<Expected>) -> Result<Vec<bool>, StoreError> {
         self.read(move |conn| effects::stand(conn, &expected)).await
+    }
+
+    /// Rows behind one, in order, at most `limit`, each of which an entry must have made.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn recorded(&self, after: Option<Recorded>, limit: usize) -> Result<Vec<Recorded>, StoreError> {
+        self.read(move |conn| effects::recorded(conn, after, limit)).await
     }
 
     /// Entries below it may have given links that are not in the index yet; 0: all are.

@@ -27,9 +27,7 @@ impl Operators for SqliteStore {
     }
 
     async fn operator(&self, id: &OperatorId) -> Result<Option<StoredOperator>, StoreError> {
-        let mut query = sql(OPERATORS, []);
-        query.push(" WHERE id = ?", [id.as_str().into()]);
-        Ok(self.read(|reading| operators(reading.conn, query))?.into_iter().next())
+        self.read(|reading| operator(reading.conn, id))
     }
 
     async fn operators(&self) -> Result<Vec<StoredOperator>, StoreError> {
@@ -87,6 +85,13 @@ fn most(limit: usize) -> super::statement::Value {
 }
 
 const OPERATORS: &str = "SELECT id, role, password, disabled, created FROM operator";
+
+/// One operator.
+pub(super) fn operator(conn: &mut SqliteConnection, id: &OperatorId) -> Result<Option<StoredOperator>, StoreError> {
+    let mut query = sql(OPERATORS, []);
+    query.push(" WHERE id = ?", [id.as_str().into()]);
+    Ok(operators(conn, query)?.into_iter().next())
+}
 
 fn operators(conn: &mut SqliteConnection, query: Sql) -> Result<Vec<StoredOperator>, StoreError> {
     let rows: Vec<(String, String, String, i64, i64)> = query.rows(conn)?;

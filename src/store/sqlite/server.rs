@@ -16,11 +16,9 @@ use crate::domain::id::ClientId;
 use crate::domain::operator::ASSENT_HOLDS;
 use crate::domain::principal::{ClientNumber, Reach};
 use crate::store::{
-    ActivePolicy, Client, ClientKeys, Earlier, LINK_REVOCATIONS_KEPT, SealedEntry, SealedKey, StoreError,
+    ActivePolicy, Client, ClientKeys, Earlier, LINK_REVOCATIONS_KEPT, LINK_ROWS_KEPT, SealedEntry, SealedKey,
+    StoreError,
 };
-
-/// How long a link's row is kept after its time, for who asks what became of it.
-const LINK_ROWS_KEPT: Duration = Duration::from_secs(30 * 86_400);
 
 /// How long the row of a spent use is kept: longer than any connection is watched that could give it back.
 const SPENT_KEPT: Duration = Duration::from_secs(2 * 86_400);
@@ -87,11 +85,19 @@ pub(super) fn apply_policy(tx: &mut Tx<'_>, policy: ActivePolicy, entry: SealedE
 
 type ClientRow = (i64, String, Option<String>, String, i64, String, String, String, String, String, i64, i64, i64);
 
+const CLIENTS: &str = "SELECT c.number, p.id, c.name, c.scope, c.reach_all, c.custodians, c.attachment_url, c.allow_ip, \
+    c.key_source, c.keys, c.disabled, c.generation, c.created FROM client c JOIN party p ON p.number = c.number";
+
+/// One client.
+pub(super) fn client_by_id(conn: &mut SqliteConnection, id: &ClientId) -> Result<Option<Client>, StoreError> {
+    let mut query = sql(CLIENTS, []);
+    query.push(" WHERE p.id = ?", [id.as_str().into()]);
+    query.row::<ClientRow>(conn)?.map(client).transpose()
+}
+
 /// All clients.
 pub(super) fn clients(conn: &mut SqliteConnection) -> Result<Clients, StoreError> {
-    let query = "SELECT c.number, p.id, c.name, c.scope, c.reach_all, c.custodians, c.attachment_url, c.allow_ip, \
-        c.key_source, c.keys, c.disabled, c.generation, c.created FROM client c JOIN party p ON p.number = c.number";
-    let rows: Vec<ClientRow> = sql(query, []).rows(conn)?;
+    let rows: Vec<ClientRow> = sql(CLIENTS, []).rows(conn)?;
     rows.into_iter().map(client).collect::<Result<Vec<_>, _>>().map(Clients::new)
 }
 

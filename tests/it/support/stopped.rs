@@ -1,5 +1,7 @@
 //! Commands on a folder that no server holds.
 
+use std::path::{Path, PathBuf};
+
 use daylily::app::{DataFolder, Instance, OnFinding, StartFailure, local_commands};
 use daylily::control::{Request, Response, Secret};
 use daylily::domain::refusal::Refusal;
@@ -46,4 +48,46 @@ pub async fn acknowledge(daylily: &TestDaylily, id: &str) -> Result<Response, Re
 /// The code of a command that was refused.
 pub fn code(outcome: &Result<Response, Refusal>) -> &'static str {
     outcome.as_ref().unwrap_err().code().name()
+}
+
+/// A copy of the stopped database, log and all.
+pub fn database_of(daylily: &TestDaylily, name: &str) -> PathBuf {
+    let copy = daylily.beside(name);
+    std::fs::copy(daylily.data().join("daylily.db"), &copy).unwrap();
+    copy
+}
+
+/// Puts a copy in the place of the stopped database.
+pub fn set_database(daylily: &TestDaylily, from: &Path) {
+    for log in ["daylily.db-wal", "daylily.db-shm"] {
+        let _ = std::fs::remove_file(daylily.data().join(log));
+    }
+    std::fs::copy(from, daylily.data().join("daylily.db")).unwrap();
+}
+
+/// Has the next start read the whole log.
+pub fn forget_the_last_check(daylily: &TestDaylily) {
+    let _ = std::fs::remove_file(daylily.data().join("log-check"));
+}
+
+/// Registers two people who may acknowledge.
+pub async fn two_operators(daylily: &TestDaylily) {
+    for (id, role) in [("anna", "operator"), ("ben", "security")] {
+        operator(daylily, id, role).await;
+    }
+}
+
+/// Both of them acknowledge.
+pub async fn both_acknowledge(daylily: &TestDaylily) {
+    assert_eq!(code(&acknowledge(daylily, "anna").await), "second-person-required");
+    acknowledge(daylily, "ben").await.unwrap();
+}
+
+/// What a start that reads the whole log says of a statement on the stopped database.
+pub async fn said_of(daylily: &mut TestDaylily, statement: &str) -> String {
+    assert!(altered(&daylily.data().join("daylily.db"), statement) > 0, "{statement}");
+    forget_the_last_check(daylily);
+    let failure = daylily.start_again().await.expect_err(statement);
+    assert_eq!(said(&failure), (3, "audit-mismatch"), "{statement}: {failure:?}");
+    failure.issues[0].message().to_owned()
 }

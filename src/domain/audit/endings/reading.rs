@@ -18,8 +18,8 @@ const LONGEST: usize = 64 << 10;
 /// Endings that one line signs; no more are ever written.
 const MOST_SIGNED: usize = 65_536;
 
-/// Bytes of what is kept of one reading.
-const MOST_KEPT: usize = 8 << 10;
+/// Bytes of what is kept of one reading, so that the note of a check has room for the rest of it.
+const MOST_KEPT: usize = 48 << 10;
 
 /// A place in a file of endings, behind a signed line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -46,7 +46,7 @@ impl Place {
 }
 
 /// Up to where a file was found whole, and the revocations told of before whose rows are never forgotten: that they stand is looked at by
-/// every start.
+/// every start, as far as they are kept.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Settled {
     /// The place.
@@ -56,8 +56,8 @@ pub struct Settled {
 }
 
 impl Settled {
-    /// As it is kept; `None`: it is too long for that.
-    pub fn to_text(&self) -> Option<String> {
+    /// As it is kept. Of more numbers than there is room for, the latest are: the background looks at all.
+    pub fn to_text(&self) -> String {
         let mut ranges: Vec<(u32, u32)> = Vec::new();
         for number in &self.revocations {
             match ranges.last_mut() {
@@ -65,9 +65,17 @@ impl Settled {
                 _ => ranges.push((*number, *number)),
             }
         }
-        let ranges: Vec<String> = ranges.iter().map(|(first, last)| format!("{first}-{last}")).collect();
-        let text = format!("{} {}", self.place.to_text(), ranges.join(","));
-        (text.len() <= MOST_KEPT).then_some(text)
+        let place = self.place.to_text();
+        let (mut kept, mut length) = (Vec::new(), place.len());
+        for range in ranges.iter().rev().map(|(first, last)| format!("{first}-{last}")) {
+            length = length.saturating_add(range.len()).saturating_add(1);
+            if length > MOST_KEPT {
+                break;
+            }
+            kept.push(range);
+        }
+        kept.reverse();
+        format!("{place} {}", kept.join(","))
     }
 
     /// Reads what [`Self::to_text`] writes.

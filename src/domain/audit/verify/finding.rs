@@ -65,8 +65,16 @@ pub enum Undone {
     Revocation,
     /// A client was switched off or on.
     Client,
+    /// A client was registered, or changed.
+    Registered,
+    /// An operator was registered, or switched off.
+    Operator,
+    /// A document was taken in.
+    Created,
     /// A document was closed.
     Document,
+    /// A link was issued.
+    Link,
     /// Legal holds were laid; as many are on the document after it.
     Holds(u64),
 }
@@ -215,6 +223,23 @@ pub enum Finding {
         /// The greatest.
         last: u32,
     },
+    /// A withdrawal of links is in the database that no entry made.
+    UnrecordedRevocation {
+        /// Its number.
+        number: i64,
+    },
+    /// An operator is in the database whom no entry registered.
+    UnrecordedOperator {
+        /// Stands for the id.
+        digest: Hash,
+    },
+    /// Spent uses of links that the file of endings tells of are not in the database.
+    UsesGone {
+        /// Of how many files and readers.
+        count: u64,
+        /// SHA-256 of what the file tells of them.
+        digest: Hash,
+    },
     /// An entry is found under a patient whom it does not name, or that is no entry.
     Strange {
         /// Number as the look-up names it.
@@ -254,6 +279,9 @@ impl Finding {
             | Self::Tree
             | Self::ErasuresTooMany
             | Self::RevocationsGone { .. }
+            | Self::UsesGone { .. }
+            | Self::UnrecordedRevocation { .. }
+            | Self::UnrecordedOperator { .. }
             | Self::EndChanged { .. }
             | Self::EndingsUnread { .. }
             | Self::EndingsChanged { .. }
