@@ -204,7 +204,7 @@ limits! {
         downloads "downloads": Count = 512, 1 => 100_000;
             "Downloads running at a time."
         body_memory "body-memory": Size = 256 * MIB, 16 * MIB => 64 * GIB;
-            "Memory for JSON and form bodies and for files given as Binary resources, each counted twice, with what it is made into or from."
+            "Memory for JSON and form bodies, for answers of stored texts over 64 KiB, and for files given as Binary resources; each counts twice, with what it is made into or from."
         caller_share "caller-share": Percent = 50, 10 => 90;
             "Of uploads, downloads, searches, waits and memory for bodies, and of connections: what one client, or one network without a client, or of connections one address, may hold of what it holds itself and what is free."
         link_share "link-share": Percent = 25, 5 => 90;
