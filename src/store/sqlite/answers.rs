@@ -18,6 +18,11 @@ use crate::domain::resource::{Kind, Stored, Target};
 use crate::shares::Place;
 use crate::store::{AnswerMemory, Page, StoreError};
 
+/// Whether the documents that refer to a resource may be walked to see whether it is visible: many may, so a worker does not.
+fn may_walk(kind: Kind, scope: &AccessScope) -> bool {
+    kind.is_context() && !scope.reach().all
+}
+
 impl SqliteStore {
     /// A read on a thread of its own, in turn: half of the connections are left to what takes no time. How many wait is bounded by
     /// the requests that may run.
@@ -64,7 +69,13 @@ impl SqliteStore {
         scope: &AccessScope,
         memory: Option<AnswerMemory<'_>>,
     ) -> Result<Option<(Stored, Option<Place>)>, StoreError> {
-        let rid = match self.read(|reading| reading.if_short(kind, id, scope))? {
+        let found = if may_walk(kind, scope) {
+            let (id, own) = (id.clone(), scope.clone());
+            self.aside(scope, move |reading| reading.if_short(kind, &id, &own)).await?
+        } else {
+            self.read(|reading| reading.if_short(kind, id, scope))?
+        };
+        let rid = match found {
             None => return Ok(None),
             Some(Found::Short(stored)) => return Ok(Some((*stored, None))),
             Some(Found::Long(rid)) => rid,
@@ -88,7 +99,7 @@ impl SqliteStore {
         version: u32,
         scope: &AccessScope,
     ) -> Result<Option<Stored>, StoreError> {
-        if self.read(|reading| reading.is_short(kind, id))? {
+        if !may_walk(kind, scope) && self.read(|reading| reading.is_short(kind, id))? {
             return self.read(|reading| reading.version(kind, id, version, scope));
         }
         let (id, own) = (id.clone(), scope.clone());
