@@ -30,19 +30,14 @@ async fn standing(daylily: &TestDaylily) -> EndingsStanding {
     daylily.running().delivery().store().endings().await.unwrap()
 }
 
-async fn revoke(daylily: &TestDaylily, aim: RevocationAim, state: bool) {
-    let request = Request::LinksRevoke { aim, reason: "sent in error".to_owned(), state, preview: false };
-    daylily.command(request).await.unwrap();
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn f105_whatever_ends_is_told_outside_before_it_is_answered_and_every_change_of_that_is_found() {
     let daylily = TestDaylily::start().await;
     let source = daylily.source().await;
     let (id, _) = daylily.ready_link(&source, &pdf(1, 400)).await;
     let document = ResourceId::parse(&id).unwrap();
-    revoke(&daylily, RevocationAim::Client("source".to_owned()), false).await;
-    revoke(&daylily, RevocationAim::Document(id.clone()), true).await;
+    daylily.revoke(RevocationAim::Client("source".to_owned()), false).await;
+    daylily.revoke(RevocationAim::Document(id.clone()), true).await;
     let ended: Vec<Ended> = told(&daylily).endings.into_iter().map(|ending| ending.ended).collect();
     assert!(
         matches!(ended.as_slice(), [
@@ -106,7 +101,7 @@ async fn f105_where_the_folder_cannot_be_written_access_is_cut_and_the_endings_c
     let aside = daylily.beside("checkpoints-aside");
     std::fs::rename(&folder, &aside).unwrap();
     std::fs::write(&folder, b"full").unwrap();
-    revoke(&daylily, RevocationAim::Document(id), false).await;
+    daylily.revoke(RevocationAim::Document(id), false).await;
     assert_eq!(daylily.get(&link).await.said(), (410, "link-revoked"));
     assert_eq!(standing(&daylily).await.waiting, 1, "it waits");
     assert_eq!(daylily.running().delivery().store().endings_left(), 1);
@@ -141,7 +136,7 @@ async fn f105_a_start_reads_the_endings_after_the_last_full_check_and_the_backgr
     let source = daylily.source().await;
     let (id, _) = daylily.ready_link(&source, &pdf(1, 400)).await;
     for _ in 0..3 {
-        revoke(&daylily, RevocationAim::Document(id.clone()), false).await;
+        daylily.revoke(RevocationAim::Document(id.clone()), false).await;
     }
     stop_checked(&mut daylily).await;
     let file = daylily.settings().audit.checkpoints.join(ENDINGS);
@@ -165,7 +160,7 @@ async fn f105_a_start_reads_the_endings_after_the_last_full_check_and_the_backgr
     assert_eq!(said(&daylily.start_again().await.unwrap_err()), (3, "audit-mismatch"));
     std::fs::write(&file, &text).unwrap();
     daylily.start_again().await.unwrap();
-    revoke(&daylily, RevocationAim::Document(id), false).await;
+    daylily.revoke(RevocationAim::Document(id), false).await;
     assert_eq!((told(&daylily).wrong, told(&daylily).chain.number), (None, 4));
 }
 
@@ -177,7 +172,7 @@ async fn f105_an_ending_that_cannot_be_read_holds_up_no_other_and_is_a_finding()
     let strange = "INSERT INTO ending (what, at) VALUES ('{}', 0)";
     assert_eq!(altered(&daylily.data().join("daylily.db"), strange), 1);
     for _ in 0..2 {
-        revoke(&daylily, RevocationAim::Document(id.clone()), false).await;
+        daylily.revoke(RevocationAim::Document(id.clone()), false).await;
     }
     assert_eq!(told(&daylily).endings.len(), 2, "those behind it are told");
     assert_eq!(daylily.running().delivery().store().endings_left(), 1);
@@ -193,7 +188,7 @@ async fn f105_an_ending_that_cannot_be_read_holds_up_no_other_and_is_a_finding()
     acknowledge(&daylily, "ben").await.unwrap();
     for number in [3, 4] {
         daylily.start_again().await.unwrap();
-        revoke(&daylily, RevocationAim::Document(id.clone()), false).await;
+        daylily.revoke(RevocationAim::Document(id.clone()), false).await;
         assert_eq!(told(&daylily).endings.len(), number);
         assert_eq!(endings::check(&told(&daylily), standing(&daylily).await), None);
         daylily.stop().await;
@@ -206,7 +201,7 @@ async fn f105_a_file_that_is_not_what_was_written_is_refused_until_two_operators
     let source = daylily.source().await;
     let (id, _) = daylily.ready_link(&source, &pdf(1, 400)).await;
     for _ in 0..3 {
-        revoke(&daylily, RevocationAim::Document(id.clone()), false).await;
+        daylily.revoke(RevocationAim::Document(id.clone()), false).await;
     }
     daylily.stop().await;
     for (id, role) in [("anna", "operator"), ("ben", "security")] {
@@ -240,7 +235,7 @@ async fn f105_a_file_that_is_not_what_was_written_is_refused_until_two_operators
         assert_eq!(evidence, before, "{what}: kept as it was found");
         for _ in 0..2 {
             daylily.start_again().await.unwrap_or_else(|failure| panic!("{what}: {failure:?}"));
-            revoke(&daylily, RevocationAim::Document(id.clone()), false).await;
+            daylily.revoke(RevocationAim::Document(id.clone()), false).await;
             let told = told(&daylily);
             assert_eq!((told.wrong, endings::check(&told, standing(&daylily).await)), (None, None), "{what}");
             let numbers: Vec<u64> = told.endings.iter().map(|ending| ending.number).collect();
@@ -257,9 +252,9 @@ async fn f105_a_revocation_that_the_database_does_not_take_is_told_outside_befor
     let mut daylily = TestDaylily::start().await;
     let source = daylily.source().await;
     let (id, link) = daylily.ready_link(&source, &pdf(1, 400)).await;
-    revoke(&daylily, RevocationAim::Client("source".to_owned()), false).await;
+    daylily.revoke(RevocationAim::Client("source".to_owned()), false).await;
     let writing = held_for_writing(&daylily.data().join("daylily.db"));
-    revoke(&daylily, RevocationAim::Document(id.clone()), false).await;
+    daylily.revoke(RevocationAim::Document(id.clone()), false).await;
     assert!(daylily.data().join("revocations.spool").exists());
     let of_document = |told: &Endings| {
         told.endings.iter().filter(|one| matches!(one.ended, Ended::Links(_, LinksOf::Document(_)))).count()
@@ -268,7 +263,7 @@ async fn f105_a_revocation_that_the_database_does_not_take_is_told_outside_befor
     drop(writing);
     daylily.until("the merge", async || daylily.running().delivery().merge_spool().await.ok()).await;
     assert!(!daylily.data().join("revocations.spool").exists());
-    revoke(&daylily, RevocationAim::Client("source".to_owned()), false).await;
+    daylily.revoke(RevocationAim::Client("source".to_owned()), false).await;
     for _ in 0..2 {
         let now = told(&daylily);
         assert_eq!((now.chain.number, of_document(&now)), (3, 1));
@@ -300,7 +295,7 @@ async fn f105_a_revocation_in_the_spool_of_a_process_that_died_is_told_once_afte
     let source = daylily.source().await;
     let (id, _) = daylily.ready_link(&source, &pdf(1, 400)).await;
     let writing = held_for_writing(&daylily.data().join("daylily.db"));
-    revoke(&daylily, RevocationAim::Document(id.clone()), false).await;
+    daylily.revoke(RevocationAim::Document(id.clone()), false).await;
     let spool = daylily.data().join("revocations.spool");
     // As a process leaves it that is killed now: the line is there, and told of; the database has nothing of it.
     let (aside, checkpoints) = (daylily.beside("aside"), daylily.settings().audit.checkpoints.clone());
@@ -319,7 +314,7 @@ async fn f105_a_revocation_in_the_spool_of_a_process_that_died_is_told_once_afte
     copy_all(&kept, &checkpoints);
     daylily.start_again().await.unwrap();
     daylily.running().delivery().merge_spool().await.unwrap();
-    revoke(&daylily, RevocationAim::Client("source".to_owned()), false).await;
+    daylily.revoke(RevocationAim::Client("source".to_owned()), false).await;
     let told = told(&daylily);
     assert_eq!(told.endings.iter().map(|ending| ending.number).collect::<Vec<_>>(), [1, 2]);
     assert_eq!((told.wrong, endings::check(&told, standing(&daylily).await)), (None, None));
@@ -331,14 +326,14 @@ async fn f105_an_older_database_goes_on_behind_the_numbers_that_were_told() {
     let source = daylily.source().await;
     let (id, _) = daylily.ready_link(&source, &pdf(1, 400)).await;
     for _ in 0..3 {
-        revoke(&daylily, RevocationAim::Document(id.clone()), false).await;
+        daylily.revoke(RevocationAim::Document(id.clone()), false).await;
     }
     daylily.stop().await;
     // As if what the database knows of endings were older than the file; its log is another test's.
     altered(&daylily.data().join("daylily.db"), "UPDATE sqlite_sequence SET seq = 1 WHERE name = 'ending'");
     altered(&daylily.data().join("daylily.db"), "DELETE FROM ending");
     daylily.start_again().await.unwrap();
-    revoke(&daylily, RevocationAim::Document(id.clone()), false).await;
+    daylily.revoke(RevocationAim::Document(id.clone()), false).await;
     let told = told(&daylily);
     assert_eq!((told.wrong, told.chain.number), (None, 4));
     assert_eq!(told.endings.iter().map(|ending| ending.number).collect::<Vec<_>>(), [1, 2, 3, 4]);

@@ -84,13 +84,7 @@ async fn a_row_of_a_given_link_that_claims_a_later_epoch_is_not_believed() {
     let (_, link) = daylily.ready_link(&source, &pdf(1, 400)).await;
     let id = daylily::domain::link::id_of(link.rsplit('/').next().unwrap());
     daylily.clock.advance(std::time::Duration::from_secs(1));
-    let revoke = Request::LinksRevoke {
-        aim: RevocationAim::Client("source".to_owned()),
-        reason: "laptop lost".to_owned(),
-        state: false,
-        preview: false,
-    };
-    daylily.command(revoke).await.unwrap();
+    daylily.revoke(RevocationAim::Client("source".to_owned()), false).await;
     let explained = async || daylily.command(Request::Explain { aim: ExplainAim::Reference(id.to_string()) }).await;
     let Response::Explanation(view) = explained().await.unwrap() else { panic!() };
     assert_eq!((view.can_open, view.code.as_deref()), (Some(false), Some("link-revoked")));

@@ -107,19 +107,13 @@ async fn a_wide_withdrawal_after_the_clock_was_put_right_is_told_of() {
     daylily.ready(&source, &document("late", &[inline("application/pdf", &pdf(2, 500))])).await;
     let found = source.get("DocumentReference?patient=late").await.ok(200);
     assert_eq!(found["total"], 1);
-    let revoke = Request::LinksRevoke {
-        aim: RevocationAim::Client("source".to_owned()),
-        reason: "laptop lost".to_owned(),
-        state: false,
-        preview: false,
-    };
-    daylily.command(revoke).await.unwrap();
+    daylily.revoke(RevocationAim::Client("source".to_owned()), false).await;
     daylily.stop().await;
     let lines = out(&export(daylily.data(), "Patient/late", &[]));
     assert!(lines.lines().any(|line| line.contains("\"action\":\"link.revoke\"")), "{lines}");
     let table = out(&export(daylily.data(), "Patient/late", &["--format", "table"]));
     let withdrawn = table.lines().find(|line| line.trim_start().starts_with("withdrawn")).unwrap();
-    assert!(withdrawn.ends_with(": laptop lost"), "{table}");
+    assert!(withdrawn.ends_with(": sent in error"), "{table}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -3,7 +3,7 @@
 
 mod many;
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use daylily::config::{Limits, Settings};
@@ -119,6 +119,18 @@ struct Two {
     others_bytes: Vec<u8>,
 }
 
+/// A connection that reads little, with what came first of the answer to its request, and reads no more.
+async fn begun(address: SocketAddr, request: &[u8]) -> (TcpStream, String) {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    let mut stream = socket.connect(address).await.unwrap();
+    // What is refused before it has come may be reset.
+    let _ = stream.write_all(request).await;
+    let mut first = vec![0; 2048];
+    let came = stream.read(&mut first).await.unwrap_or(0);
+    (stream, String::from_utf8_lossy(&first[..came]).into_owned())
+}
+
 impl Two {
     async fn start() -> Self {
         Self::start_with(small).await
@@ -196,16 +208,7 @@ impl Two {
         let (mut kept, mut refused, mut asking) = (Vec::new(), Vec::new(), JoinSet::new());
         for _ in 0..MANY {
             let (request, address) = (request.clone(), self.daylily.running().address());
-            asking.spawn(async move {
-                let socket = TcpSocket::new_v4().unwrap();
-                socket.set_recv_buffer_size(4096).unwrap();
-                let mut stream = socket.connect(address).await.unwrap();
-                // What is refused before it has come may be reset.
-                let _ = stream.write_all(&request).await;
-                let mut first = vec![0; 2048];
-                let came = stream.read(&mut first).await.unwrap_or(0);
-                (stream, String::from_utf8_lossy(&first[..came]).into_owned())
-            });
+            asking.spawn(async move { begun(address, &request).await });
         }
         // Readers are answered too; what holds a place otherwise is silent.
         let answers = if way == Way::Readers { MANY } else { MANY - held };
@@ -226,17 +229,10 @@ impl Two {
         let mut asking = JoinSet::new();
         for _ in 0..MANY {
             let (request, address) = (request.clone(), self.daylily.running().address());
-            asking.spawn(async move {
-                let socket = TcpSocket::new_v4().unwrap();
-                socket.set_recv_buffer_size(4096).unwrap();
-                let mut stream = socket.connect(address).await.unwrap();
-                stream.write_all(request.as_bytes()).await.unwrap();
-                let mut first = vec![0; 64];
-                let came = stream.read(&mut first).await.unwrap_or(0);
-                first[..came].starts_with(b"HTTP/1.1 200").then_some(stream)
-            });
+            asking.spawn(async move { begun(address, request.as_bytes()).await });
         }
-        asking.join_all().await.into_iter().flatten().collect()
+        let begun = asking.join_all().await.into_iter();
+        begun.filter(|(_, answer)| answer.starts_with("HTTP/1.1 200")).map(|(stream, _)| stream).collect()
     }
 
     async fn answer(&self, deed: Deed) -> Answer {

@@ -30,8 +30,7 @@ async fn withdraw(actor: &Actor, id: &str, link: &str) -> Answer {
 }
 
 async fn withdrawn_by_command(daylily: &TestDaylily, aim: RevocationAim, state: bool) -> RevocationView {
-    let request = Request::LinksRevoke { aim, reason: "sent in error".to_owned(), state, preview: false };
-    match daylily.command(request).await.unwrap() {
+    match daylily.revoke(aim, state).await {
         Response::Revocation(view) => view,
         other => panic!("{other:?}"),
     }

@@ -18,7 +18,7 @@ use std::time::Duration;
 use daylily::app::{Nature, Running, Start, StartFailure};
 use daylily::auth::key_file::KeyFile;
 use daylily::config::{Settings, policy_text};
-use daylily::control::{KeysGiven, NewClient, Request, Response};
+use daylily::control::{KeysGiven, NewClient, Request, Response, RevocationAim};
 use daylily::domain::refusal::Refusal;
 use daylily::vault::SystemEntropy;
 use tempfile::TempDir;
@@ -126,6 +126,12 @@ impl TestDaylily {
     /// A command, as the control socket would bring it.
     pub async fn command(&self, request: Request) -> Result<Response, Refusal> {
         self.running().operations().perform(1000, request).await
+    }
+
+    /// Withdraws links, as an operator would.
+    pub async fn revoke(&self, aim: RevocationAim, state: bool) -> Response {
+        let request = Request::LinksRevoke { aim, reason: "sent in error".to_owned(), state, preview: false };
+        self.command(request).await.unwrap()
     }
 
     /// Registers a client with a new key.
